@@ -1,0 +1,53 @@
+/**
+ * The names that processes agree on: task queues, workflow types and IDs, signals, search attributes.
+ * A name here is part of running workflows; changing one strands what is open.
+ */
+
+/** Workflow types, as registered by the worker. */
+export const WORKFLOW = { responder: 'responder', remediation: 'remediation' } as const;
+
+/** Signals and updates of the responder and the remediation. */
+export const MESSAGE = {
+  /** To a responder: a {@link import('./request.ts').Batch}. */
+  alerts: 'alerts',
+  /** To a responder: a {@link import('./remediation.ts').EndReport}. */
+  ended: 'ended',
+  /** Update of a responder: a Batch of one request; answers a {@link import('./request.ts').Decision}. */
+  run: 'run',
+  /** To a remediation: its alert is resolved; a hint to look again, never an action by itself. */
+  resolved: 'resolved',
+  /** Query of a responder: its {@link import('./responder.ts').ResponderState}. */
+  state: 'state',
+  /** Query of a remediation: its {@link import('./remediation.ts').Story}. */
+  story: 'story',
+} as const;
+
+/** Search attributes, all of type Keyword. */
+export const SEARCH_ATTRIBUTES = [
+  'SalvorRule',
+  'SalvorRunbook',
+  'SalvorTarget',
+  'SalvorOutcome',
+  'SalvorReason',
+  'SalvorAlert',
+] as const;
+export type SearchAttribute = (typeof SEARCH_ATTRIBUTES)[number];
+
+/** The task queue on which waits are watched; waits never take slots from cuts and undos. */
+export const watchQueue = (taskQueue: string): string => `${taskQueue}-watch`;
+
+export const responderId = (rule: string, scope: string): string => `responder/${rule}/${encodeURIComponent(scope)}`;
+export const remediationId = (target: string): string => `remediation/${target}`;
+export const proposalId = (rule: string, target: string): string => `proposal/${rule}/${target}`;
+
+/** The rule name that `salvor run RUNBOOK` uses; a configured rule cannot take it, for its names hold no colon. */
+export const runRule = (runbook: string): string => `run:${runbook}`;
+
+/** Annotation on an object whose field Salvor holds; its value is JSON of {@link import('./change.ts').Held}[]. */
+export const HELD_ANNOTATION = 'salvor.dev/held';
+/** Label that a pod's Services select on and its owner does not: "on" lets traffic in. */
+export const TRAFFIC_LABEL = 'salvor.dev/traffic';
+/** Readiness gate that takes a pod out of service without killing it. */
+export const IN_SERVICE_GATE = 'salvor.dev/in-service';
+/** The field manager of a runbook's writes. */
+export const fieldManager = (runbook: string): string => `salvor-${runbook}`;

@@ -1,0 +1,59 @@
+import type { ResolvedRule } from './rule.ts';
+
+/** Input of the responder workflow, one per rule and scope. Those who start it give only rule name and scope. */
+export interface ResponderInput {
+  rule: string;
+  scope: string;
+  /** Carried over continue-as-new. */
+  state?: ResponderState;
+}
+
+/** All that a responder remembers. Plain JSON, bounded (see workflows/responder.ts), carried over continue-as-new. */
+export interface ResponderState {
+  /** The newest rule seen; undefined until the first batch. */
+  rule?: ResolvedRule;
+  ruleDigest?: string;
+  /** Remediations that are open, by target. */
+  open: Record<string, Open>;
+  /** Requests that wait, oldest first. */
+  queue: Queued[];
+  /** Alerts about which nothing new needs be done, by `<fingerprint>@<startsAt>`. */
+  settled: Record<string, Settled>;
+  /** Targets left alone until then (milliseconds since the epoch). */
+  cooling: Record<string, number>;
+  /** Ends of failed remediations by target (milliseconds since the epoch): what the retry budget counts. */
+  attempts: Record<string, number[]>;
+  /** Counts episodes; with the responder's first run and the target it names a start. */
+  counter: number;
+  /** First run ID of the chain of runs. */
+  firstRunId: string;
+  /** Alerts handled by answer, for people and for the tests. */
+  tally: Record<'admit' | 'wait' | 'refuse' | 'coalesce', number>;
+}
+
+export interface Open {
+  episode: string;
+  runId: string;
+  fingerprint: string;
+  startsAt: string;
+  since: number;
+}
+
+export interface Queued {
+  fingerprint: string;
+  startsAt: string;
+  target: string;
+  alertname: string;
+  digest: string;
+  by: string;
+  since: number;
+  gate: string;
+  reason: string;
+}
+
+export interface Settled {
+  outcome: string;
+  reason: string;
+  /** Milliseconds since the epoch at which it may be forgotten. */
+  until: number;
+}
