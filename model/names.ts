@@ -51,3 +51,11 @@ export const TRAFFIC_LABEL = 'salvor.dev/traffic';
 export const IN_SERVICE_GATE = 'salvor.dev/in-service';
 /** The field manager of a runbook's writes. */
 export const fieldManager = (runbook: string): string => `salvor-${runbook}`;
+
+/** A search attribute holds at most 255 characters: a longer value is cut, and a hash (FNV-1a) keeps it distinct. */
+export function searchValue(value: string): string {
+  if (value.length <= 255) return value;
+  let hash = 0x811c9dc5;
+  for (const character of value) hash = Math.imul(hash ^ (character.codePointAt(0) ?? 0), 0x01000193) >>> 0;
+  return `${value.slice(0, 246)}#${hash.toString(16).padStart(8, '0')}`;
+}

@@ -10,5 +10,15 @@ export const OUTCOMES = [
 ] as const;
 export type Outcome = (typeof OUTCOMES)[number];
 
-/** Outcomes after which the same alert (fingerprint and start) says nothing new. */
-export const SETTLES: ReadonlySet<Outcome> = new Set(['remediated', 'recovered', 'not-needed', 'observed', 'refused']);
+/** Outcomes after which the same firing of the same alert says nothing new. After `failed` a repeat is a retry. */
+export const SETTLES: ReadonlySet<Outcome> = new Set([
+  'remediated',
+  'recovered',
+  'not-needed',
+  'observed',
+  'refused',
+  'cancelled',
+]);
+
+/** Outcomes after which the target is left alone for the rule's cooldown: Salvor did, or began to do, something. */
+export const COOLS: ReadonlySet<Outcome> = new Set(['remediated', 'recovered', 'failed', 'cancelled']);

@@ -12,8 +12,8 @@ export interface RemediationInput {
   alert: { fingerprint: string; startsAt: string; alertname: string; digest: string; by: string };
   /** Names this start: responder's first run, target, counter. Two starts of one episode are one start. */
   episode: string;
-  /** Workflow ID of the responder that is told of the end. */
-  responder: string;
+  /** Workflow ID of the responder that is told of the end; none for a proposal, which holds neither target nor slot. */
+  responder?: string;
   /** False where the server does not know Salvor's search attributes. */
   searchAttributes: boolean;
 }

@@ -15,18 +15,16 @@ export interface ResponderState {
   ruleDigest?: string;
   /** Remediations that are open, by target. */
   open: Record<string, Open>;
-  /** Requests that wait, oldest first. */
-  queue: Queued[];
+  /** Requests that wait, oldest first, by `<fingerprint>@<startsAt>`. */
+  queue: Record<string, Queued>;
   /** Alerts about which nothing new needs be done, by `<fingerprint>@<startsAt>`. */
   settled: Record<string, Settled>;
   /** Targets left alone until then (milliseconds since the epoch). */
   cooling: Record<string, number>;
   /** Ends of failed remediations by target (milliseconds since the epoch): what the retry budget counts. */
   attempts: Record<string, number[]>;
-  /** Counts episodes; with the responder's first run and the target it names a start. */
+  /** Counts episodes; with the responder's first run ID it names a start. */
   counter: number;
-  /** First run ID of the chain of runs. */
-  firstRunId: string;
   /** Alerts handled by answer, for people and for the tests. */
   tally: Record<'admit' | 'wait' | 'refuse' | 'coalesce', number>;
 }
@@ -49,6 +47,8 @@ export interface Queued {
   since: number;
   gate: string;
   reason: string;
+  /** Not decided anew before then (milliseconds since the epoch), where no event of this responder will tell. */
+  notBefore?: number;
 }
 
 export interface Settled {

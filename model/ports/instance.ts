@@ -123,4 +123,6 @@ export const INSTANCE_ERRORS = {
   unknownTarget: 'UnknownTarget',
   /** The API refuses the request as invalid. */
   invalid: 'Invalid',
+  /** Another object bears the name now (or none does): nothing was touched. */
+  replaced: 'Replaced',
 } as const;

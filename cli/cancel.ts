@@ -1,0 +1,42 @@
+import type { Command } from 'commander';
+import { action } from './command.ts';
+import { print, printJson } from './output.ts';
+import { CliError, EXIT } from './status.ts';
+
+export function cancel(program: Command): void {
+  program
+    .command('cancel')
+    .description('stop a run and undo what it has done')
+    .argument('<id>', 'at least 8 characters of its ID, or a target key, which means its latest run')
+    .option('--reason <text>', 'why, for the record')
+    .action(
+      action(async (context, meant: string, options: { reason?: string }) => {
+        const [{ person, withTemporal }, { findRun, shortId }] = await Promise.all([
+          import('./temporal.ts'),
+          import('./runs.ts'),
+        ]);
+        return await withTemporal(context, async ({ client, namespace }) => {
+          const run = await findRun(client, meant);
+          if (run.endedAt !== undefined) {
+            throw new CliError(`${run.target} has already ended: ${run.outcome}`, {
+              status: EXIT.failed,
+              advice: 'There is nothing to cancel.',
+            });
+          }
+          // The client's own cancel() takes no reason.
+          await client.workflowService.requestCancelWorkflowExecution({
+            namespace,
+            workflowExecution: { workflowId: run.workflowId, runId: run.id },
+            identity: person(),
+            reason: options.reason ?? '',
+          });
+          if (context.json) printJson({ ...run, cancelRequested: true });
+          else
+            print(
+              `asked ${run.target} to stop; it undoes what it has done: \`salvor watch ${shortId(run.id)}\` shows it`,
+            );
+          return EXIT.done;
+        });
+      }),
+    );
+}

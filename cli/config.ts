@@ -1,0 +1,57 @@
+import type { Command } from 'commander';
+import { action, type Context } from './command.ts';
+import { note, paint, paintError, print, printJson } from './output.ts';
+import { CliError, EXIT, type ExitStatus } from './status.ts';
+
+export function config(program: Command): void {
+  const group = program.command('config').description('check the configuration, or see what it would do');
+  group
+    .command('check')
+    .description('report every problem, as file:line:column')
+    .argument('[file]', 'default: what --config says')
+    .action(action(check));
+  group
+    .command('schema')
+    .description('the JSON Schema of salvor.yaml, for editors')
+    .action(
+      action(async () => {
+        const { configJsonSchema } = await import('../model/config-schema.ts');
+        printJson(configJsonSchema());
+        return EXIT.done;
+      }),
+    );
+  group
+    .command('explain')
+    .description('which rule, target and gates an alert meets, and why not the others')
+    .requiredOption('--alert <file>', "one alert, or a webhook's payload, as JSON; - reads standard input")
+    .action(
+      action(async (context, options: { alert: string }) => {
+        const { explain } = await import('./explain.ts');
+        return await explain(context, options.alert);
+      }),
+    );
+}
+
+async function check(context: Context, named: string | undefined): Promise<ExitStatus> {
+  const { format, readConfigText } = await import('./configuration.ts');
+  const { parseConfig } = await import('../model/config.ts');
+  const file = named ?? context.config.file;
+  const text = await readConfigText(file);
+  if (text === undefined) {
+    throw new CliError(`there is no ${file} here`, {
+      status: EXIT.usage,
+      advice: 'Name a file: salvor config check FILE.',
+    });
+  }
+  const result = parseConfig(text, file);
+  const problems = result.ok ? [] : result.problems;
+  if (context.json) printJson({ file, ok: result.ok, problems });
+  else if (result.ok) print(`${paint('green', 'ok')} ${file}: ${counted(result.config.rules.length, 'rule')}`);
+  else {
+    print(...problems.map(format));
+    note(`${paintError('red', 'salvor:')} ${counted(problems.length, 'problem')} in ${file}`);
+  }
+  return result.ok ? EXIT.done : EXIT.usage;
+}
+
+const counted = (count: number, what: string): string => `${count} ${what}${count === 1 ? '' : 's'}`;

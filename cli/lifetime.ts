@@ -1,0 +1,37 @@
+import { EXIT, type ExitStatus } from './status.ts';
+
+/** Why a long-running command is to stop, and the exit status that says so. */
+export interface Stop {
+  why: string;
+  status: ExitStatus;
+}
+
+/**
+ * Resolves once when this process is to stop: on Ctrl-C, SIGTERM, the end of its terminal, or the end of its parent
+ * (a process that was started without one, as by init or as the first of a container, looks for none). A second Ctrl-C
+ * does not wait for what is being stopped.
+ */
+export function untilStopped(): Promise<Stop> {
+  const { promise, resolve } = Promise.withResolvers<Stop>();
+  let asked = false;
+  const ask = (stop: Stop): void => {
+    asked = true;
+    resolve(stop);
+  };
+  process.on('SIGINT', () => {
+    if (asked) process.exit(EXIT.interrupted);
+    ask({ why: 'interrupted', status: EXIT.interrupted });
+  });
+  process.on('SIGTERM', () => ask({ why: 'asked to end (SIGTERM)', status: EXIT.done }));
+  process.on('SIGHUP', () => ask({ why: 'its terminal closed', status: EXIT.interrupted }));
+  const parent = process.ppid;
+  if (parent > 1) {
+    const look = setInterval(() => {
+      if (process.ppid === parent) return;
+      clearInterval(look);
+      ask({ why: 'the process that started it has ended', status: EXIT.interrupted });
+    }, 1_000);
+    look.unref();
+  }
+  return promise;
+}

@@ -1,0 +1,71 @@
+import { readFileSync } from 'node:fs';
+import { Command, CommanderError } from 'commander';
+import { cancel } from './cancel.ts';
+import { config } from './config.ts';
+import { report } from './errors.ts';
+import { gateway } from './gateway.ts';
+import { list } from './list.ts';
+import { run } from './run.ts';
+import { sandbox } from './sandbox.ts';
+import { show } from './show.ts';
+import { EXIT } from './status.ts';
+import { up } from './up.ts';
+import { watch } from './watch.ts';
+import { worker } from './worker.ts';
+
+/** All commands, in the order of the help. A new one is one file and one line here. */
+const COMMANDS: readonly ((program: Command) => void)[] = [
+  up,
+  worker,
+  gateway,
+  run,
+  list,
+  show,
+  watch,
+  cancel,
+  config,
+  sandbox,
+];
+
+/** Runs one command line; the exit status is in `process.exitCode` when it is done. */
+export async function main(argv: readonly string[]): Promise<void> {
+  // A reader that went away (`salvor list | head`) wants no more, and that is no error.
+  process.stdout.on('error', (error: NodeJS.ErrnoException) => {
+    if (error.code !== 'EPIPE') throw error;
+    process.exit();
+  });
+  // Before anything is coloured; commander reads the option itself only later.
+  if (argv.includes('--no-color')) process.env['NO_COLOR'] = '1';
+  try {
+    await program().parseAsync(argv);
+  } catch (error) {
+    // Commander has written the help, the version or what was wrong.
+    if (error instanceof CommanderError) process.exitCode = error.exitCode === 0 ? EXIT.done : EXIT.usage;
+    else process.exitCode = report(error, argv.includes('--json'));
+  }
+}
+
+function program(): Command {
+  const salvor = new Command('salvor')
+    .description('Heals what an alert is about, durably, and puts every decision on record.')
+    .version(version())
+    .option('-c, --config <file>', 'configuration (default: $SALVOR_CONFIG, else ./salvor.yaml)')
+    .option('--json', 'write the result as JSON')
+    .option('--no-color', 'write no colours')
+    .exitOverride()
+    .showHelpAfterError('(see --help)')
+    .addHelpText(
+      'after',
+      '\nExit status: 0 done · 1 failed, or a check found something · 2 wrong use or configuration · 3 refused ·\n' +
+        '  4 could not find out (Temporal out of reach) · 130 interrupted',
+    );
+  for (const add of COMMANDS) add(salvor);
+  return salvor;
+}
+
+function version(): string {
+  // The build lies one level deeper than the sources.
+  const up = import.meta.filename.endsWith('.ts') ? '..' : '../..';
+  const manifest = readFileSync(new URL(`${up}/package.json`, import.meta.url), 'utf8');
+  return (JSON.parse(manifest) as { version: string }).version;
+}

@@ -1,0 +1,134 @@
+import { setTimeout as sleep } from 'node:timers/promises';
+import {
+  type Client,
+  isGrpcServiceError,
+  ServiceError,
+  WithStartWorkflowOperation,
+  WorkflowNotFoundError,
+  WorkflowUpdateFailedError,
+  WorkflowUpdateRPCTimeoutOrCancelledError,
+} from '@temporalio/client';
+import { ApplicationFailure, type Workflow } from '@temporalio/common';
+import type { Config } from '../model/config.ts';
+import { digest } from '../model/digest.ts';
+import { alertKey } from '../model/gates.ts';
+import { MESSAGE, proposalId, remediationId, responderId, WORKFLOW } from '../model/names.ts';
+import type { Batch, RunAnswer } from '../model/request.ts';
+import type { ResponderInput, ResponderState, Settled } from '../model/responder.ts';
+import { type RunOrder, resolveRun } from '../model/run.ts';
+import { CliError, EXIT } from './status.ts';
+
+/** Milliseconds in which a worker must answer; admission itself takes a fraction of a second. */
+const ANSWER_WITHIN = 15_000;
+
+export interface RunRequest {
+  order: RunOrder;
+  /** Names this request; it is the Update ID, so the same one never acts twice. */
+  updateId: string;
+  /** Whether the caller chose it and may therefore ask again with it. */
+  chosen: boolean;
+  by: string;
+}
+
+/**
+ * What the responder is handed: one request.
+ *
+ * @throws CliError with everything that is wrong in the order
+ */
+export function makeBatch(config: Config, { order, updateId, chosen, by }: RunRequest): Batch {
+  const resolved = resolveRun(order, config);
+  if (!resolved.ok)
+    throw new CliError(resolved.problems.join('\n'), { status: EXIT.usage, advice: 'Nothing was asked for.' });
+  const { rule, ruleDigest, scope, target } = resolved;
+  const request = {
+    fingerprint: `run-${updateId}`,
+    // With the fingerprint it names the request, so where it may be repeated it must not depend on the clock.
+    startsAt: new Date(chosen ? 0 : Date.now()).toISOString(),
+    status: 'firing' as const,
+    target,
+    alertname: `salvor run ${order.runbook}`,
+    by,
+  };
+  return { rule, ruleDigest, scope, requests: [{ ...request, digest: digest(request) }] };
+}
+
+/**
+ * Asks the responder, which is started where it does not run.
+ *
+ * @throws CliError where no worker answers in time; an update that no worker has taken leaves nothing behind
+ */
+export async function requestRun(
+  client: Client,
+  taskQueue: string,
+  batch: Batch,
+  updateId: string,
+): Promise<RunAnswer> {
+  const { rule, scope } = batch;
+  const input: ResponderInput = { rule: rule.name, scope };
+  const deadline = Date.now() + ANSWER_WITHIN;
+  for (;;) {
+    const startWorkflowOperation = new WithStartWorkflowOperation(WORKFLOW.responder, {
+      workflowId: responderId(rule.name, scope),
+      taskQueue,
+      args: [input],
+      workflowIdConflictPolicy: 'USE_EXISTING',
+    });
+    try {
+      return await client.withDeadline(deadline, () =>
+        client.workflow.executeUpdateWithStart<Workflow, RunAnswer, [Batch]>(MESSAGE.run, {
+          args: [batch],
+          updateId,
+          startWorkflowOperation,
+        }),
+      );
+    } catch (error) {
+      if (error instanceof WorkflowUpdateRPCTimeoutOrCancelledError) throw unanswered(updateId, taskQueue, error);
+      if (!wasJustEnding(error) || Date.now() > deadline) throw error;
+      await sleep(100);
+    }
+  }
+}
+
+const unanswered = (updateId: string, taskQueue: string, cause: unknown): CliError =>
+  new CliError(
+    `no worker on the task queue ${taskQueue} answered within ${ANSWER_WITHIN / 1000} s; nothing has been done`,
+    {
+      status: EXIT.unknown,
+      advice: `Start one (\`salvor worker\`, \`salvor up\`), then ask again with --update-id ${updateId}: it is done once at most.`,
+      cause,
+    },
+  );
+
+/** A responder with nothing left to remember ends; who asks in that moment must ask the next one. */
+function wasJustEnding(error: unknown): boolean {
+  if (error instanceof WorkflowNotFoundError) return true;
+  if (error instanceof WorkflowUpdateFailedError) {
+    return error.cause instanceof ApplicationFailure && error.cause.type === 'AcceptedUpdateCompletedWorkflow';
+  }
+  const cause = error instanceof ServiceError ? error.cause : error;
+  return isGrpcServiceError(cause) && cause.code === ABORTED;
+}
+
+/** gRPC status. */
+const ABORTED = 10;
+
+/** Where the remediation or proposal of an admitted request is found. */
+export const workflowIdOf = ({ rule, requests: [request] }: Batch): string =>
+  rule.mode === 'observe' ? proposalId(rule.name, request?.target ?? '') : remediationId(request?.target ?? '');
+
+export type Admitted = { runId: string } | { settled: Settled };
+
+/** Waits until the responder has started what waits, or has settled it otherwise. Each look is a query: no history. */
+export async function untilAdmitted(client: Client, { rule, scope, requests: [request] }: Batch): Promise<Admitted> {
+  if (!request) throw new Error('a batch of one request is expected');
+  const key = alertKey(request);
+  const responder = client.workflow.getHandle(responderId(rule.name, scope));
+  for (;;) {
+    const state = await responder.query<ResponderState>(MESSAGE.state);
+    const settled = state.settled[key];
+    if (settled) return { settled };
+    const open = state.open[request.target];
+    if (open?.runId && alertKey(open) === key) return { runId: open.runId };
+    await sleep(1_000);
+  }
+}

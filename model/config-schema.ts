@@ -1,0 +1,237 @@
+import { z } from 'zod';
+import {
+  count,
+  duration,
+  isLoopback,
+  named,
+  nonEmpty,
+  parsed,
+  parseHostAndPort,
+  section,
+  size,
+  variable,
+  webUrl,
+} from './config-fields.ts';
+import { InputError } from './input-error.ts';
+import { parseMatchers } from './matcher.ts';
+import type { ResolvedGates, Runbook } from './rule.ts';
+import { RUNBOOK_SPECS } from './runbooks.ts';
+import { CONFIGURED_NAME, parseTargetTemplate } from './target.ts';
+import { parseTemplate } from './template.ts';
+
+/** Gates of a rule where neither it nor `defaults` says otherwise. */
+export const BUILT_IN_GATES: ResolvedGates = {
+  maxInFlight: 1,
+  cooldown: 600_000,
+  retries: { max: 3, per: 3_600_000 },
+  waitAtMost: 3_600_000,
+  maxQueue: 1000,
+};
+
+const gateFields = {
+  maxInFlight: count('Remediations open at once in the scope. Default 1.', 1, 1000).optional(),
+  cooldown: duration('How long a target is left alone after a remediation. Default 10m.').optional(),
+  retries: section({
+    max: count('Failed remediations of one target that may be followed by another. Default 3.', 0, 100).optional(),
+    per: duration('The time in which they are counted. Default 1h.', { above: 0 }).optional(),
+  })
+    .meta({ description: 'Retry budget of a target.' })
+    .optional(),
+  waitAtMost: duration('How long a request may wait for a gate before it is refused. Default 1h.', {
+    above: 0,
+  }).optional(),
+  maxQueue: count('Requests kept waiting in a scope; beyond it they are refused. Default 1000.', 0, 1000).optional(),
+};
+
+const defaultGates = section(gateFields).meta({ description: 'Gates of every rule that does not say otherwise.' });
+
+const ruleGates = section({
+  scope: parsed(`a template such as \${labels.namespace}`, parseTemplate)
+    .meta({ description: 'What shares the budgets: labels of the alert. Default: the namespace of the target.' })
+    .optional(),
+  ...gateFields,
+}).meta({ description: 'Reasons to wait or to refuse; they override defaults.gates.' });
+
+const matchList = z
+  .array(parsed('a matcher such as alertname="KubePodNotReady"', readMatchers))
+  .min(1)
+  .transform((lists) => lists.flat())
+  .meta({ description: "Matchers in Alertmanager's syntax; all must match. A missing label is an empty one." });
+
+function readMatchers(text: string) {
+  const matchers = parseMatchers(text);
+  if (matchers.length === 0) throw new InputError('expected a matcher such as alertname="KubePodNotReady"');
+  return matchers;
+}
+
+/** A rule as it is written, for one runbook. */
+const ruleFor = <R extends Runbook>(runbook: R) =>
+  section({
+    name: named(
+      'Name of the rule, unique.',
+      /^[a-z0-9](?:[-a-z0-9]{0,61}[a-z0-9])?$/,
+      'a name of lower-case letters, digits and -, at most 63, beginning and ending with a letter or digit',
+    ),
+    match: matchList,
+    runbook: z.literal(runbook).meta({ description: 'What is done.' }),
+    target: parsed(`a target such as k8s/prod/\${labels.namespace}/pod/\${labels.pod}`, parseTargetTemplate).meta({
+      description: `Key of what it is done to, with \${labels.NAME} and \${annotations.NAME}. A value that is no valid name for its place is refused.`,
+    }),
+    mode: z
+      .enum(['observe', 'act'])
+      .prefault('observe')
+      .meta({ description: 'How much the rule is trusted: observe records what it would do; act acts.' }),
+    with: RUNBOOK_SPECS[runbook].options.prefault({}),
+    gates: ruleGates.prefault({}),
+    hush: z.literal(false).optional().meta({ description: 'Silence the alert meanwhile: not available yet.' }),
+    onFailure: section({
+      escalate: z.literal(false).optional().meta({ description: 'Raise an alert: not available yet.' }),
+    })
+      .optional()
+      .meta({ description: 'What follows a failed remediation.' }),
+    continue: z
+      .boolean()
+      .prefault(false)
+      .meta({ description: 'Try the rules after this one too. Otherwise the first that matches wins.' }),
+  });
+
+const runbookNames = Object.keys(RUNBOOK_SPECS) as Runbook[];
+
+const ruleSchema = z.discriminatedUnion('runbook', [ruleFor('drain-instance')], {
+  error: (issue) => (issue.code === 'invalid_union' ? `expected the runbook ${runbookNames.join(', ')}` : undefined),
+});
+
+const secretFile = 'Path of a file that holds it, relative to the configuration.';
+
+/**
+ * The schema of `salvor.yaml`.
+ *
+ * @param resolvePath makes paths absolute, from the folder of the file
+ */
+export function configSchema(resolvePath: (path: string) => string) {
+  const path = (description: string) =>
+    parsed('a path', (text) => {
+      if (text === '') throw new InputError('expected a path');
+      if (text.startsWith('~')) throw new InputError('expected a path without ~, which is not expanded');
+      return resolvePath(text);
+    }).meta({ description });
+
+  const temporal = section({
+    address: parsed('host:port of Temporal', (text) => {
+      parseHostAndPort(text);
+      return text;
+    })
+      .prefault('localhost:7233')
+      .meta({ description: 'host:port of the frontend of Temporal.' }),
+    namespace: nonEmpty('Namespace of Temporal.').prefault('default'),
+    taskQueue: nonEmpty('Task queue of the workers.').prefault('salvor'),
+    tls: z
+      .union(
+        [
+          z.boolean(),
+          section({
+            serverName: nonEmpty('Name that the certificate of the server must have.').optional(),
+            caFile: path('Certificate authority of the server (PEM).').optional(),
+            certFile: path('Certificate of the client (PEM).').optional(),
+            keyFile: path('Private key of the client (PEM).').optional(),
+          }).refine(({ certFile, keyFile }) => (certFile === undefined) === (keyFile === undefined), {
+            message: 'expected both certFile and keyFile, or neither',
+          }),
+        ],
+        { error: 'expected true, false, or a section with serverName, caFile, certFile and keyFile' },
+      )
+      .optional()
+      .meta({ description: 'TLS to Temporal: true for the certificate authorities of the system.' }),
+    apiKeyFile: path(`API key of Temporal Cloud. ${secretFile}`).optional(),
+    apiKeyEnv: variable('API key of Temporal Cloud: the environment variable that holds it.').optional(),
+  }).refine(({ apiKeyFile, apiKeyEnv }) => apiKeyFile === undefined || apiKeyEnv === undefined, {
+    message: 'expected either apiKeyFile or apiKeyEnv, not both',
+  });
+
+  const gateway = section({
+    listen: parsed('host:port to listen on', parseHostAndPort)
+      .prefault('127.0.0.1:9095')
+      .meta({ description: 'host:port to listen on. Beyond loopback authentication is required.' }),
+    bearerTokenFile: path(`Token that callers must send. ${secretFile}`).optional(),
+    bearerTokenEnv: variable('Token that callers must send: the environment variable that holds it.').optional(),
+    basicAuth: section({
+      username: nonEmpty('User name that callers must send.'),
+      passwordFile: path(`Password that callers must send. ${secretFile}`).optional(),
+      passwordEnv: variable('Password that callers must send: the environment variable that holds it.').optional(),
+    })
+      .refine((auth) => (auth.passwordFile === undefined) !== (auth.passwordEnv === undefined), {
+        message: 'expected either passwordFile or passwordEnv beside username',
+      })
+      .optional()
+      .meta({ description: 'User name and password that callers must send.' }),
+    maxBody: size('Largest body of a request.', 64 * 1024 ** 2).prefault('8MiB'),
+    tls: section({
+      certFile: path('Certificate, with its chain (PEM).'),
+      keyFile: path('Private key (PEM).'),
+    })
+      .optional()
+      .meta({ description: 'Serve HTTPS.' }),
+  })
+    .refine((gateway) => isLoopback(gateway.listen.host) || isAuthenticated(gateway), {
+      path: ['listen'],
+      message:
+        'expected bearerTokenFile, bearerTokenEnv or basicAuth beside it, for without authentication the gateway listens on loopback only',
+    })
+    .refine(({ bearerTokenFile, bearerTokenEnv }) => bearerTokenFile === undefined || bearerTokenEnv === undefined, {
+      message: 'expected either bearerTokenFile or bearerTokenEnv, not both',
+    });
+
+  const cluster = section({
+    name: configuredName('Name of the cluster in target keys.'),
+    context: nonEmpty(
+      'Context of the kubeconfig. Default: in the cluster its service account, else the current context.',
+    ).optional(),
+    kubeconfig: path('kubeconfig to read. Default: KUBECONFIG, or ~/.kube/config.').optional(),
+  });
+
+  return section({
+    temporal: temporal.prefault({}).meta({ description: 'Where Temporal is.' }),
+    gateway: gateway.prefault({}).meta({ description: 'The webhook server.' }),
+    prometheus: section({ url: webUrl('Address of Prometheus.') })
+      .optional()
+      .meta({ description: 'Where Prometheus is.' }),
+    alertmanager: section({
+      urls: z.array(webUrl('Address of an Alertmanager.')).min(1).meta({ description: 'One address for each.' }),
+    })
+      .optional()
+      .meta({ description: 'Every member of the Alertmanager pair or cluster.' }),
+    clusters: z.array(cluster).prefault([]).meta({ description: 'Kubernetes clusters that targets may be in.' }),
+    defaults: section({ gates: defaultGates.prefault({}) })
+      .prefault({})
+      .meta({ description: 'What holds for every rule that does not say otherwise.' }),
+    rules: z
+      .array(ruleSchema)
+      .prefault([])
+      .meta({ description: 'Which alert gets which runbook; the first match wins.' }),
+  }).meta({ title: 'Salvor', description: 'Configuration of Salvor (salvor.yaml).' });
+}
+
+const configuredName = (description: string) =>
+  named(
+    description,
+    CONFIGURED_NAME,
+    'a name of letters, digits and -_., at most 63, beginning and ending with a letter or digit',
+  );
+
+const isAuthenticated = (gateway: {
+  bearerTokenFile?: unknown;
+  bearerTokenEnv?: unknown;
+  basicAuth?: unknown;
+}): boolean => [gateway.bearerTokenFile, gateway.bearerTokenEnv, gateway.basicAuth].some((way) => way !== undefined);
+
+/** What the schema makes of a file. */
+export type ParsedConfig = z.output<ReturnType<typeof configSchema>>;
+export type ParsedRule = ParsedConfig['rules'][number];
+export type ParsedGates = z.output<typeof defaultGates>;
+
+/** The schema as JSON Schema (draft 2020-12) of what is written, for editors. */
+export const configJsonSchema = (): object =>
+  z.toJSONSchema(
+    configSchema((path) => path),
+    { io: 'input' },
+  );

@@ -1,0 +1,83 @@
+import type { FieldValue, Held } from '../../model/change.ts';
+import { HELD_ANNOTATION } from '../../model/names.ts';
+import { FinalError } from '../errors.ts';
+import { conditionOf } from './health.ts';
+import type { FieldSet, Metadata, Pod } from './objects.ts';
+
+/** A field of a pod that Salvor may hold: a label, or a condition of its status. */
+export interface Field {
+  in: 'labels' | 'conditions';
+  name: string;
+}
+
+const PREFIX = { labels: 'metadata.labels', conditions: 'status.conditions' } as const;
+
+/** `metadata.labels[salvor.dev/traffic]` */
+export const fieldPath = (field: Field): string => `${PREFIX[field.in]}[${field.name}]`;
+
+/** @throws FinalError `Invalid` for a path that {@link fieldPath} does not write. */
+export function parseField(path: string): Field {
+  for (const place of ['labels', 'conditions'] as const) {
+    const prefix = `${PREFIX[place]}[`;
+    if (path.startsWith(prefix) && path.endsWith(']')) return { in: place, name: path.slice(prefix.length, -1) };
+  }
+  throw new FinalError(`"${path}" is not a field of a pod that Salvor holds`, { type: 'Invalid' });
+}
+
+/** "label salvor.dev/traffic" */
+export const nameOf = (field: Field): string =>
+  field.in === 'labels' ? `label ${field.name}` : `readiness gate ${field.name}`;
+
+export function readField(pod: Pod, field: Field): FieldValue {
+  if (field.in === 'labels') return pod.metadata.labels?.[field.name] ?? null;
+  return conditionOf(pod, field.name)?.status ?? null;
+}
+
+/** The field of the note itself. */
+export const HELD_FIELD = `metadata.annotations[${HELD_ANNOTATION}]`;
+
+/**
+ * What is held on an object, as its annotation says.
+ *
+ * @returns undefined where the annotation cannot be read: then nobody knows what is held.
+ */
+export function holdsOn(metadata: Metadata): Held[] | undefined {
+  const text = metadata.annotations?.[HELD_ANNOTATION];
+  if (text === undefined) return [];
+  try {
+    const entries: unknown = JSON.parse(text);
+    if (Array.isArray(entries) && entries.every(isHeld)) return entries;
+  } catch {
+    // Not JSON; answered below like any other text that Salvor did not write.
+  }
+  return undefined;
+}
+
+const isHeld = (entry: unknown): entry is Held =>
+  typeof entry === 'object' &&
+  entry !== null &&
+  ['field', 'remediation', 'until', 'set', 'before'].every((key) => key in entry);
+
+/** The annotation for these holds; null, which removes it, for none. */
+export const annotationOf = (holds: Held[]): string | null => (holds.length > 0 ? JSON.stringify(holds) : null);
+
+/** Who else holds something on the object, for a message; undefined where nobody does now. */
+export function heldByAnother(metadata: Metadata, remediation: string): string | undefined {
+  const holds = holdsOn(metadata);
+  if (!holds) return `its annotation ${HELD_ANNOTATION} cannot be read, so nobody knows what is held on it`;
+  const other = holds.find((held) => held.remediation !== remediation && Date.parse(held.until) > Date.now());
+  return other && `${other.field} is held by remediation ${other.remediation} (${other.runbook}) until ${other.until}`;
+}
+
+/** The field manager that wrote a field last, and when; `fieldsV1` has one key per step of the path. */
+export function writerOf(metadata: Metadata, field: Field): { manager: string; time?: string } | undefined {
+  const path =
+    field.in === 'labels'
+      ? ['f:metadata', 'f:labels', `f:${field.name}`]
+      : ['f:status', 'f:conditions', `k:${JSON.stringify({ type: field.name })}`, 'f:status'];
+  const owns = (fields: FieldSet | undefined) => path.reduce((node, step) => node?.[step], fields) !== undefined;
+  const [writer] = (metadata.managedFields ?? [])
+    .filter((entry) => owns(entry.fieldsV1))
+    .sort((a, b) => (b.time ?? '').localeCompare(a.time ?? ''));
+  return writer?.manager === undefined ? undefined : { manager: writer.manager, time: writer.time };
+}

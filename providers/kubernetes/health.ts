@@ -1,0 +1,106 @@
+import { IN_SERVICE_GATE } from '../../model/names.ts';
+import type { Condition, Metadata, OwnerReference, Pod } from './objects.ts';
+
+export interface Health {
+  healthy: boolean;
+  /** What was seen, in plain words. */
+  why: string;
+}
+
+export const conditionOf = (pod: Pod, type: string): Condition | undefined =>
+  pod.status?.conditions?.find((condition) => condition.type === type);
+
+export const isTrue = (pod: Pod, type: string): boolean => conditionOf(pod, type)?.status === 'True';
+
+export const declaresGate = (pod: Pod, type: string): boolean =>
+  pod.spec?.readinessGates?.some((gate) => gate.conditionType === type) ?? false;
+
+/**
+ * Whether the pod itself is able to work. Salvor's own readiness gate does not count: it says whether the pod is let
+ * into traffic, not whether it could serve.
+ */
+export function healthOf(pod: Pod): Health {
+  const others = (pod.spec?.readinessGates ?? []).map((gate) => gate.conditionType);
+  const required = ['ContainersReady', ...others.filter((type) => type !== IN_SERVICE_GATE)];
+  const missing = required.find((type) => !isTrue(pod, type));
+  if (missing) return { healthy: false, why: describeCondition(pod, missing) };
+  if (isTrue(pod, 'Ready')) return { healthy: true, why: 'the pod is Ready' };
+  if (declaresGate(pod, IN_SERVICE_GATE) && !isTrue(pod, IN_SERVICE_GATE)) {
+    return {
+      healthy: true,
+      why: `its containers are ready; it is not Ready only because its readiness gate ${IN_SERVICE_GATE} is not True`,
+    };
+  }
+  return { healthy: false, why: describeCondition(pod, 'Ready') };
+}
+
+/**
+ * When the conditions of a pod's health last changed, as one text: where it is the same on two looks, no condition has
+ * changed in between, seen or unseen. To be compared, never to be read as times: another machine's clock wrote them.
+ */
+export function transitionsOf(pod: Pod): string {
+  const conditions = (pod.status?.conditions ?? []).filter(({ type }) => type !== IN_SERVICE_GATE);
+  return conditions.map(({ type, lastTransitionTime }) => `${type}@${lastTransitionTime}`).join(' ');
+}
+
+/** "ContainersReady is False since 2026-01-01T00:00:00Z (ContainersNotReady: containers with unready status: [app])" */
+export function describeCondition(pod: Pod, type: string): string {
+  const condition = conditionOf(pod, type);
+  if (!condition) return `its condition ${type} is not set`;
+  const { status, lastTransitionTime, reason, message } = condition;
+  const detail = [reason, message].filter(Boolean).join(': ');
+  return `${type} is ${status}${lastTransitionTime ? ` since ${lastTransitionTime}` : ''}${detail ? ` (${detail})` : ''}`;
+}
+
+export const controllerOf = (metadata: Metadata): OwnerReference | undefined =>
+  metadata.ownerReferences?.find((owner) => owner.controller);
+
+/** Why the pod asked for is no longer there to be healed; undefined while it is. */
+export function absence(pod: Pod | undefined, uid: string | undefined): string | undefined {
+  if (!pod) return 'there is no pod of this name';
+  if (uid !== undefined && pod.metadata.uid !== uid)
+    return `it was replaced meanwhile: the pod of this name is now ${pod.metadata.uid}, not ${uid}`;
+  if (pod.metadata.deletionTimestamp) return `it is being deleted, since ${pod.metadata.deletionTimestamp}`;
+  const phase = pod.status?.phase;
+  if (phase === 'Succeeded' || phase === 'Failed') return `it has ended (phase ${phase}${reasonOf(pod)})`;
+  return undefined;
+}
+
+const reasonOf = (pod: Pod): string => (pod.status?.reason ? `, ${pod.status.reason}` : '');
+
+/** Whether this very pod still exists and is not on its way out. */
+export const isPresent = (pod: Pod | undefined, uid: string): pod is Pod => absence(pod, uid) === undefined;
+
+/** On a pod or node: leave it alone. */
+const SKIP_ANNOTATION = 'salvor.dev/skip';
+const MIRROR_ANNOTATION = 'kubernetes.io/config.mirror';
+
+/**
+ * Labels of what Salvor and Temporal run on, and of what a person has put out of its reach, where the configuration does
+ * not name others. `key`, or `key=value`. Temporal's Helm chart labels its pods so.
+ */
+export const PROTECTED_LABELS: readonly string[] = [
+  'salvor.dev/protect',
+  'app.kubernetes.io/part-of=salvor',
+  'app.kubernetes.io/part-of=temporal',
+];
+
+/** Why the pod is never a target, for any runbook; undefined where it may be one. */
+export function protection({ metadata }: Pod, labels: readonly string[]): string | undefined {
+  const owner = controllerOf(metadata);
+  if (metadata.namespace === 'kube-system') return 'pods of the namespace kube-system are never touched';
+  if (metadata.annotations?.[MIRROR_ANNOTATION] !== undefined || owner?.kind === 'Node')
+    return 'it is a static pod: only its node could replace it';
+  if (!owner) return 'it has no controller: nothing would replace it';
+  if (owner.kind === 'Job' && owner.apiVersion.startsWith('batch/')) return `it belongs to the Job ${owner.name}`;
+  if (owner.kind === 'DaemonSet' && owner.apiVersion.startsWith('apps/'))
+    return `it belongs to the DaemonSet ${owner.name}`;
+  if (metadata.annotations?.[SKIP_ANNOTATION] !== undefined) return `it carries the annotation ${SKIP_ANNOTATION}`;
+  const label = labels.find((entry) => carries(metadata.labels ?? {}, entry));
+  return label && `it carries the protected label ${label}`;
+}
+
+function carries(labels: Record<string, string>, entry: string): boolean {
+  const at = entry.indexOf('=');
+  return at < 0 ? labels[entry] !== undefined : labels[entry.slice(0, at)] === entry.slice(at + 1);
+}

@@ -1,0 +1,44 @@
+import type { ObjectTarget } from '../../model/target.ts';
+import type { InstanceProvider } from '../instance.ts';
+import { assess } from './assess.ts';
+import { Cluster, type ClusterConfig } from './cluster.ts';
+import { PROTECTED_LABELS } from './health.ts';
+import { hold } from './hold.ts';
+import { PODS, type Ref } from './objects.ts';
+import { replace } from './replace.ts';
+import { cut, restore } from './traffic.ts';
+import { verify } from './verify.ts';
+import { Watches } from './watch.ts';
+
+/** What acts on the pods of one cluster: its connections and its shared watches. */
+export class Kubernetes {
+  readonly cluster: Cluster;
+  readonly watches: Watches;
+  readonly #protectedLabels: readonly string[];
+
+  /** `protectedLabels`: `key` or `key=value`; pods that carry one are never touched. */
+  constructor(config: ClusterConfig, protectedLabels: readonly string[] = PROTECTED_LABELS) {
+    this.cluster = new Cluster(config);
+    this.watches = new Watches(this.cluster);
+    this.#protectedLabels = protectedLabels;
+  }
+
+  /** The Instance port for one pod. */
+  pod({ namespace, name }: Pick<ObjectTarget, 'namespace' | 'name'>): InstanceProvider {
+    const { cluster, watches } = this;
+    const ref: Ref = { ...PODS, namespace, name };
+    return {
+      assess: (request) => assess(cluster, ref, request, this.#protectedLabels),
+      cut: (request) => cut(cluster, ref, request),
+      restore: async (request) => (await restore(cluster, ref, request)) ?? [],
+      hold: (request, pulse) => hold(cluster, watches, ref, request, pulse),
+      replace: (request, pulse) => replace(cluster, ref, request, pulse),
+      verify: (request, pulse) => verify(cluster, watches, ref, request, pulse),
+    };
+  }
+
+  async close(): Promise<void> {
+    this.watches.close();
+    await this.cluster.close();
+  }
+}

@@ -1,0 +1,123 @@
+import type { Change } from '../../model/change.ts';
+import type { ReplaceRequest, ReplaceResult } from '../../model/ports/instance.ts';
+import { FinalError } from '../errors.ts';
+import type { Pulse } from '../instance.ts';
+import type { Cluster } from './cluster.ts';
+import { ApiError } from './errors.ts';
+import { absence } from './health.ts';
+import type { Pod, Ref } from './objects.ts';
+import { beating, Sleeper } from './pulse.ts';
+
+/** What an attempt tells the next one. */
+interface Memory {
+  /** The eviction may have been asked for: if the pod is gone, it was most likely Salvor. */
+  evicting: boolean;
+}
+
+/**
+ * Heartbeats reach the server up to three seconds late (less on an otherwise idle activity). So `evicting` is said this
+ * long before the first request, or with the very first heartbeat, which is sent at once.
+ */
+const SAID_BEFORE_MS = 5_000;
+const BACKOFF_MS = { first: 1_000, most: 10_000 };
+
+/** Evicts the pod through the eviction API, with its identity as precondition; never forced, with its own grace period. */
+export async function replace(
+  cluster: Cluster,
+  ref: Ref,
+  request: ReplaceRequest,
+  pulse: Pulse,
+): Promise<ReplaceResult> {
+  const notBefore = Date.parse(request.notBefore);
+  const earlier = (pulse.last as Memory | undefined)?.evicting ?? false;
+  const memory = (): Memory => ({ evicting: earlier || Date.now() >= notBefore - SAID_BEFORE_MS });
+  return beating(pulse, memory, async () => {
+    await new Sleeper().sleep(notBefore - Date.now(), pulse.signal);
+    const gone = absence(await cluster.get<Pod>(ref, pulse.signal), request.instance.uid);
+    if (gone) return ended(request, gone, earlier);
+    return evictUntilGranted(cluster, ref, request, earlier, pulse.signal);
+  });
+}
+
+/** The pod is gone: by an eviction of an earlier attempt whose answer was lost, or by somebody else. */
+function ended(request: ReplaceRequest, gone: string, asked: boolean): ReplaceResult {
+  if (!asked) return { verdict: 'gone', why: gone, changes: [] };
+  const what = 'evicted the pod (the answer was lost with an earlier attempt)';
+  return { verdict: 'replaced', why: `evicted; ${gone}`, changes: [evicted(request, what)] };
+}
+
+function evicted({ step, instance }: ReplaceRequest, what: string, auditId?: string): Change {
+  const at = new Date().toISOString();
+  return {
+    ...{ step, what, object: instance, field: 'eviction', before: null, after: null, at },
+    ...(auditId && { requestId: auditId }),
+  };
+}
+
+async function evictUntilGranted(
+  cluster: Cluster,
+  ref: Ref,
+  request: ReplaceRequest,
+  asked: boolean,
+  signal: AbortSignal,
+): Promise<ReplaceResult> {
+  const deadline = Date.parse(request.deadline);
+  const sleeper = new Sleeper();
+  let why = 'the deadline had passed before it could be asked for';
+  for (let tries = 0; Date.now() < deadline; tries++) {
+    const answer = await evict(cluster, ref, request, asked);
+    if ('verdict' in answer) return answer;
+    why = answer.why;
+    const backoff = Math.min(BACKOFF_MS.most, BACKOFF_MS.first * 2 ** tries) * (0.5 + Math.random() / 2);
+    await sleeper.sleep(Math.min(answer.retryAfter ?? backoff, deadline - Date.now()), signal);
+  }
+  return { verdict: 'blocked', why: `it could not be evicted before ${request.deadline}: ${why}`, changes: [] };
+}
+
+/** Not now; `retryAfter` in milliseconds, where the server says when. */
+interface NotNow {
+  why: string;
+  retryAfter?: number;
+}
+
+/** One request; without the signal, for once it is sent its answer matters. */
+async function evict(
+  cluster: Cluster,
+  ref: Ref,
+  request: ReplaceRequest,
+  asked: boolean,
+): Promise<ReplaceResult | NotNow> {
+  const { uid, key } = request.instance;
+  const eviction = {
+    apiVersion: 'policy/v1',
+    kind: 'Eviction',
+    metadata: { name: ref.name, namespace: ref.namespace },
+    deleteOptions: { preconditions: { uid } },
+  };
+  try {
+    const { auditId } = await cluster.create({ ...ref, subresource: 'eviction' }, eviction);
+    const changes = [evicted(request, 'evicted the pod', auditId)];
+    return { verdict: 'replaced', why: 'its eviction was granted', changes };
+  } catch (error) {
+    if (!(error instanceof ApiError)) throw error;
+    const { status, message, retryAfter } = error;
+    if (status === 500 && /more than one PodDisruptionBudget/i.test(message)) {
+      throw new FinalError(
+        `cannot evict ${key}: several disruption budgets select it, and the eviction API allows one. Change their selectors so that one selects it (${message})`,
+        { type: 'MisconfiguredBudget', cause: error },
+      );
+    }
+    if (status === 429) return { why: describeRefusal(error), retryAfter };
+    if (status !== 404 && status !== 409) throw error;
+    const gone = absence(await cluster.get<Pod>(ref), uid);
+    return gone ? ended(request, gone, asked) : { why: message };
+  }
+}
+
+/** A budget names itself as the cause; a 429 without it is the server's own rate limit. */
+function describeRefusal(error: ApiError): string {
+  const budget = error.causes.find(({ reason }) => reason === 'DisruptionBudget');
+  return budget
+    ? (budget.message ?? 'a disruption budget does not allow it')
+    : `the API server's rate limit: ${error.message}`;
+}

@@ -1,0 +1,71 @@
+import { HELD_ANNOTATION } from '../../model/names.ts';
+import {
+  type Controller,
+  ENDPOINT_SLICES,
+  type EndpointSlice,
+  type KubeObject,
+  PODS,
+  type Pod,
+  type Ref,
+} from './objects.ts';
+import type { Following, Watched } from './watch.ts';
+
+const byName = (name: string): string[] => [name];
+
+/** The pods of a namespace, without what no wait looks at. Concern: the pod's name. */
+export const podsOf = (namespace: string): Watched<Pod> => ({
+  ref: { ...PODS, namespace },
+  concerns: byName,
+  view: (object) => {
+    const { metadata, spec, status } = object as Pod;
+    const { name, uid, resourceVersion, deletionTimestamp, labels } = metadata;
+    const held = metadata.annotations?.[HELD_ANNOTATION];
+    return {
+      metadata: {
+        ...{ name, namespace, uid, resourceVersion, deletionTimestamp, labels },
+        ...(held !== undefined && { annotations: { [HELD_ANNOTATION]: held } }),
+      },
+      spec: { readinessGates: spec?.readinessGates },
+      status: { phase: status?.phase, reason: status?.reason, conditions: status?.conditions },
+    };
+  },
+});
+
+/** UIDs of the pods to which one EndpointSlice sends traffic. */
+type InTraffic = ReadonlySet<string>;
+const NOBODY: InTraffic = new Set();
+
+/** The EndpointSlices of a namespace. Concern: the UID of a pod that comes into traffic or leaves it. */
+export const slicesOf = (namespace: string): Watched<InTraffic> => ({
+  ref: { ...ENDPOINT_SLICES, namespace },
+  concerns: (_name, before = NOBODY, after = NOBODY) => [
+    ...[...before].filter((uid) => !after.has(uid)),
+    ...[...after].filter((uid) => !before.has(uid)),
+  ],
+  view: (object) => {
+    const { endpoints } = object as EndpointSlice;
+    // An unknown readiness counts as ready, as the API says.
+    const ready = (endpoints ?? []).filter(({ conditions }) => conditions?.ready !== false);
+    return new Set(ready.flatMap(({ targetRef }) => targetRef?.uid ?? []));
+  },
+});
+
+export function isInTraffic(slices: Following<InTraffic>, uid: string): boolean {
+  for (const slice of slices.values()) if (slice.has(uid)) return true;
+  return false;
+}
+
+/** The controllers of one resource in a namespace. Concern: the controller's name. */
+export const controllersOf = (ref: Ref, namespace: string): Watched<Controller> => ({
+  ref: { ...ref, namespace, name: undefined },
+  concerns: byName,
+  view: (object: KubeObject) => {
+    const { metadata, spec, status } = object as Controller;
+    const { name, uid, resourceVersion } = metadata;
+    return {
+      metadata: { name, namespace, uid, resourceVersion },
+      spec: { replicas: spec?.replicas, ordinals: spec?.ordinals },
+      status: { readyReplicas: status?.readyReplicas },
+    };
+  },
+});

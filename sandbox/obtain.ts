@@ -1,0 +1,153 @@
+import { createHash } from 'node:crypto';
+import { createWriteStream } from 'node:fs';
+import { chmod, copyFile, readdir, rename } from 'node:fs/promises';
+import { basename, join } from 'node:path';
+import { Readable, Transform } from 'node:stream';
+import { pipeline } from 'node:stream/promises';
+import type { ComponentSpec, Release } from './catalogue.ts';
+import { asset } from './paths.ts';
+import type { Progress } from './progress.ts';
+import { run, ToolError } from './run.ts';
+
+/** Tells of progress; the component's name is known to the caller. */
+export type Tell = (phase: Progress['phase'], message: string, fraction?: number) => void;
+
+const CONNECT_MS = 5_000;
+const STALL_MS = 30_000;
+
+/**
+ * Downloads a release into `folder`, verifies it and unpacks its executable.
+ * @returns the path of the executable in `folder`
+ * @throws Error when it cannot be reached, or is not what its checksum says
+ */
+export async function download(release: Release, folder: string, tell: Tell): Promise<string> {
+  const { host } = new URL(release.url);
+  tell('download', `downloading from ${host}`);
+  const expected = release.sha256 ?? (await publishedSum(release));
+  const file = join(folder, basename(new URL(release.url).pathname));
+  const sum = await save(release.url, file, (fraction) => tell('download', `downloading from ${host}`, fraction));
+  if (sum !== expected) {
+    throw new Error(`${release.url} has the SHA-256 ${sum}, but ${expected} was expected: it was thrown away`);
+  }
+  if (release.member === undefined) return file;
+  await run('tar', ['-xzf', file, '-C', folder, release.member]);
+  return join(folder, release.member);
+}
+
+async function publishedSum({ url, checksums }: Release): Promise<string> {
+  if (checksums === undefined) throw new Error(`no checksum is known for ${url}`);
+  const text = await (await request(checksums)).text();
+  const name = basename(new URL(url).pathname);
+  const lines = text.split('\n').map((line) => line.trim().split(/\s+\*?/));
+  const sum = lines.find(([, of]) => of === name)?.[0] ?? (lines[0]?.length === 1 ? lines[0][0] : undefined);
+  if (sum === undefined || !/^[0-9a-f]{64}$/.test(sum)) throw new Error(`${checksums} has no SHA-256 of ${name}`);
+  return sum;
+}
+
+/** A GET whose headers come soon or never; the body has `STALL_MS` from chunk to chunk (see save). */
+async function request(url: string, stall = new AbortController()): Promise<Response> {
+  const timer = setTimeout(() => stall.abort(new Error(`no answer within ${CONNECT_MS / 1000} s`)), CONNECT_MS);
+  try {
+    const response = await fetch(url, { signal: stall.signal });
+    if (!response.ok) throw new Error(`${url} answered ${response.status}`);
+    return response;
+  } catch (error) {
+    const cause = error instanceof Error && error.cause instanceof Error ? error.cause : error;
+    throw new Error(`${new URL(url).host}: ${cause instanceof Error ? cause.message : String(cause)}`, {
+      cause: error,
+    });
+  } finally {
+    clearTimeout(timer);
+  }
+}
+
+/** Saves the body and answers its SHA-256. */
+async function save(url: string, file: string, onFraction: (fraction: number) => void): Promise<string> {
+  const stall = new AbortController();
+  const response = await request(url, stall);
+  if (response.body === null) throw new Error(`${url} answered nothing`);
+  const total = Number(response.headers.get('content-length'));
+  const hash = createHash('sha256');
+  let size = 0;
+  const timer = setTimeout(() => stall.abort(new Error(`${url} sent nothing for ${STALL_MS / 1000} s`)), STALL_MS);
+  const count = new Transform({
+    transform(chunk: Buffer, _encoding, done) {
+      hash.update(chunk);
+      size += chunk.length;
+      timer.refresh();
+      if (total > 0) onFraction(size / total);
+      done(null, chunk);
+    },
+  });
+  try {
+    await pipeline(Readable.fromWeb(response.body), count, createWriteStream(file), { signal: stall.signal });
+  } finally {
+    clearTimeout(timer);
+  }
+  return hash.digest('hex');
+}
+
+/**
+ * Builds the component from its Go module in sandbox/build, whose go.sum verifies every file.
+ * @returns the path of the executable in `folder`
+ * @throws ToolError when Go is missing, or the build fails
+ */
+export async function build(spec: NonNullable<ComponentSpec['build']>, folder: string, tell: Tell): Promise<string> {
+  const output = join(folder, 'executable');
+  let compiled = 0;
+  tell('build', `building ${spec.package} with Go; the first time this takes minutes`, 0);
+  const onLine = (line: string): void => {
+    if (line.startsWith('go: downloading ')) tell('build', line.replace('go: ', ''), 0);
+    else if (!line.startsWith('go: ')) {
+      // Packages that Go has in its own cache are not named, so the fraction may jump to its end.
+      tell('build', `building, ${++compiled} packages compiled`, compiled / spec.packages);
+    }
+  };
+  const args = ['build', '-v', '-trimpath', '-buildvcs=false', '-mod=readonly', '-ldflags', spec.ldflags];
+  try {
+    await run('go', [...args, '-o', output, spec.package], { cwd: asset('build', spec.module), onLine });
+  } catch (error) {
+    if (!(error instanceof ToolError && error.message.includes('not installed'))) throw error;
+    throw new ToolError('Go is not installed (1.26 or newer is needed: https://go.dev/dl)', { cause: error });
+  }
+  return output;
+}
+
+/**
+ * Takes the executable out of Debian's package; installs nothing, and needs no root where the package lists are there.
+ * @returns the path of the executable in `folder`, and its version
+ * @throws ToolError where this is no Debian, or the package cannot be had
+ */
+export async function fromDebian(
+  debian: NonNullable<ComponentSpec['debian']>,
+  folder: string,
+  tell: Tell,
+): Promise<{ file: string; version: string }> {
+  tell('package', `getting Debian's package ${debian.package}`);
+  const get = (): Promise<string> =>
+    // `_apt` may not write to our folder; the signature of the archive is checked all the same.
+    run('apt-get', ['download', '-q', '-o', 'APT::Sandbox::User=root', debian.package], { cwd: folder });
+  try {
+    await get();
+  } catch (error) {
+    if (process.getuid?.() !== 0 || !(error instanceof ToolError) || error.message.includes('not installed'))
+      throw error;
+    tell('package', 'reading the package lists (apt-get update)');
+    await run('apt-get', ['update', '-q']);
+    await get();
+  }
+  const archive = (await readdir(folder)).find((name) => name.endsWith('.deb'));
+  const version = archive?.split('_')[1]?.match(/^\d+(\.\d+)*/)?.[0];
+  if (archive === undefined || version === undefined)
+    throw new ToolError(`apt-get left no package of ${debian.package}`);
+  await run('dpkg-deb', ['-x', archive, 'unpacked'], { cwd: folder });
+  return { file: join(folder, 'unpacked', debian.member), version };
+}
+
+/** Puts an executable in its place in the cache, whole or not at all. */
+export async function install(file: string, place: string): Promise<void> {
+  const beside = `${place}.${process.pid}.new`;
+  await copyFile(file, beside);
+  await chmod(beside, 0o755);
+  await rename(beside, place);
+}

@@ -1,0 +1,264 @@
+import { randomUUID } from 'node:crypto';
+import { describe, expect, test } from 'vitest';
+import { HELD_ANNOTATION, IN_SERVICE_GATE, TRAFFIC_LABEL } from '../../model/names.ts';
+import { deployment, nameOf, service, statefulSet, uidOf, type WorkloadOptions } from '../support/kubernetes.ts';
+import { eventually } from '../support/wait.ts';
+import { actor, inMs, OPTIONS, useBench } from './instance-support.ts';
+
+const bench = useBench();
+
+/** A Deployment `web` of two pods, the first of which is made unready. */
+async function sickDeployment(options: Partial<WorkloadOptions> = {}, labelled = options.trafficLabel ?? false) {
+  const namespace = await bench.cluster.namespace();
+  await bench.cluster.create(deployment({ namespace, name: 'web', ...options }), service(namespace, 'web', labelled));
+  const [pod] = await bench.cluster.readyPods(namespace, 'web', options.replicas ?? 2);
+  const name = nameOf(pod!);
+  await bench.cluster.setUnready(namespace, name, true);
+  return { namespace, name, uid: uidOf(pod!) };
+}
+
+describe('sick', () => {
+  test('with a traffic label on which every Service selects: the label, the workload, the plan; nothing is written', async () => {
+    const { namespace, name, uid } = await sickDeployment({ trafficLabel: true });
+    await eventually('the Deployment counts one ready', async () => {
+      const { status } = await bench.cluster.apps.readNamespacedDeployment({ namespace, name: 'web' });
+      return status?.readyReplicas === 1;
+    });
+    const found = await bench.assess(namespace, name);
+    expect(found).toMatchObject({
+      verdict: 'sick',
+      why: expect.stringMatching(/^ContainersReady is False since .*ContainersNotReady/),
+      instance: { key: `k8s/sandbox/${namespace}/pod/${name}`, uid },
+      traffic: { way: 'label' },
+      held: [{ field: `metadata.labels[${TRAFFIC_LABEL}]`, before: 'on', set: 'off' }],
+      owner: { key: `k8s/sandbox/${namespace}/deployment.apps/web`, desired: 2, ready: 1 },
+    });
+    expect(found.verdict === 'sick' && found.plan).toHaveLength(4);
+    expect(await bench.mutations(namespace)).toEqual([]);
+  });
+
+  test('with its readiness gate in service: the gate', async () => {
+    const { namespace, name } = await sickDeployment({ gates: [IN_SERVICE_GATE] });
+    expect(await bench.assess(namespace, name)).toMatchObject({
+      traffic: { way: 'gate' },
+      held: [{ field: `status.conditions[${IN_SERVICE_GATE}]`, before: 'True', set: 'False' }],
+    });
+  });
+
+  test('with neither: nothing to cut, and the reason for each way', async () => {
+    const { namespace, name } = await sickDeployment();
+    const found = await bench.assess(namespace, name);
+    expect(found).toMatchObject({ traffic: { way: 'none' }, held: [] });
+    expect(found.verdict === 'sick' && found.traffic.why).toMatch(/no label salvor.dev\/traffic; .* no readiness gate/);
+  });
+
+  test('a Service that selects without the label makes the label useless, and is named', async () => {
+    const { namespace, name } = await sickDeployment({ trafficLabel: true });
+    await bench.cluster.create(service(namespace, 'web', false, 'blind'));
+    const found = await bench.assess(namespace, name);
+    expect(found.verdict === 'sick' && found.traffic).toMatchObject({
+      way: 'none',
+      why: expect.stringMatching(/blind/),
+    });
+  });
+
+  test('a label that the owner selects on is never flipped', async () => {
+    const namespace = await bench.cluster.namespace();
+    const web = deployment({ namespace, name: 'web', trafficLabel: true });
+    web.spec!.selector.matchLabels = { app: 'web', [TRAFFIC_LABEL]: 'on' };
+    await bench.cluster.create(web, service(namespace, 'web', true));
+    const [pod] = await bench.cluster.readyPods(namespace, 'web', 2);
+    await bench.cluster.setUnready(namespace, nameOf(pod!), true);
+    expect(await bench.assess(namespace, nameOf(pod!))).toMatchObject({
+      traffic: { way: 'none', why: expect.stringMatching(/orphan/) },
+    });
+  });
+
+  test('a way that the rule demands and that cannot work: not touched, with the reason', async () => {
+    const { namespace, name } = await sickDeployment();
+    for (const traffic of ['label', 'gate'] as const) {
+      const found = await bench.assess(namespace, name, { options: { ...OPTIONS, traffic } });
+      expect(found).toMatchObject({ verdict: 'protected', why: expect.stringMatching(`demands .* ${traffic}`) });
+    }
+    const found = await bench.assess(namespace, name, { options: { ...OPTIONS, traffic: 'none' } });
+    expect(found).toMatchObject({ verdict: 'sick', traffic: { way: 'none' } });
+  });
+
+  test("a readiness gate of somebody else's that is not True", async () => {
+    const namespace = await bench.cluster.namespace();
+    await bench.cluster.create(deployment({ namespace, name: 'web', gates: ['example.com/warm'] }));
+    const [pod] = await eventually('pods', async () => {
+      const pods = await bench.cluster.pods(namespace, 'web');
+      return pods.length === 2 && pods.every((one) => one.status?.conditions) && pods;
+    });
+    expect(await bench.assess(namespace, nameOf(pod!))).toMatchObject({
+      verdict: 'sick',
+      why: expect.stringMatching('example.com/warm'),
+    });
+  });
+
+  test('in a StatefulSet, and under a controller that only discovery knows', async () => {
+    const namespace = await bench.cluster.namespace();
+    const { metadata, spec } = deployment({ namespace, name: 'old', replicas: 1 }).spec!.template;
+    await bench.cluster.create(statefulSet({ namespace, name: 'db', replicas: 1 }), {
+      apiVersion: 'v1',
+      kind: 'ReplicationController',
+      metadata: { name: 'old', namespace },
+      spec: { replicas: 1, selector: { app: 'old' }, template: { metadata, spec } },
+    } as object);
+    await bench.cluster.readyPods(namespace, 'db', 1);
+    await bench.cluster.setUnready(namespace, 'db-0', true);
+    expect(await bench.assess(namespace, 'db-0')).toMatchObject({
+      owner: { key: `k8s/sandbox/${namespace}/statefulset.apps/db`, desired: 1 },
+    });
+    const [pod] = await bench.cluster.readyPods(namespace, 'old', 1);
+    await bench.cluster.setUnready(namespace, nameOf(pod!), true);
+    await bench.cluster.allow('salvor', [{ apiGroups: [''], resources: ['replicationcontrollers'], verbs: ['get'] }]);
+    const found = await eventually('the new right', () => bench.assess(namespace, nameOf(pod!)));
+    expect(found).toMatchObject({ owner: { key: `k8s/sandbox/${namespace}/replicationcontroller/old`, desired: 1 } });
+  });
+});
+
+describe('healthy', () => {
+  test('a pod that is Ready', async () => {
+    const { namespace, name } = await sickDeployment();
+    await bench.cluster.setUnready(namespace, name, false);
+    await bench.cluster.readyPods(namespace, 'web', 2);
+    expect(await bench.assess(namespace, name)).toMatchObject({ verdict: 'healthy' });
+  });
+
+  test("a pod that only Salvor's own gate keeps from being Ready", async () => {
+    const namespace = await bench.cluster.namespace();
+    await bench.cluster.create(deployment({ namespace, name: 'web', gates: [IN_SERVICE_GATE] }));
+    const [pod] = await bench.cluster.readyPods(namespace, 'web', 2);
+    await bench.cluster.setCondition(namespace, nameOf(pod!), IN_SERVICE_GATE, 'False');
+    expect(await bench.assess(namespace, nameOf(pod!))).toMatchObject({
+      verdict: 'healthy',
+      why: expect.stringMatching(IN_SERVICE_GATE),
+    });
+  });
+});
+
+describe('gone', () => {
+  test('no such pod, another pod of the name, a pod on its way out', async () => {
+    const namespace = await bench.cluster.namespace();
+    expect(await bench.assess(namespace, 'nobody')).toMatchObject({ verdict: 'gone' });
+    await bench.cluster.create(statefulSet({ namespace, name: 'db', replicas: 1, finalizer: 'example.com/wait' }));
+    await bench.cluster.readyPods(namespace, 'db', 1);
+    await bench.cluster.setUnready(namespace, 'db-0', true);
+    const other = await bench.assess(namespace, 'db-0', { uid: randomUUID() });
+    expect(other).toMatchObject({ verdict: 'gone', why: expect.stringMatching(/replaced meanwhile/) });
+    await bench.cluster.core.deleteNamespacedPod({ namespace, name: 'db-0' });
+    const leaving = await bench.assess(namespace, 'db-0');
+    expect(leaving).toMatchObject({ verdict: 'gone', why: expect.stringMatching(/being deleted/) });
+    await bench.cluster.patchPod(namespace, 'db-0', { metadata: { finalizers: null } });
+  });
+});
+
+describe('never a target', () => {
+  const template = (name: string) => deployment({ namespace: '', name }).spec!.template;
+
+  test('a pod without a controller, of a Job, of a DaemonSet', async () => {
+    const namespace = await bench.cluster.namespace();
+    const { metadata, spec } = template('alone');
+    const owned = (kind: string, apiVersion: string, name: string, more: object) =>
+      ({ apiVersion, kind, metadata: { name, namespace }, spec: { ...more } }) as object;
+    const job = template('job');
+    const agent = template('agent');
+    await bench.cluster.create(
+      { apiVersion: 'v1', kind: 'Pod', metadata: { ...metadata, name: 'alone', namespace }, spec } as object,
+      owned('Job', 'batch/v1', 'job', { template: { ...job, spec: { ...job.spec, restartPolicy: 'Never' } } }),
+      owned('DaemonSet', 'apps/v1', 'agent', {
+        selector: { matchLabels: { app: 'agent' } },
+        template: { ...agent, spec: { containers: agent.spec!.containers } },
+      }),
+    );
+    for (const [app, reason] of [
+      ['alone', /no controller/],
+      ['job', /the Job job/],
+      ['agent', /the DaemonSet agent/],
+    ] as const) {
+      const [pod] = await eventually(`a pod of ${app}`, async () => {
+        const pods = await bench.cluster.pods(namespace, app);
+        return pods.length > 0 && pods;
+      });
+      expect(await bench.assess(namespace, nameOf(pod!))).toMatchObject({
+        verdict: 'protected',
+        why: expect.stringMatching(reason),
+      });
+    }
+  });
+
+  test('static pods, pods with a protected label, pods that a person has excluded', async () => {
+    for (const [metadata, reason] of [
+      [{ annotations: { 'kubernetes.io/config.mirror': 'x' } }, /static pod/],
+      [{ annotations: { 'salvor.dev/skip': 'true' } }, /salvor.dev\/skip/],
+      [{ labels: { 'salvor.dev/protect': '' } }, /salvor.dev\/protect/],
+      [{ labels: { 'app.kubernetes.io/part-of': 'temporal' } }, /part-of=temporal/],
+    ] as const) {
+      const namespace = await bench.cluster.namespace();
+      const web = deployment({ namespace, name: 'web', replicas: 1 });
+      const template = web.spec!.template.metadata!;
+      Object.assign(template, {
+        ...metadata,
+        labels: { ...template.labels, ...('labels' in metadata && metadata.labels) },
+      });
+      await bench.cluster.create(web);
+      const [pod] = await eventually('the pod', async () => {
+        const pods = await bench.cluster.pods(namespace, 'web');
+        return pods.length > 0 && pods;
+      });
+      const found = await bench.assess(namespace, nameOf(pod!));
+      expect(found).toMatchObject({ verdict: 'protected', why: expect.stringMatching(reason) });
+    }
+  });
+
+  test('pods of kube-system', async () => {
+    const name = `web-${randomUUID().slice(0, 8)}`;
+    await bench.cluster.create(deployment({ namespace: 'kube-system', name, replicas: 1 }));
+    const [pod] = await bench.cluster.readyPods('kube-system', name, 1);
+    expect(await bench.assess('kube-system', nameOf(pod!))).toMatchObject({
+      verdict: 'protected',
+      why: expect.stringMatching(/kube-system/),
+    });
+  });
+});
+
+describe('held already', () => {
+  test('by another remediation: not touched, and it says by whom, until its hold has run out', async () => {
+    const { namespace, name, uid } = await sickDeployment({ trafficLabel: true });
+    const other = (until: string) => ({
+      object: { key: bench.cluster.target(namespace, name), uid },
+      ...{ field: 'spec.x', before: 1, set: 2, remediation: 'another', runbook: 'drain-node', until },
+    });
+    const note = (value: string) =>
+      bench.cluster.patchPod(namespace, name, { metadata: { annotations: { [HELD_ANNOTATION]: value } } });
+    await note(JSON.stringify([other(inMs(60_000))]));
+    const found = await bench.assess(namespace, name);
+    expect(found).toMatchObject({ verdict: 'protected', why: expect.stringMatching(/another \(drain-node\)/) });
+    await note(JSON.stringify([other(inMs(-1))]));
+    expect(await bench.assess(namespace, name)).toMatchObject({ verdict: 'sick', traffic: { way: 'label' } });
+    await note('what?');
+    const unreadable = await bench.assess(namespace, name);
+    expect(unreadable).toMatchObject({ verdict: 'protected', why: expect.stringMatching(/cannot be read/) });
+  });
+
+  test('by this very remediation: the first look finds the cut to resume, a later look finds it healthy', async () => {
+    const { namespace, name, uid } = await sickDeployment({ trafficLabel: true });
+    const { request, found } = await bench.sick(namespace, name);
+    await bench.run('cut', request).result;
+    expect(await bench.assess(namespace, name, { uid })).toMatchObject({ verdict: 'sick', traffic: { way: 'label' } });
+    await bench.cluster.setUnready(namespace, name, false);
+    await bench.cluster.readyPods(namespace, 'web', 2);
+    expect(await bench.assess(namespace, name)).toMatchObject({
+      verdict: 'sick',
+      why: expect.stringMatching(/still holds/),
+      traffic: { way: 'label' },
+      held: found.held,
+    });
+    const later = await bench.assess(namespace, name, { uid });
+    expect(later).toMatchObject({ verdict: 'healthy', why: expect.stringMatching(/still holds its label/) });
+    const stranger = await bench.assess(namespace, name, { actor: actor('another') });
+    expect(stranger).toMatchObject({ verdict: 'protected', why: expect.stringMatching(/remediation-1/) });
+  });
+});

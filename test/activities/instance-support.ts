@@ -1,0 +1,103 @@
+import { MockActivityEnvironment } from '@temporalio/testing';
+import { DefaultLogger } from '@temporalio/worker';
+import { afterAll, beforeAll } from 'vitest';
+import { instanceActivities } from '../../activities/instance.ts';
+import type { Actor, Assessment, AssessRequest, CutRequest, InstancePort } from '../../model/ports/instance.ts';
+import type { DrainInstanceOptions } from '../../model/rule.ts';
+import { createRegistry, type Registry } from '../../providers/registry.ts';
+import type { AuditEvent, AuditFilter } from '../../sandbox/audit-log.ts';
+import { type Sandbox, startSandbox } from '../../sandbox/sandbox.ts';
+import { TestCluster } from '../support/kubernetes.ts';
+
+export type Sick = Extract<Assessment, { verdict: 'sick' }>;
+
+export const OPTIONS: DrainInstanceOptions = {
+  traffic: 'auto',
+  recoverWithin: 60_000,
+  stableFor: 500,
+  replace: true,
+  quietFor: 0,
+  evictWithin: 60_000,
+  verifyWithin: 60_000,
+};
+
+export const actor = (remediation = 'remediation-1'): Actor => ({ runbook: 'drain-instance', remediation });
+
+export const inMs = (ms: number): string => new Date(Date.now() + ms).toISOString();
+
+/** An activity that runs: its result, the heartbeats that it sent, and how to cancel it. */
+export interface Running<T> {
+  result: Promise<T>;
+  beats: unknown[];
+  cancel(): void;
+}
+
+/**
+ * The activities against a real API server, as the user `salvor`, who has the documented rights and no more. So what
+ * the audit log has of this user is what Salvor did.
+ */
+export class Bench {
+  sandbox!: Sandbox<'kubernetes'>;
+  registry!: Registry;
+  cluster!: TestCluster;
+  activities!: InstancePort;
+
+  async start(): Promise<void> {
+    this.sandbox = await startSandbox({
+      parts: ['kubernetes'],
+      kubernetes: { users: [{ name: 'salvor' }, { name: 'stranger' }] },
+    });
+    const { kubernetes } = this.sandbox;
+    this.cluster = new TestCluster(kubernetes);
+    await this.cluster.allow('salvor');
+    this.registry = createRegistry({
+      clusters: [{ name: 'sandbox', kubeconfig: kubernetes.users.salvor?.kubeconfig ?? '' }],
+    });
+    this.activities = instanceActivities(this.registry);
+  }
+
+  async stop(): Promise<void> {
+    await this.registry?.close();
+    await this.sandbox?.stop();
+  }
+
+  /** Runs an activity; `last`: what the attempt before it said in its last heartbeat. */
+  run<K extends keyof InstancePort>(
+    name: K,
+    request: Parameters<InstancePort[K]>[0],
+    last?: unknown,
+  ): Running<Awaited<ReturnType<InstancePort[K]>>> {
+    const environment = new MockActivityEnvironment({ heartbeatDetails: last }, { logger: new DefaultLogger('ERROR') });
+    const beats: unknown[] = [];
+    environment.on('heartbeat', (details) => beats.push(structuredClone(details)));
+    const activity = this.activities[name] as (r: typeof request) => Promise<Awaited<ReturnType<InstancePort[K]>>>;
+    return { result: environment.run(activity, request), beats, cancel: () => environment.cancel() };
+  }
+
+  async assess(namespace: string, name: string, change: Partial<AssessRequest> = {}): Promise<Assessment> {
+    const target = this.cluster.target(namespace, name);
+    return this.run('assess', { target, options: OPTIONS, actor: actor(), ...change }).result;
+  }
+
+  /** Assesses a pod that is expected to be sick, and makes of it what the workflow hands to the later steps. */
+  async sick(namespace: string, name: string, who = actor()): Promise<{ found: Sick; request: CutRequest }> {
+    const found = await this.assess(namespace, name, { actor: who });
+    if (found.verdict !== 'sick') throw new Error(`not sick but ${found.verdict}: ${found.why}`);
+    const object = found.instance;
+    const held = found.held.map((field) => ({ ...field, object, ...who, until: inMs(600_000) }));
+    return { found, request: { step: 'cut', actor: who, instance: object, held } };
+  }
+
+  /** What Salvor changed in a namespace, or tried to. */
+  async mutations(namespace: string, filter: AuditFilter = {}): Promise<AuditEvent[]> {
+    return this.sandbox.kubernetes.readAudit({ user: 'salvor', namespace, ...filter });
+  }
+}
+
+/** A bench for the tests of a file. */
+export function useBench(): Bench {
+  const bench = new Bench();
+  beforeAll(() => bench.start(), 120_000);
+  afterAll(() => bench.stop());
+  return bench;
+}

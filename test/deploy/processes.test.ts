@@ -1,0 +1,190 @@
+import { type ChildProcess, spawn } from 'node:child_process';
+import { once } from 'node:events';
+import { copyFileSync, mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { createServer } from 'node:net';
+import { tmpdir } from 'node:os';
+import { dirname, join } from 'node:path';
+import { Client, Connection } from '@temporalio/client';
+import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { proposalId } from '../../model/names.ts';
+import { type Sandbox, startSandbox } from '../../sandbox/sandbox.ts';
+import { eventually } from '../support/wait.ts';
+import { mounts, ROOT, readStack, readText, service } from './stack.ts';
+
+/**
+ * Gateway and workers of docker-compose.yml, without a container engine: the same command lines, environment and files,
+ * with the container's paths under a folder and its addresses on free ports of this machine.
+ */
+const stack = readStack();
+const root = mkdtempSync(join(tmpdir(), 'salvor-compose-'));
+const inside = (text: string): string => text.replaceAll(/(?<![\w:/])\/(?:etc|run)\//g, (path) => `${root}${path}`);
+const TOKEN = '5ec2e7';
+
+let sandbox: Sandbox<'temporal' | 'kubernetes' | 'prometheus' | 'alertmanager'>;
+let connection: Connection;
+let address: string;
+const started: ChildProcess[] = [];
+
+beforeAll(async () => {
+  sandbox = await startSandbox({
+    parts: ['temporal', 'kubernetes', 'prometheus', 'alertmanager'],
+    // Their own files of the stack; what they cannot reach here they do not need to start.
+    prometheus: { rules: readText('examples/compose/rules/salvor.yml') },
+    alertmanager: { config: inside(readText('examples/compose/alertmanager.yml')) },
+  });
+  connection = await Connection.connect({ address: sandbox.temporal.address });
+  address = `127.0.0.1:${await freePort()}`;
+  mkdirSync(join(root, 'run/secrets'), { recursive: true });
+  writeFileSync(join(root, 'run/secrets/webhook_token'), TOKEN);
+  copyFileSync(sandbox.kubernetes.kubeconfig, join(root, 'run/secrets/kubeconfig'));
+  for (const { source, target } of mounts(service(stack, 'gateway'))) {
+    const written = inside(readText(source))
+      .replace('temporal:7233', sandbox.temporal.address)
+      .replace('0.0.0.0:9095', address);
+    mkdirSync(dirname(join(root, target)), { recursive: true });
+    writeFileSync(join(root, target), written);
+  }
+});
+
+afterAll(async () => {
+  await Promise.all(started.map(end));
+  await connection?.close();
+  await sandbox?.stop();
+  rmSync(root, { recursive: true, force: true });
+});
+
+async function freePort(): Promise<number> {
+  const server = createServer().listen(0, '127.0.0.1');
+  await once(server, 'listening');
+  const { port } = server.address() as { port: number };
+  server.close();
+  await once(server, 'close');
+  return port;
+}
+
+/** As the image starts it (ENTRYPOINT without the init): Node, the command of the service, and its environment alone. */
+function start(name: string): ChildProcess & { log: () => string } {
+  const { command = [], environment = {} } = service(stack, name);
+  const child = spawn(process.execPath, [join(ROOT, 'bin/salvor.mjs'), ...command.map(inside)], {
+    cwd: root,
+    env: { PATH: dirname(process.execPath), ...environment },
+    stdio: ['ignore', 'ignore', 'pipe'],
+  });
+  started.push(child);
+  let log = '';
+  child.stderr.setEncoding('utf8').on('data', (text: string) => {
+    log += text;
+  });
+  return Object.assign(child, { log: () => log });
+}
+
+/** @returns the exit status after SIGTERM */
+async function end(child: ChildProcess): Promise<number | null> {
+  if (child.exitCode !== null || child.signalCode !== null) return child.exitCode;
+  const exit = once(child, 'exit');
+  child.kill('SIGTERM');
+  await exit;
+  return child.exitCode;
+}
+
+/** The health check of the service, on the port that it has here. */
+async function isHealthy(name: string): Promise<boolean> {
+  const [, , ...args] = service(stack, name).healthcheck?.test ?? [];
+  const check = spawn(
+    process.execPath,
+    args.map((arg) => arg.replace('127.0.0.1:9095', address)),
+    { stdio: 'ignore' },
+  );
+  const [status] = (await once(check, 'exit')) as [number | null];
+  return status === 0;
+}
+
+async function deliver(token: string): Promise<Response> {
+  const alert = {
+    status: 'firing',
+    labels: { alertname: 'KubePodNotReady', namespace: 'shop', pod: 'web-0' },
+    annotations: {},
+    startsAt: new Date().toISOString(),
+    endsAt: '0001-01-01T00:00:00Z',
+    generatorURL: '',
+    fingerprint: '00c0ffee00c0ffee',
+  };
+  const payload = {
+    version: '4',
+    groupKey: '{}',
+    truncatedAlerts: 0,
+    status: 'firing',
+    receiver: 'salvor',
+    groupLabels: {},
+    commonLabels: {},
+    commonAnnotations: {},
+    externalURL: '',
+    alerts: [alert],
+  };
+  return fetch(`http://${address}/webhook/alertmanager`, {
+    method: 'POST',
+    headers: { 'content-type': 'application/json', authorization: `Bearer ${token}` },
+    body: JSON.stringify(payload),
+  });
+}
+
+describe('the processes of docker-compose.yml', () => {
+  it('start as they stand there, become healthy, take an alert, work on it and end when they are asked to', async () => {
+    const gateway = start('gateway');
+    await eventually('the gateway is healthy', () => isHealthy('gateway'));
+    const workers = Array.from({ length: service(stack, 'worker').deploy?.replicas ?? 0 }, () => start('worker'));
+    const client = new Client({ connection });
+    await eventually('both workers poll', async () => {
+      expect(
+        workers.map(({ exitCode }) => exitCode),
+        workers.map(({ log }) => log()).join(),
+      ).toEqual([null, null]);
+      const { pollers } = await client.workflowService.describeTaskQueue({
+        namespace: 'default',
+        taskQueue: { name: 'salvor' },
+        taskQueueType: 1,
+      });
+      return new Set(pollers?.map(({ identity }) => identity)).size === workers.length;
+    });
+
+    expect((await deliver('wrong')).status).toBe(401);
+    const answer = await deliver(TOKEN);
+    expect(answer.status, await answer.text()).toBe(200);
+    const run = client.workflow.getHandle(proposalId('pod-unready', 'k8s/prod/shop/pod/web-0'));
+    const ending: unknown = await eventually('the alert was worked on', async () => run.result());
+    expect(ending).toMatchObject({ outcome: 'not-needed', changes: [] });
+
+    expect(await Promise.all([gateway, ...workers].map(end))).toEqual([0, 0, 0]);
+  });
+
+  it('a gateway without Temporal lives, and says by its health check that it is not ready', async () => {
+    const gateway = start('gateway');
+    await eventually('the gateway is healthy', () => isHealthy('gateway'));
+    await sandbox.temporal.kill();
+    await eventually('the health check fails', async () => !(await isHealthy('gateway')));
+    expect(gateway.exitCode).toBeNull();
+    expect((await deliver(TOKEN)).status).toBe(503);
+    await sandbox.temporal.start();
+    await eventually('the gateway is healthy again', () => isHealthy('gateway'), 60_000);
+    expect(await end(gateway)).toBe(0);
+  });
+});
+
+describe('the monitoring of docker-compose.yml', () => {
+  it('Alertmanager takes its configuration', async () => {
+    const answer = await fetch(`${sandbox.alertmanager.url}/api/v2/status`);
+    const { config } = (await answer.json()) as { config: { original: string } };
+    // Alertmanager masks the address of a webhook.
+    expect(config.original).toMatch(/name: salvor\n\s+webhook_configs:/);
+    expect(config.original).toContain(`credentials_file: ${root}/run/secrets/webhook_token`);
+  });
+
+  it('Prometheus takes the rules', async () => {
+    for (const file of ['salvor.yml', 'kubernetes.yml']) {
+      await sandbox.prometheus.reload({ rules: readText(`examples/compose/rules/${file}`) });
+      const answer = await fetch(`${sandbox.prometheus.url}/api/v1/rules`);
+      const { data } = (await answer.json()) as { data: { groups: { name: string; rules: { health: string }[] }[] } };
+      expect(data.groups.map(({ name }) => name)).toEqual([file.replace('.yml', '')]);
+    }
+  });
+});

@@ -1,0 +1,56 @@
+import { describe, expect, it } from 'vitest';
+import { parseConfig } from '../../model/config.ts';
+import { type RunOrder, resolveRun } from '../../model/run.ts';
+
+const parsed = parseConfig('clusters: [{ name: prod }]\ndefaults: { gates: { maxInFlight: 3 } }', 'salvor.yaml');
+if (!parsed.ok) throw new Error('the configuration is wrong');
+const { config } = parsed;
+
+const order = (over: Partial<RunOrder> = {}): RunOrder => ({
+  runbook: 'drain-instance',
+  target: 'k8s/prod/shop/pod/web-0',
+  with: {},
+  mode: 'act',
+  ...over,
+});
+
+describe('a run that a person orders', () => {
+  it('becomes a rule of its own, with the defaults', () => {
+    expect(
+      resolveRun(order({ with: { recoverWithin: '2m', replace: 'false', traffic: 'none' } }), config),
+    ).toMatchObject({
+      ok: true,
+      rule: {
+        name: 'run:drain-instance',
+        mode: 'act',
+        with: { recoverWithin: 120_000, replace: false, traffic: 'none', stableFor: 30_000 },
+        gates: { maxInFlight: 3, cooldown: 600_000 },
+      },
+      ruleDigest: expect.stringMatching(/^[0-9a-f]{16}$/),
+      target: 'k8s/prod/shop/pod/web-0',
+      scope: 'prod/shop',
+    });
+  });
+
+  it.each([
+    [{ runbook: 'drain-instances' }, ['there is no runbook drain-instances: expected drain-instance']],
+    [{ with: { recoverWithn: '2m' } }, [/^--with: unknown key "recoverWithn": did you mean recoverWithin\?$/]],
+    [
+      { with: { recoverWithin: '2' } },
+      [/^--with recoverWithin: expected a duration such as 5m or 1h30m, got the number 2$/],
+    ],
+    [{ with: { replace: '{' } }, [/^--with replace: expected true or false, got "\{"$/]],
+    [{ target: 'web-0' }, [/^"web-0" is not a target/]],
+    [
+      { target: 'k8s/prd/shop/pod/web-0' },
+      [/^the cluster prd is not configured: the clusters are prod; did you mean prod\?$/],
+    ],
+    [{ target: 'k8s/prod/node/n1' }, [/^drain-instance takes pods/]],
+    [{ target: 'x', with: { traffic: 'y' } }, [/^--with traffic: expected one of/, /^"x" is not a target/]],
+  ])('is refused: %j', (over, expected) => {
+    const resolved = resolveRun(order(over), config);
+    expect(resolved.ok ? [] : resolved.problems).toEqual(
+      expected.map((message) => (typeof message === 'string' ? message : expect.stringMatching(message))),
+    );
+  });
+});

@@ -1,0 +1,80 @@
+import { existsSync, readdirSync, readFileSync } from 'node:fs';
+import { dirname, join } from 'node:path';
+import { describe, expect, it } from 'vitest';
+import { parse } from 'yaml';
+import { parseConfig } from '../../model/config.ts';
+import { formatDuration } from '../../model/duration.ts';
+
+const ROOT = join(import.meta.dirname, '..', '..');
+const docs = [
+  'README.md',
+  'CONTRIBUTING.md',
+  ...readdirSync(join(ROOT, 'docs'))
+    .filter((file) => file.endsWith('.md'))
+    .map((file) => `docs/${file}`),
+];
+const text = (file: string): string => readFileSync(join(ROOT, file), 'utf8');
+const blocks = (file: string, language: string): string[] =>
+  [...text(file).matchAll(new RegExp(`^( *)\`\`\`${language}\\n([^]*?)^\\1\`\`\``, 'gm'))].map(
+    ([, indent = '', code = '']) => code.replaceAll(new RegExp(`^${indent}`, 'gm'), ''),
+  );
+const scripts = Object.keys((JSON.parse(text('package.json')) as { scripts: Record<string, string> }).scripts);
+
+describe.each(docs)('%s', (file) => {
+  it('links to what exists', () => {
+    for (const [, target = ''] of text(file).matchAll(/\]\((?!https?:)([^)#]*)(?:#[^)]*)?\)/g)) {
+      expect(existsSync(join(ROOT, dirname(file), target)), target).toBe(true);
+    }
+  });
+
+  it('names files that exist', () => {
+    const paths = [
+      ...text(file).matchAll(
+        /`((?:model|workflows|activities|providers|gateway|workers|cli|sandbox|deploy|docs|examples|test|bench)\/[\w./-]*)`/g,
+      ),
+    ];
+    for (const [, path = ''] of paths) expect(existsSync(join(ROOT, path)), path).toBe(true);
+  });
+
+  it('names npm scripts that exist', () => {
+    for (const [, script = ''] of text(file).matchAll(/npm run ([\w-]+)/g)) expect(scripts).toContain(script);
+  });
+
+  it('names commands of salvor that exist', () => {
+    const named = [...text(file).matchAll(/(?:`|npx )salvor ([a-z]+)/g)].map(([, command = '']) => command);
+    for (const command of named) expect(existsSync(join(ROOT, 'cli', `${command}.ts`)), `salvor ${command}`).toBe(true);
+  });
+
+  it('has YAML that parses, and configurations that Salvor takes', () => {
+    for (const code of blocks(file, 'yaml')) {
+      for (const document of code.split(/^---$/m)) expect(() => parse(document) as unknown, document).not.toThrow();
+      if (!/^rules:$/m.test(code) || !/runbook:/.test(code)) continue;
+      const parsed = parseConfig(code, join(ROOT, 'salvor.yaml'));
+      expect(parsed.ok ? [] : parsed.problems).toEqual([]);
+    }
+  });
+});
+
+describe('docs/', () => {
+  it('tells of every option and gate with its default', () => {
+    const rule = "{ name: r, match: ['a=b'], runbook: drain-instance, target: 'k8s/c/n/pod/${labels.pod}' }";
+    const parsed = parseConfig(`clusters: [{ name: c }]\nrules: [${rule}]`, 'salvor.yaml');
+    if (!parsed.ok) throw new Error(parsed.problems.map(({ message }) => message).join('\n'));
+    const [configured] = parsed.config.rules;
+    for (const [option, value] of Object.entries(configured?.rule.with ?? {})) {
+      const written = typeof value === 'number' ? formatDuration(value) : String(value);
+      expect(text('docs/runbooks.md')).toContain(`| \`${option}\` | \`${written}\` |`);
+    }
+    const { maxInFlight, cooldown, retries, waitAtMost, maxQueue } = parsed.config.defaults.gates;
+    expect(text('docs/configuration.md')).toContain(
+      `gates: { maxInFlight: ${maxInFlight}, cooldown: ${formatDuration(cooldown)}, ` +
+        `retries: { max: ${retries.max}, per: ${formatDuration(retries.per)} }, ` +
+        `waitAtMost: ${formatDuration(waitAtMost)}, maxQueue: ${maxQueue} }`,
+    );
+  });
+
+  it('is in the README', () => {
+    for (const file of docs.filter((one) => one.startsWith('docs/')))
+      expect(text('README.md'), file).toContain(`(${file})`);
+  });
+});

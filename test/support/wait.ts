@@ -1,0 +1,31 @@
+import { setTimeout as delay } from 'node:timers/promises';
+
+/**
+ * Looks until `look` answers something other than undefined or false; for what offers no event to await.
+ * @param within milliseconds
+ */
+export async function eventually<T>(
+  what: string,
+  look: () => Promise<T | undefined | false> | T | undefined | false,
+  within = 30_000,
+): Promise<T> {
+  const deadline = Date.now() + within;
+  let last: unknown;
+  while (Date.now() < deadline) {
+    try {
+      const seen = await look();
+      if (seen !== undefined && seen !== false) return seen;
+      last = undefined;
+    } catch (error) {
+      last = error;
+    }
+    await delay(50);
+  }
+  throw new Error(`not within ${within} ms: ${what}`, { cause: last });
+}
+
+/** A promise with its settling functions: a door that a test opens. */
+export function door<T = void>(): { opened: Promise<T>; open: (value: T) => void } {
+  const { promise, resolve } = Promise.withResolvers<T>();
+  return { opened: promise, open: resolve };
+}

@@ -1,0 +1,17 @@
+import { extname, join } from 'node:path';
+import { bundleWorkflowCode, type Logger, type WorkflowBundleWithSourceMap } from '@temporalio/worker';
+
+/**
+ * Bundles the workflows beside this file's room: the sources where it runs as TypeScript, their build in `dist/`.
+ * Takes seconds; a built tree has the result in `dist/workflow-bundle.js`.
+ */
+export function bundleWorkflows(logger: Logger = quiet): Promise<WorkflowBundleWithSourceMap> {
+  return bundleWorkflowCode({
+    workflowsPath: join(import.meta.dirname, '..', 'workflows', `index${extname(import.meta.filename)}`),
+    logger,
+  });
+}
+
+/** Webpack's statistics are of no use to a reader; its errors are thrown. */
+const silence = () => undefined;
+const quiet: Logger = { log: silence, trace: silence, debug: silence, info: silence, warn: silence, error: silence };

@@ -1,0 +1,133 @@
+import { readFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import { Client } from '@temporalio/client';
+import { NativeConnection, Worker, type WorkerOptions, type WorkflowBundleOption } from '@temporalio/worker';
+import { dispatchActivities } from '../activities/dispatch.ts';
+import { instanceActivities } from '../activities/instance.ts';
+import { settleActivities } from '../activities/settle.ts';
+import type { Config } from '../model/config.ts';
+import { watchQueue } from '../model/names.ts';
+import { createRegistry } from '../providers/registry.ts';
+import { connectOptions } from '../providers/temporal/connect.ts';
+import { bundleWorkflows } from './bundle.ts';
+import { installRuntime, type Logger } from './logging.ts';
+import { ensureSearchAttributes } from './search-attributes.ts';
+
+/** How long a cut or an undo that is under way may take to end; Kubernetes kills after 30 s by default. */
+const GRACE = '20 seconds';
+/** Waits are made to be interrupted: the next worker takes them up where they were. */
+const GRACE_OF_WAITS = '500 milliseconds';
+/** After that the process ends all the same; what was cut short is tried again elsewhere. */
+const FORCE = '26 seconds';
+/** Waits cost a timer and a share of a watch; thousands are fine. */
+const WAITS = 5_000;
+
+export interface WorkerSettings {
+  config: Config;
+  logger: Logger;
+  /** Workflow bundle; by default the one of the build, or, from source, one that is made now. */
+  bundlePath?: string;
+}
+
+/** A worker that polls. */
+export interface RunningWorker {
+  /** Whether runs carry search attributes. */
+  searchAttributes: boolean;
+  /** Takes nothing new, lets short work end, hands waits over. Resolves when all is closed. */
+  stop(): Promise<void>;
+  /** Resolves after `stop`; rejects where the worker dies by itself. */
+  done: Promise<void>;
+}
+
+/**
+ * Connects and polls two task queues: one for workflows and short activities, one for waits, which never take the slots
+ * of cuts and undos.
+ *
+ * @throws where Temporal cannot be reached
+ */
+export async function startWorker({ config, logger, bundlePath }: WorkerSettings): Promise<RunningWorker> {
+  installRuntime(logger);
+  const { namespace, taskQueue } = config.temporal;
+  const [connection, workflowBundle] = await Promise.all([
+    NativeConnection.connect(connectOptions(config.temporal)),
+    findBundle(bundlePath),
+  ]);
+  const registry = createRegistry(config);
+  const close = async (): Promise<void> => {
+    await registry.close();
+    await connection.close();
+  };
+  try {
+    // The worker's own connection, so that the server hands the first task of what is started here straight back.
+    const client = new Client({ connection, namespace });
+    const searchAttributes = await ensureSearchAttributes(connection, namespace, logger);
+    const instance = instanceActivities(registry);
+    const common = { connection, namespace, shutdownForceTime: FORCE } satisfies Partial<WorkerOptions>;
+    const workers = await Promise.all([
+      Worker.create({
+        ...common,
+        taskQueue,
+        workflowBundle,
+        activities: {
+          ...instance,
+          ...dispatchActivities({ client, taskQueue, searchAttributes }),
+          ...settleActivities({ client, taskQueue }),
+        },
+        shutdownGraceTime: GRACE,
+        // Measured: with the defaults a burst waits for polls, not for work.
+        maxConcurrentWorkflowTaskPolls: 20,
+        maxConcurrentActivityTaskPolls: 20,
+        nonStickyToStickyPollRatio: 0.5,
+        maxConcurrentWorkflowTaskExecutions: 100,
+        maxConcurrentActivityTaskExecutions: 200,
+        maxConcurrentLocalActivityExecutions: 200,
+      }),
+      Worker.create({
+        ...common,
+        taskQueue: watchQueue(taskQueue),
+        activities: instance,
+        shutdownGraceTime: GRACE_OF_WAITS,
+        maxConcurrentActivityTaskExecutions: WAITS,
+        // A cancel reaches a wait with the answer to its heartbeat; the default would hold heartbeats back for 8 s of 10.
+        maxHeartbeatThrottleInterval: '3 seconds',
+        defaultHeartbeatThrottleInterval: '3 seconds',
+      }),
+    ]);
+    return run(workers, close, searchAttributes);
+  } catch (error) {
+    await close();
+    throw error;
+  }
+}
+
+function run(workers: Worker[], close: () => Promise<void>, searchAttributes: boolean): RunningWorker {
+  const shutdown = (): void => {
+    for (const worker of workers) if (worker.getState() === 'RUNNING') worker.shutdown();
+  };
+  // Where one of the two dies the other is of no use: workflows without waits, or waits without workflows.
+  const runs = workers.map((worker) => worker.run().finally(shutdown));
+  const done = Promise.allSettled(runs).then(async (ends) => {
+    await close();
+    for (const end of ends) if (end.status === 'rejected') throw end.reason;
+  });
+  return {
+    searchAttributes,
+    done,
+    stop: () => {
+      shutdown();
+      return done;
+    },
+  };
+}
+
+async function findBundle(bundlePath: string | undefined): Promise<WorkflowBundleOption> {
+  const built = join(import.meta.dirname, '..', 'workflow-bundle.js');
+  const codePath = bundlePath ?? built;
+  const there = await readFile(codePath).then(
+    () => true,
+    () => false,
+  );
+  if (there) return { codePath };
+  if (bundlePath !== undefined) throw new Error(`the workflow bundle ${bundlePath} cannot be read`);
+  return await bundleWorkflows();
+}

@@ -1,0 +1,2 @@
+export { remediation } from './remediation.ts';
+export { responder } from './responder.ts';

@@ -1,0 +1,123 @@
+import {
+  allHandlersFinished,
+  CancellationScope,
+  condition,
+  continueAsNew,
+  defineQuery,
+  defineSignal,
+  defineUpdate,
+  isCancellation,
+  proxyLocalActivities,
+  setHandler,
+  sleep,
+  workflowInfo,
+} from '@temporalio/workflow';
+import type { DispatchActivities } from '../model/dispatch.ts';
+import { MESSAGE } from '../model/names.ts';
+import type { EndReport } from '../model/remediation.ts';
+import type { Batch, RunAnswer } from '../model/request.ts';
+import type { ResponderInput, ResponderState } from '../model/responder.ts';
+import { Admission } from './admission.ts';
+
+const alerts = defineSignal<[Batch]>(MESSAGE.alerts);
+const ended = defineSignal<[EndReport]>(MESSAGE.ended);
+const run = defineUpdate<RunAnswer, [Batch]>(MESSAGE.run);
+const state = defineQuery<ResponderState>(MESSAGE.state);
+
+/** The server refuses more than 10,000 signals and 2,000 updates of one run; stay well below. */
+const MAX_SIGNALS = 8_000;
+const MAX_UPDATES = 1_500;
+
+const { dispatch } = proxyLocalActivities<DispatchActivities>({
+  startToCloseTimeout: '20 seconds',
+  retry: { initialInterval: '200 milliseconds', maximumInterval: '10 seconds' },
+});
+
+/**
+ * One per rule and scope (`responder/<rule>/<scope>`): all admission lives here. Handlers only note what came; one loop
+ * decides, so that no two decisions interleave. It ends when it has nothing left to remember, and the next signal
+ * starts it again.
+ */
+export async function responder(input: ResponderInput): Promise<void> {
+  const admission = new Admission(input, workflowInfo());
+  const alarm = new Alarm();
+  let signals = 0;
+  let updates = 0;
+
+  setHandler(alerts, (batch) => {
+    signals += 1;
+    admission.take(batch);
+  });
+  setHandler(ended, (report) => {
+    signals += 1;
+    admission.end(report);
+  });
+  setHandler(
+    run,
+    async (batch) => {
+      updates += 1;
+      const answer = admission.ask(batch);
+      await condition(() => answer.settled !== undefined);
+      return answer.settled as RunAnswer;
+    },
+    {
+      validator: (batch) => {
+        if (batch.requests.length !== 1) throw new Error(`one request at a time, not ${batch.requests.length}`);
+      },
+    },
+  );
+  setHandler(state, () => admission.state);
+
+  for (;;) {
+    // A worker that dies here loses nothing: what came is in the history, and is decided again in the same way.
+    alarm.set(admission.nextDue(Date.now()));
+    await condition(() => admission.hasNews || alarm.rung);
+    alarm.quiet();
+
+    for (let work = admission.decide(Date.now()); work; work = admission.decide(Date.now())) {
+      // If the worker dies within this await, the starts are made again with the same episodes: the server knows them.
+      admission.dispatched(work, await dispatch(work), Date.now());
+    }
+
+    // A signal that arrives while these commands are on their way makes the server refuse them: none is lost.
+    if (admission.hasNews) continue;
+    const info = workflowInfo();
+    const full = info.continueAsNewSuggested || signals >= MAX_SIGNALS || updates >= MAX_UPDATES;
+    if (!full && !admission.idle) continue;
+    await condition(allHandlersFinished);
+    if (admission.hasNews) continue;
+    if (admission.idle) return;
+    await continueAsNew<typeof responder>({ ...input, state: admission.carry() });
+  }
+}
+
+/** One timer at a time, set anew only when something is due earlier: a burst of signals starts no burst of timers. */
+class Alarm {
+  rung = false;
+  #due = Number.POSITIVE_INFINITY;
+  #scope: CancellationScope | undefined;
+
+  /** @param due milliseconds since the epoch, or infinity for none */
+  set(due: number): void {
+    if (due >= this.#due) return;
+    this.#scope?.cancel();
+    this.#due = due;
+    const scope = new CancellationScope();
+    this.#scope = scope;
+    void scope
+      .run(() => sleep(Math.max(1, due - Date.now())))
+      .then(() => {
+        if (this.#scope === scope) this.rung = true;
+      })
+      .catch((error: unknown) => {
+        if (!isCancellation(error)) throw error;
+      });
+  }
+
+  /** After it rang, it may be set again. */
+  quiet(): void {
+    if (!this.rung) return;
+    this.rung = false;
+    this.#due = Number.POSITIVE_INFINITY;
+  }
+}

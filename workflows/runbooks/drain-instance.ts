@@ -1,0 +1,136 @@
+import { ActivityCancellationType, proxyActivities, proxyLocalActivities, workflowInfo } from '@temporalio/workflow';
+import type { Held } from '../../model/change.ts';
+import { watchQueue } from '../../model/names.ts';
+import type { Assessment, CutRequest, InstancePort } from '../../model/ports/instance.ts';
+import type { Ending } from '../../model/remediation.ts';
+import type { Life } from '../life.ts';
+
+type Sick = Extract<Assessment, { verdict: 'sick' }>;
+
+const WAIT = ActivityCancellationType.WAIT_CANCELLATION_COMPLETED;
+const RETRY = { initialInterval: '500 milliseconds', maximumInterval: '20 seconds' } as const;
+
+const { assess } = proxyLocalActivities<InstancePort>({
+  startToCloseTimeout: '10 seconds',
+  scheduleToCloseTimeout: '5 minutes',
+  retry: RETRY,
+});
+const { cut } = proxyActivities<InstancePort>({
+  startToCloseTimeout: '20 seconds',
+  scheduleToCloseTimeout: '5 minutes',
+  cancellationType: WAIT,
+  retry: RETRY,
+});
+/** An undo is tried for a day: giving up leaves somebody else's traffic cut. */
+const { restore } = proxyActivities<InstancePort>({
+  startToCloseTimeout: '20 seconds',
+  scheduleToCloseTimeout: '1 day',
+  retry: { ...RETRY, maximumInterval: '1 minute' },
+});
+const MINUTE = 60_000;
+
+/** Waits run on a queue of their own, and are noticed dead within ten seconds. `ms`: how long the wait itself may take. */
+function waiting(ms: number): InstancePort {
+  return proxyActivities<InstancePort>({
+    taskQueue: watchQueue(workflowInfo().taskQueue),
+    scheduleToCloseTimeout: ms + 10 * MINUTE,
+    heartbeatTimeout: '10 seconds',
+    cancellationType: WAIT,
+    retry: RETRY,
+  });
+}
+
+/**
+ * Liveness is not readiness: an instance that is alive but not able to work is taken out of traffic and given time. If it
+ * heals it is put back; if not, it is replaced.
+ */
+export async function drainInstance(life: Life): Promise<Ending> {
+  const { target, rule } = life.input;
+  const options = rule.with;
+  const look = (uid?: string) => assess({ target, options, actor: life.actor, uid });
+
+  const found = await look();
+  if (found.verdict !== 'sick') return life.end(found.verdict === 'protected' ? 'refused' : 'not-needed', found.why);
+  life.say(found.why);
+  if (rule.mode === 'observe') return life.end('observed', found.why, found.plan);
+  const { uid } = found.instance;
+
+  const cutRequest = await cutTraffic(life, found);
+
+  life.phase('hold', `waiting up to ${options.recoverWithin / 1000} s for it to recover`);
+  const deadline = life.in(options.recoverWithin);
+  const held = await life.looking(
+    waiting(options.recoverWithin).hold({ ...cutRequest, step: 'restore', deadline, stableFor: options.stableFor }),
+    async () => describe(await look(uid)),
+  );
+  life.record(held.changes);
+  if (held.verdict === 'contested') return life.end('failed', held.why);
+  if (held.verdict !== 'sick') {
+    life.released();
+    return life.end(held.verdict === 'recovered' ? 'recovered' : 'not-needed', held.why);
+  }
+  life.say(held.why);
+  if (!options.replace) return life.end('failed', `${held.why}; the rule does not allow to replace it`);
+
+  // The wait was long: look again before the next mutation.
+  const again = await look(uid);
+  if (again.verdict === 'gone') {
+    life.released();
+    return life.end('not-needed', again.why);
+  }
+  if (again.verdict !== 'sick') return undone(life, cutRequest, again);
+
+  return replaceIt(life, again, held.outSince);
+}
+
+async function cutTraffic(life: Life, found: Sick): Promise<CutRequest> {
+  const { recoverWithin, evictWithin } = life.input.rule.with;
+  const held: Held[] = found.held.map((field) => ({
+    ...field,
+    object: found.instance,
+    ...life.actor,
+    until: life.in(recoverWithin + evictWithin + 10 * MINUTE),
+  }));
+  const request: CutRequest = { step: 'cut', actor: life.actor, instance: found.instance, held };
+  life.phase('cut', `traffic: ${found.traffic.way} (${found.traffic.why})`);
+  if (held.length > 0)
+    await life.change('cut traffic', () => cut(request), {
+      held,
+      undo: () => restore({ ...request, step: 'restore' }),
+    });
+  return request;
+}
+
+/** Healthy, or not to be touched any more: give the traffic back and end. */
+async function undone(life: Life, request: CutRequest, look: Exclude<Assessment, Sick>): Promise<Ending> {
+  if (request.held.length > 0) life.record(await restore({ ...request, step: 'restore' }));
+  life.released();
+  return life.end(look.verdict === 'protected' ? 'refused' : 'recovered', look.why);
+}
+
+async function replaceIt(life: Life, found: Sick, outSince: string | undefined): Promise<Ending> {
+  const { quietFor, evictWithin, verifyWithin } = life.input.rule.with;
+  const { actor } = life;
+  const { instance, owner } = found;
+  const quietFrom = outSince ? Date.parse(outSince) : Date.now();
+  const notBefore = new Date(quietFrom + quietFor).toISOString();
+  life.phase('replace', 'it did not recover; asking for its eviction');
+  const replaced = await waiting(quietFor + evictWithin).replace({
+    step: 'replace',
+    actor,
+    instance,
+    owner,
+    notBefore,
+    deadline: life.in(quietFor + evictWithin),
+  });
+  life.record(replaced.changes);
+  if (replaced.verdict === 'blocked') return life.end('failed', replaced.why);
+  life.released();
+  if (replaced.verdict === 'gone') return life.end('not-needed', replaced.why);
+
+  life.phase('verify', replaced.why);
+  const verified = await waiting(verifyWithin).verify({ actor, instance, owner, deadline: life.in(verifyWithin) });
+  return life.end(verified.verified ? 'remediated' : 'failed', verified.why);
+}
+
+const describe = (look: Assessment): string => `${look.verdict}: ${look.why}`;
