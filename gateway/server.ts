@@ -87,7 +87,7 @@ function credentialsOf({ bearerTokenFile, bearerTokenEnv, basicAuth }: Config['g
 
 /** The address to bind: what is checked is what is bound. */
 async function hostOf({ host, port }: Config['gateway']['listen'], credentials: Credentials): Promise<string> {
-  const { address } = await lookup(host).catch((cause: unknown) => {
+  const { address } = await lookup(host, { order: 'ipv4first' }).catch((cause: unknown) => {
     throw new Error(`gateway.listen: the name ${host} has no address. Write an address of this machine.`, { cause });
   });
   if (isOpen(credentials) && !isLoopback(address)) {

@@ -1,4 +1,4 @@
-import type { EndReport, Ending } from './remediation.ts';
+import type { Ending, EndReport } from './remediation.ts';
 
 /** The last step of every remediation: a local activity, so that none ends before its end is told. */
 export interface SettleActivities {

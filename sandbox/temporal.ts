@@ -20,6 +20,8 @@ export interface TemporalOptions {
   searchAttributes?: readonly string[];
   /** With the settings that make the embedded server up to ten times faster (docs/operations.md). Default true. */
   tuned?: boolean;
+  /** Further settings of the server, by their name in Temporal's dynamic configuration. */
+  dynamicConfig?: Record<string, string | number | boolean>;
   onProgress?: OnProgress;
 }
 
@@ -99,7 +101,7 @@ export async function startTemporal(options: TemporalOptions): Promise<TemporalS
 }
 
 function argumentsOf(options: TemporalOptions, port: number, uiPort: number | undefined): string[] {
-  const { dbFile, namespace = 'default', searchAttributes = [], tuned = true } = options;
+  const { dbFile, namespace = 'default', searchAttributes = [], tuned = true, dynamicConfig = {} } = options;
   const args = ['server', 'start-dev', '--ip', '127.0.0.1', '--port', `${port}`];
   args.push(...(uiPort === undefined ? ['--headless'] : ['--ui-port', `${uiPort}`]));
   if (dbFile !== undefined) args.push('--db-filename', dbFile);
@@ -109,6 +111,8 @@ function argumentsOf(options: TemporalOptions, port: number, uiPort: number | un
     for (const pragma of PRAGMAS) args.push('--sqlite-pragma', pragma);
     for (const value of DYNAMIC) args.push('--dynamic-config-value', value);
   }
+  for (const [name, value] of Object.entries(dynamicConfig))
+    args.push('--dynamic-config-value', `${name}=${JSON.stringify(value)}`);
   return args;
 }
 

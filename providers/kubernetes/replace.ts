@@ -107,15 +107,16 @@ async function evict(
         { type: 'MisconfiguredBudget', cause: error },
       );
     }
-    if (status === 429) return { why: describeRefusal(error), retryAfter };
-    if (status !== 404 && status !== 409) throw error;
+    if (status !== 404 && status !== 409 && status !== 429) throw error;
+    // The server asks the budgets first: it says nothing of the identity while they forbid the eviction.
     const gone = absence(await cluster.get<Pod>(ref), uid);
-    return gone ? ended(request, gone, asked) : { why: message };
+    return gone ? ended(request, gone, asked) : { why: describeRefusal(error), retryAfter };
   }
 }
 
 /** A budget names itself as the cause; a 429 without it is the server's own rate limit. */
 function describeRefusal(error: ApiError): string {
+  if (error.status !== 429) return error.message;
   const budget = error.causes.find(({ reason }) => reason === 'DisruptionBudget');
   return budget
     ? (budget.message ?? 'a disruption budget does not allow it')

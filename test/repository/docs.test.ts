@@ -55,6 +55,16 @@ describe.each(docs)('%s', (file) => {
   });
 });
 
+describe('examples/', () => {
+  const configurations = readdirSync(join(ROOT, 'examples'), { recursive: true, encoding: 'utf8' }).filter((file) =>
+    /salvor[^/]*\.yaml$/.test(file),
+  );
+  it.each(configurations)('%s is a configuration that Salvor takes', (file) => {
+    const parsed = parseConfig(text(join('examples', file)), join(ROOT, 'examples', file));
+    expect(parsed.ok ? [] : parsed.problems).toEqual([]);
+  });
+});
+
 describe('docs/', () => {
   it('tells of every option and gate with its default', () => {
     const rule = "{ name: r, match: ['a=b'], runbook: drain-instance, target: 'k8s/c/n/pod/${labels.pod}' }";

@@ -95,7 +95,9 @@ describe('a build', () => {
   test('that two processes want at once is made once, and serves both', { timeout: 600_000 }, async () => {
     // No etcd in it, but Go and what Go calls.
     const path = await withoutEtcd();
-    const env = { XDG_CACHE_HOME: folder, SALVOR_NO_DOWNLOAD: '1', PATH: path };
+    // Salvor's cache is a new one, Go's is not: what is tested is who builds, not how long it takes.
+    const GOCACHE = await run('go', ['env', 'GOCACHE']);
+    const env = { XDG_CACHE_HOME: folder, GOCACHE, SALVOR_NO_DOWNLOAD: '1', PATH: path };
     const both = [program('find', ['etcd'], env), program('find', ['etcd'], env)];
     const [one, other] = await Promise.all(both.map(({ next }) => next<{ path: string; phases: string[] }>()));
     expect(one?.path).toBe(other?.path);
@@ -107,10 +109,8 @@ describe('a build', () => {
 
   async function withoutEtcd(): Promise<string> {
     const folders = (process.env.PATH ?? '').split(':');
-    const with_ = await Promise.all(
-      folders.map(async (path) => (await readdir(path).catch(() => [])).includes('etcd')),
-    );
-    return folders.filter((_, index) => !with_[index]).join(':');
+    const contents = await Promise.all(folders.map((path): Promise<string[]> => readdir(path).catch(() => [])));
+    return folders.filter((_, index) => !contents[index]?.includes('etcd')).join(':');
   }
 
   test('is possible for each component that needs one: its module is there and pins its version', async () => {
@@ -118,7 +118,8 @@ describe('a build', () => {
       const { build, version } = CATALOGUE[name];
       if (build === undefined) continue;
       const module = await readFile(new URL(`../../sandbox/build/${build.module}/go.mod`, import.meta.url), 'utf8');
-      expect(module).toMatch(new RegExp(`^require [^ ]+ v${RegExp.escape(version)}$`, 'm'));
+      expect(module.split('\n')).toContainEqual(expect.stringMatching(/^require \S+ v\S+$/));
+      expect(module).toContain(` v${version}\n`);
     }
   });
 });

@@ -9,8 +9,8 @@ import type { Story } from '../../model/remediation.ts';
 import { type Sandbox, startSandbox } from '../../sandbox/sandbox.ts';
 import { eventually } from '../support/wait.ts';
 import {
-  batch,
   type Bench,
+  batch,
   deliver,
   instance,
   pod,
