@@ -1,4 +1,5 @@
 import type { Command } from 'commander';
+import { type Stop, untilStopped } from './lifetime.ts';
 import type { ExitStatus } from './status.ts';
 
 /** What every command is told. */
@@ -20,4 +21,17 @@ export function action<A extends unknown[]>(
     const context = { json: json === true, config: { file: named ?? 'salvor.yaml', named: named !== undefined } };
     process.exitCode = await run(context, ...(args.slice(0, -1) as A));
   };
+}
+
+/**
+ * As {@link action}, for a command that stays until it is told to stop. The process ends when the function does: what could
+ * not be closed in time must not keep it.
+ */
+export function service<A extends unknown[]>(
+  run: (context: Context, stopped: Promise<Stop>, ...args: A) => Promise<ExitStatus>,
+): (...args: [...A, Command]) => Promise<void> {
+  return action<A>(async (context, ...args) => {
+    // From the first moment on: starting may take minutes, and Ctrl-C must end that too.
+    process.exit(await run(context, untilStopped(), ...args));
+  });
 }

@@ -12,6 +12,7 @@ import type { Context } from './command.ts';
 import { loadConfig } from './configuration.ts';
 import type { Stop } from './lifetime.ts';
 import { note, paint, print } from './output.ts';
+import { CUT_SHORT } from './processes.ts';
 import { CliError, EXIT, type ExitStatus } from './status.ts';
 
 export interface UpOptions {
@@ -93,7 +94,7 @@ async function start(written: Config, data: string, port: number, uiPort: number
     const stop = async (): Promise<void> => {
       keeper.stop();
       await gateway.close();
-      await worker.stop().catch((error: unknown) => logger.error({ err: error }, 'the worker did not stop cleanly'));
+      await worker.stop().catch((error: unknown) => logger.warn({ err: error }, CUT_SHORT));
       await temporal.stop();
       held.free();
     };

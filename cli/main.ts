@@ -41,7 +41,8 @@ export async function main(argv: readonly string[]): Promise<void> {
   } catch (error) {
     // Commander has written the help, the version or what was wrong.
     if (error instanceof CommanderError) process.exitCode = error.exitCode === 0 ? EXIT.done : EXIT.usage;
-    else process.exitCode = report(error, argv.includes('--json'));
+    // What a failed start has left open must not keep the process.
+    else process.exit(report(error, argv.includes('--json')));
   }
 }
 

@@ -5,6 +5,9 @@ import type { Stop } from './lifetime.ts';
 import { CliError, EXIT, type ExitStatus } from './status.ts';
 import { outOfReach, withClient } from './temporal.ts';
 
+/** For the log, where a worker did not stop in time. */
+export const CUT_SHORT = 'some work did not end in time; the next worker tries it again';
+
 /** `salvor worker`: polls until it is to stop. */
 export async function runWorker(context: Context, stopped: Promise<Stop>): Promise<ExitStatus> {
   const config = await configOf(context);
@@ -21,7 +24,7 @@ export async function runWorker(context: Context, stopped: Promise<Stop>): Promi
   logger.info({ address, namespace, taskQueue, rules: config.rules.length }, 'worker is ready');
   const stop = await Promise.race([stopped, worker.done.then(() => undefined)]);
   logger.info({ why: stop?.why }, 'worker stops: what is under way may end, waits are handed over');
-  await worker.stop();
+  await worker.stop().catch((error: unknown) => logger.warn({ err: error }, CUT_SHORT));
   return stop?.status ?? EXIT.failed;
 }
 

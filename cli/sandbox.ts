@@ -1,6 +1,7 @@
 import type { Command } from 'commander';
 import type { SandboxState } from '../sandbox/commands.ts';
 import { action, type Context } from './command.ts';
+import { untilStopped } from './lifetime.ts';
 import { note, paint, print, printJson } from './output.ts';
 import { CliError, EXIT, type ExitStatus } from './status.ts';
 
@@ -9,6 +10,19 @@ export function sandbox(program: Command): void {
     .command('sandbox')
     .description('real components on this machine: Kubernetes, Temporal, Prometheus, Alertmanager');
   group.command('up').description('bring them up and keep them until Ctrl-C').action(action(up));
+  group
+    .command('demo')
+    .description('bring them up, break two pods, and show how Salvor heals them')
+    .action(
+      action(async (context: Context): Promise<ExitStatus> => {
+        // From the first moment on: getting the components may take minutes, and Ctrl-C must end that too.
+        const stopped = untilStopped();
+        const { demo } = await import('./demo.ts');
+        return await demo(context, stopped).catch((error: unknown) => {
+          throw failed(error);
+        });
+      }),
+    );
   group.command('down').description('end the ones that are up').action(action(down));
 }
 

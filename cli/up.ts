@@ -1,8 +1,6 @@
 import { type Command, InvalidArgumentError } from 'commander';
-import { action, type Context } from './command.ts';
+import { service } from './command.ts';
 import type { UpOptions } from './everything.ts';
-import { untilStopped } from './lifetime.ts';
-import type { ExitStatus } from './status.ts';
 
 export function up(program: Command): void {
   program
@@ -12,9 +10,7 @@ export function up(program: Command): void {
     .option('--port <n>', 'port of Temporal (default: the one of temporal.address)', port)
     .option('--ui-port <n>', "port of Temporal's UI (default: 8233, or a free one where that is taken)", port)
     .action(
-      action(async (context: Context, options: UpOptions): Promise<ExitStatus> => {
-        // From the first moment on: getting Temporal may take minutes, and Ctrl-C must end that too.
-        const stopped = untilStopped();
+      service(async (context, stopped, options: UpOptions) => {
         const { everything } = await import('./everything.ts');
         return await everything(context, options, stopped);
       }),

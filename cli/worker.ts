@@ -1,15 +1,12 @@
 import type { Command } from 'commander';
-import { action } from './command.ts';
-import { untilStopped } from './lifetime.ts';
-import type { ExitStatus } from './status.ts';
+import { service } from './command.ts';
 
 export function worker(program: Command): void {
   program
     .command('worker')
     .description('the process that runs the workflows and acts; any number may run')
     .action(
-      action(async (context): Promise<ExitStatus> => {
-        const stopped = untilStopped();
+      service(async (context, stopped) => {
         const { runWorker } = await import('./processes.ts');
         return await runWorker(context, stopped);
       }),

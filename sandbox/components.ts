@@ -1,4 +1,4 @@
-import { access, constants, mkdir, mkdtemp, readdir, rm } from 'node:fs/promises';
+import { access, constants, mkdir, readdir, rm } from 'node:fs/promises';
 import { delimiter, join } from 'node:path';
 import { CATALOGUE, type ComponentName, type ComponentSpec, variableOf } from './catalogue.ts';
 import { lock } from './locks.ts';
@@ -109,8 +109,10 @@ async function inCache(name: ComponentName, spec: ComponentSpec): Promise<string
 }
 
 async function get(name: ComponentName, spec: ComponentSpec, tried: string[], tell: Tell): Promise<string> {
-  await mkdir(componentCache(), { recursive: true });
-  const folder = await mkdtemp(join(componentCache(), 'tmp-'));
+  // One folder for each component, whose lock is ours: what a killed process left in it is cleared away.
+  const folder = join(componentCache(), `getting-${name}`);
+  await rm(folder, { recursive: true, force: true });
+  await mkdir(folder, { recursive: true });
   try {
     return (
       (await byDownload(name, spec, folder, tried, tell)) ??

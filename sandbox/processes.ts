@@ -62,6 +62,7 @@ class Guard {
   /** While somebody waits for an answer, the channel keeps this process alive; else it does not. */
   #waiting = 0;
   #lastId = 0;
+  #hasServed = false;
   gone = false;
 
   constructor() {
@@ -119,6 +120,7 @@ class Guard {
   }
 
   #receive(message: FromGuard): void {
+    this.#hasServed = true;
     const pending = this.#starting.get(message.id);
     this.#starting.delete(message.id);
     if (message.kind === 'started') pending?.resolve(message.pid);
@@ -145,6 +147,8 @@ class Guard {
     for (const pending of this.#starting.values())
       pending.reject(new Error('the guard process was ended from outside'));
     this.#starting.clear();
+    // The folders still need somebody who outlives us; but a guard that never worked would not the next time.
+    if (this.#hasServed && foldersToRemove.size > 0) theGuard();
   }
 }
 

@@ -42,10 +42,11 @@ function plain(stream: NodeJS.WriteStream): OnProgress {
   const last = new Map<string, { phase: string; at: number }>();
   return ({ component, phase, message, fraction }) => {
     const before = last.get(component);
-    if (before?.phase === phase && Date.now() - before.at < QUIET_MS) return;
+    // What has a fraction is said over and over; what has none is news.
+    const again = fraction !== undefined && before?.phase === phase && Date.now() - before.at < QUIET_MS;
+    if (again) return;
     last.set(component, { phase, at: Date.now() });
-    stream.write(
-      `${component}: ${message}${fraction === undefined ? '' : ` (${Math.round(Math.min(1, fraction) * 100)}%)`}\n`,
-    );
+    const share = fraction === undefined ? '' : ` (${Math.round(Math.min(1, fraction) * 100)}%)`;
+    stream.write(`${component}: ${message}${share}\n`);
   };
 }

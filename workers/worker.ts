@@ -33,9 +33,12 @@ export interface WorkerSettings {
 export interface RunningWorker {
   /** Whether runs carry search attributes. */
   searchAttributes: boolean;
-  /** Takes nothing new, lets short work end, hands waits over. Resolves when all is closed. */
+  /**
+   * Takes nothing new, lets short work end, hands waits over. Resolves when all is closed; rejects where something did not
+   * end within 26 s: then end the process, and the next worker tries it again.
+   */
   stop(): Promise<void>;
-  /** Resolves after `stop`; rejects where the worker dies by itself. */
+  /** Settles as `stop` does; rejects also where the worker dies by itself. */
   done: Promise<void>;
 }
 
@@ -107,8 +110,10 @@ function run(workers: Worker[], close: () => Promise<void>, searchAttributes: bo
   // Where one of the two dies the other is of no use: workflows without waits, or waits without workflows.
   const runs = workers.map((worker) => worker.run().finally(shutdown));
   const done = Promise.allSettled(runs).then(async (ends) => {
+    const died = ends.find((end) => end.status === 'rejected');
+    // What has not ended holds the connection: only the end of the process frees it.
+    if (died) throw died.reason;
     await close();
-    for (const end of ends) if (end.status === 'rejected') throw end.reason;
   });
   return {
     searchAttributes,

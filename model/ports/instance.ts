@@ -123,6 +123,8 @@ export const INSTANCE_ERRORS = {
   unknownTarget: 'UnknownTarget',
   /** The API refuses the request as invalid. */
   invalid: 'Invalid',
+  /** The field to be held was changed since the diagnosis, or somebody else holds it: nothing was touched. */
+  contested: 'Contested',
   /** Another object bears the name now (or none does): nothing was touched. */
   replaced: 'Replaced',
 } as const;

@@ -80,8 +80,8 @@ describe('recovered', () => {
   });
 
   test('not while it flaps: health is counted anew after each break', async () => {
-    const { namespace, name, hold } = await heldPod(undefined, { stableFor: 3_000 });
-    const running = bench.run('hold', { ...hold, deadline: inMs(6_000) });
+    const { namespace, name, hold } = await heldPod(undefined, { stableFor: 5_000 });
+    const running = bench.run('hold', { ...hold, deadline: inMs(9_000) });
     const over = running.result.then(() => true);
     for (let unready = false, ended = false; !ended; unready = !unready) {
       await bench.cluster.setUnready(namespace, name, unready);

@@ -1,7 +1,7 @@
 import { execFile } from 'node:child_process';
 import { existsSync, mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
-import { join } from 'node:path';
+import { delimiter, join } from 'node:path';
 import { promisify } from 'node:util';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { freePort } from '../../sandbox/ports.ts';
@@ -84,7 +84,12 @@ describe('on an older Node', () => {
 
 describe('the checkout', () => {
   it('runs on the Node that npm ci brought along, whatever the host has', async () => {
-    const { stdout } = await run('npx', ['salvor', '--version'], { cwd: ROOT });
+    // Without what npm has put before the path of this test: the host's npx on the host's Node.
+    const PATH = (process.env.PATH ?? '')
+      .split(delimiter)
+      .filter((part) => !part.includes('node_modules'))
+      .join(delimiter);
+    const { stdout } = await run('npx', ['salvor', '--version'], { cwd: ROOT, env: { ...process.env, PATH } });
     expect(stdout.trim()).toBe('0.1.0');
   });
 });

@@ -120,7 +120,7 @@ describe('salvor up', () => {
     const listed = await salvor(['list', '--json', '--rule', 'run:drain-instance'], { cwd: folder });
     expect(JSON.parse(listed.stdout)).toMatchObject([{ id: runId, outcome: 'running' }]);
     const shown = await salvor(['show', 'k8s/gone/shop/pod/web-0', '--json'], { cwd: folder });
-    expect(JSON.parse(shown.stdout)).toMatchObject({ id: runId, story: { phase: 'diagnose' } });
+    expect(JSON.parse(shown.stdout)).toMatchObject({ id: runId, story: { target: 'k8s/gone/shop/pod/web-0', rule: 'run:drain-instance' } });
   });
 
   it('starts without a configuration, and says how to make one', async () => {
@@ -132,7 +132,7 @@ describe('salvor up', () => {
     // Its gateway takes the default port, which may be in use here; then it says so, and ends.
     const said = await eventually(
       'it is up, or says why not',
-      () => /Ctrl-C|cannot listen/.exec(up.stdout() + up.stderr()),
+      () => /Ctrl-C|cannot listen/.exec(up.stdout() + up.stderr()) ?? undefined,
       60_000,
     );
     if (said[0] === 'Ctrl-C') expect(up.stdout()).toContain('salvor config schema');

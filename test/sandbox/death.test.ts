@@ -34,4 +34,7 @@ test('a guard that is killed takes its components with it, by the hand of the pr
   const [temporal] = await processesWith(folder);
   process.kill(temporal!.parent, 'SIGKILL');
   await eventually('temporal is gone', async () => (await processesWith(folder)).length === 0);
+
+  parent.child.kill('SIGKILL');
+  await eventually('the folder is gone too', () => !existsSync(folder));
 });

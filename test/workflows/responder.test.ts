@@ -163,9 +163,12 @@ describe('a burst', () => {
       },
       120_000,
     );
-    const looks = looksOf();
-    expect(new Set(looks).size).toBe(1_000);
-    expect(looks).toHaveLength(1_000);
+    // A look may be made twice (a worker may be too slow for the server); a remediation may not.
+    expect(new Set(looksOf()).size).toBe(1_000);
+    const { count } = await bench.client.workflow.count(
+      `WorkflowId STARTS_WITH '${remediationId(pod(`${id}-burst-`))}'`,
+    );
+    expect(count).toBe(1_000);
     const responders = await bench.client.workflow.count(`WorkflowId = '${responderId(id, 'shop')}'`);
     expect(responders.count).toBeGreaterThan(5);
   }, 400_000);

@@ -1,0 +1,255 @@
+import { execFile } from 'node:child_process';
+import { mkdir, readFile, writeFile } from 'node:fs/promises';
+import { hostname, tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { promisify } from 'node:util';
+import type { WorkflowHandle } from '@temporalio/client';
+import { historyToJSON } from '@temporalio/common/lib/proto-utils.js';
+import { proposalId, responderId, runRule } from '../model/names.ts';
+import type { Complaint } from './e2e/exporter.ts';
+import { PATIENCE, Stack } from './e2e/support.ts';
+import { budget, deployment, nameOf } from './support/kubernetes.ts';
+import { eventually } from './support/wait.ts';
+
+/**
+ * Records what test/replay replays: the histories of whole ways on real components, one for each way in which a workflow
+ * can go, into test/histories/<version>. Run by hand (`npm run histories`) before a release, or when a workflow has
+ * learned a new way; the histories of earlier releases stay as they are.
+ */
+const ROOT = join(import.meta.dirname, '..');
+const EVICT_AT_ONCE = { recoverWithin: '0s', stableFor: '0s', quietFor: '0s' };
+const stack = new Stack();
+
+const RULES = {
+  recovers: { with: { recoverWithin: '5m', stableFor: '1s' }, gates: { cooldown: '1s' } },
+  replaced: { with: EVICT_AT_ONCE },
+  observed: { mode: 'observe' },
+  blocked: { with: { ...EVICT_AT_ONCE, evictWithin: '1s' } },
+  unverified: { with: { ...EVICT_AT_ONCE, verifyWithin: '1s' } },
+  kept: { with: { recoverWithin: '1s', stableFor: '1s', replace: false } },
+} as const;
+type Rule = keyof typeof RULES;
+
+/** Recorded before the server suggests to continue as new, so that this history is small too. */
+const CONTINUE_AT = 60;
+
+async function workload(rule: Rule, options: { trafficLabel?: boolean; broken?: boolean } = {}) {
+  const { trafficLabel = true, broken = false } = options;
+  const namespace = await stack.cluster.namespace('history');
+  const web = deployment({ namespace, name: 'web', trafficLabel });
+  // Its pods never become ready, so that no replacement does.
+  if (broken) web.spec!.template.metadata!.annotations = { 'sandbox.salvor.dev/unready': 'true' };
+  await stack.cluster.create(stack.exposed(namespace, 'web'), web);
+  const pods = await eventually('the pods', async () => {
+    const found = await stack.cluster.pods(namespace, 'web');
+    return found.length === 2 && found.every(({ status }) => status?.podIP) && found;
+  });
+  const [first, second] = pods.map((pod): Complaint => ({ namespace, pod: nameOf(pod), rule }));
+  if (!broken) await stack.cluster.readyPods(namespace, 'web', 2);
+  return { namespace, it: first!, other: second! };
+}
+
+/** Resolves when the run has ended, in whatever way. */
+async function end(handle: WorkflowHandle): Promise<void> {
+  await eventually(
+    `the end of ${handle.workflowId}`,
+    async () => {
+      const { status } = await handle.describe();
+      return status.name !== 'RUNNING';
+    },
+    PATIENCE,
+  );
+}
+
+/** The remediation of a broken pod, to its end. */
+async function toItsEnd(it: Complaint): Promise<WorkflowHandle> {
+  await stack.breakPod(it);
+  const handle = stack.remediation(it);
+  await end(handle);
+  stack.exporter.set(it, false);
+  return handle;
+}
+
+/** The alert alone: nothing is done to the pod, if there is one. */
+async function alertOnly(it: Complaint): Promise<WorkflowHandle> {
+  stack.exporter.set(it, true);
+  const handle = stack.remediation(it);
+  await end(handle);
+  stack.exporter.set(it, false);
+  return handle;
+}
+
+const heldBy = (it: Complaint) => stack.untilHeard(it, 'hold', (said) => said !== undefined);
+
+const responderOf = ({ namespace, rule }: Complaint) =>
+  stack.client.workflow.getHandle(responderId(rule, `sandbox/${namespace}`));
+
+/** By name of the file; each answers whose history is to be kept. */
+const REMEDIATIONS: Record<string, () => Promise<WorkflowHandle>> = {
+  async recovered() {
+    const { it } = await workload('recovers');
+    await stack.breakPod(it);
+    await heldBy(it);
+    await stack.mendPod(it);
+    await end(stack.remediation(it));
+    return stack.remediation(it);
+  },
+  async 'recovered-uncut'() {
+    const { it } = await workload('recovers', { trafficLabel: false });
+    await stack.breakPod(it);
+    await heldBy(it);
+    await stack.mendPod(it);
+    await end(stack.remediation(it));
+    return stack.remediation(it);
+  },
+  async 'recovered-after-resolved'() {
+    const { it } = await workload('recovers');
+    await stack.breakPod(it);
+    await heldBy(it);
+    stack.exporter.set(it, false);
+    const handle = stack.remediation(it);
+    await eventually('the look after it was resolved', async () => {
+      const { events } = await handle.fetchHistory();
+      return events?.some((event) => event.workflowExecutionSignaledEventAttributes?.signalName === 'resolved');
+    });
+    await stack.mendPod(it);
+    await end(handle);
+    return handle;
+  },
+  remediated: async () => toItsEnd((await workload('replaced')).it),
+  'not-needed-healthy': async () => alertOnly((await workload('replaced')).it),
+  'not-needed-gone': async () => alertOnly({ ...(await workload('replaced')).it, pod: 'web-gone' }),
+  async 'refused-protected'() {
+    const namespace = await stack.cluster.namespace('history');
+    const spec = { nodeName: 'node-0', containers: [{ name: 'app', image: 'app:1' }] };
+    await stack.cluster.core.createNamespacedPod({ namespace, body: { metadata: { name: 'alone' }, spec } });
+    return toItsEnd({ namespace, pod: 'alone', rule: 'replaced' });
+  },
+  async observed() {
+    const { it, namespace } = await workload('observed');
+    await stack.breakPod(it);
+    const handle = stack.client.workflow.getHandle(proposalId(it.rule, stack.cluster.target(namespace, it.pod)));
+    await eventually('a proposal', () => handle.describe(), PATIENCE);
+    await end(handle);
+    stack.exporter.set(it, false);
+    return handle;
+  },
+  async 'failed-blocked'() {
+    const { it, namespace } = await workload('blocked');
+    await stack.cluster.create(budget(namespace, 'web', 2));
+    return toItsEnd(it);
+  },
+  'failed-unverified': async () => toItsEnd((await workload('unverified', { broken: true })).it),
+  'failed-kept': async () => toItsEnd((await workload('kept')).it),
+  async cancelled() {
+    const { it } = await workload('recovers');
+    await stack.breakPod(it);
+    await heldBy(it);
+    await stack.remediation(it).cancel();
+    await end(stack.remediation(it));
+    stack.exporter.set(it, false);
+    return stack.remediation(it);
+  },
+};
+
+const RESPONDERS: Record<string, () => Promise<WorkflowHandle>> = {
+  /** Admits one, coalesces its repeats, hears of its end, and ends itself after the cooldown. */
+  async ended() {
+    const { it } = await workload('recovers');
+    await stack.breakPod(it);
+    await heldBy(it);
+    const body = await stack.webhookOf(it);
+    for (let repeats = 0; repeats < 2; repeats++) await stack.deliver(body);
+    await stack.mendPod(it);
+    await end(responderOf(it));
+    return responderOf(it);
+  },
+  /** The second one waits for the only slot, and gets it. */
+  async waited() {
+    const { it, other } = await workload('recovers');
+    await stack.breakPod(it);
+    await heldBy(it);
+    await stack.breakPod(other);
+    await eventually('it waits', async () => Object.keys((await stack.responder(it)).queue).length === 1);
+    await stack.mendPod(it);
+    await heldBy(other);
+    await stack.mendPod(other);
+    await end(responderOf(it));
+    return responderOf(it);
+  },
+  /** A person's request, by `salvor run`. */
+  async run() {
+    const { it, namespace } = await workload('recovers');
+    await stack.cluster.setUnready(namespace, it.pod, true);
+    const target = stack.cluster.target(namespace, it.pod);
+    const options = ['--mode', 'act', '--wait', '--with', 'recoverWithin=1s', '--with', 'stableFor=1s'];
+    const args = ['run', 'drain-instance', target, ...options, '--with', 'quietFor=0s', '--config', stack.configFile];
+    await promisify(execFile)(process.execPath, [join(ROOT, 'bin', 'salvor.mjs'), ...args]);
+    return responderOf({ ...it, rule: runRule('drain-instance') });
+  },
+};
+
+/** Two runs of one responder: the one that continues as new, and the one that goes on with what it carried. */
+async function continued(): Promise<Record<string, WorkflowHandle>> {
+  const { it } = await workload('recovers');
+  await stack.breakPod(it);
+  await heldBy(it);
+  const body = await stack.webhookOf(it);
+  const { runId } = await responderOf(it).describe();
+  const second = await eventually(
+    'it continues as new',
+    async () => {
+      await stack.deliver(body);
+      const now = (await responderOf(it).describe()).runId;
+      return now !== runId && now;
+    },
+    PATIENCE,
+  );
+  await stack.mendPod(it);
+  await end(responderOf(it));
+  const { workflow } = stack.client;
+  const { workflowId } = responderOf(it);
+  return {
+    'continued-as-new': workflow.getHandle(workflowId, runId),
+    'carried-on': workflow.getHandle(workflowId, second),
+  };
+}
+
+/** Takes out what belongs to this machine and matters to no replay. */
+function sanitized(history: unknown): unknown {
+  // Identities, and the sticky queues that are named after them, begin so.
+  const self = new RegExp(`\\d+@${hostname()}`, 'g');
+  const text = JSON.stringify(history, (key, value) => (key === 'stackTrace' ? undefined : value)).replaceAll(
+    self,
+    'salvor',
+  );
+  const decoded = text.replaceAll(/"data":"([^"]*)"/g, (_, data: string) => Buffer.from(data, 'base64').toString());
+  for (const own of [ROOT, `@${hostname()}`, tmpdir()])
+    if (decoded.includes(own)) throw new Error(`a history names ${own}, of this machine`);
+  return JSON.parse(text);
+}
+
+async function record(folder: string, name: string, handle: WorkflowHandle): Promise<void> {
+  const history: unknown = JSON.parse(historyToJSON(await handle.fetchHistory()));
+  const text = `${JSON.stringify(sanitized(history), undefined, 1)}\n`;
+  await writeFile(join(folder, `${name}.json`), text);
+  console.log(`${name}.json: ${text.length} characters, ${handle.workflowId}`);
+}
+
+async function main(): Promise<void> {
+  const { version } = JSON.parse(await readFile(join(ROOT, 'package.json'), 'utf8')) as { version: string };
+  const folder = join(ROOT, 'test', 'histories', version);
+  await mkdir(folder, { recursive: true });
+  try {
+    await stack.start(RULES, { dynamicConfig: { 'limit.historyCount.suggestContinueAsNew': CONTINUE_AT } });
+    for (const [name, scenario] of Object.entries(REMEDIATIONS))
+      await record(folder, `drain-instance-${name}`, await scenario());
+    for (const [name, scenario] of Object.entries(RESPONDERS))
+      await record(folder, `responder-${name}`, await scenario());
+    for (const [name, handle] of Object.entries(await continued())) await record(folder, `responder-${name}`, handle);
+  } finally {
+    await stack.stop();
+  }
+}
+
+await main();
