@@ -1,3 +1,4 @@
+import { readFileSync } from 'node:fs';
 import { EXIT, type ExitStatus } from './status.ts';
 
 /** Why a long-running command is to stop, and the exit status that says so. */
@@ -24,14 +25,31 @@ export function untilStopped(): Promise<Stop> {
   });
   process.on('SIGTERM', () => ask({ why: 'asked to end (SIGTERM)', status: EXIT.done }));
   process.on('SIGHUP', () => ask({ why: 'its terminal closed', status: EXIT.interrupted }));
-  const parent = process.ppid;
-  if (parent > 1) {
+  const born = lineage();
+  if (process.ppid > 1) {
     const look = setInterval(() => {
-      if (process.ppid === parent) return;
+      if (lineage() === born) return;
       clearInterval(look);
       ask({ why: 'the process that started it has ended', status: EXIT.interrupted });
     }, 1_000);
     look.unref();
   }
   return promise;
+}
+
+/** The parent, and under npm also the parent's: `npx` and `npm run` put a shell in between, which outlives them. */
+function lineage(): string {
+  const parent = process.ppid;
+  return process.env['npm_execpath'] === undefined ? `${parent}` : `${parent} ${parentOf(parent)}`;
+}
+
+/** @returns undefined where the system has no process table in files, or no such process */
+function parentOf(pid: number): string | undefined {
+  try {
+    const stat = readFileSync(`/proc/${pid}/stat`, 'utf8');
+    // Fields are counted from behind the command, which may hold spaces and brackets.
+    return stat.slice(stat.lastIndexOf(')') + 2).split(' ')[1];
+  } catch {
+    return undefined;
+  }
 }

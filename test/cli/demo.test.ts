@@ -14,7 +14,7 @@ it('`salvor sandbox demo` breaks two pods and shows how they are healed', async 
     .split('\n')
     .map((line) => JSON.parse(line) as { done?: boolean; acts?: Act[] });
   const [recovers, replaced] = lines.at(-1)?.acts?.map(({ steps }) => steps.map(({ what }) => what)) ?? [];
-  const text = expect.stringMatching;
+  const text = (pattern: RegExp) => expect.stringMatching(pattern);
   expect(recovers).toEqual(
     expect.arrayContaining([
       text(/^the pod \S+ is broken$/),

@@ -120,7 +120,10 @@ describe('salvor up', () => {
     const listed = await salvor(['list', '--json', '--rule', 'run:drain-instance'], { cwd: folder });
     expect(JSON.parse(listed.stdout)).toMatchObject([{ id: runId, outcome: 'running' }]);
     const shown = await salvor(['show', 'k8s/gone/shop/pod/web-0', '--json'], { cwd: folder });
-    expect(JSON.parse(shown.stdout)).toMatchObject({ id: runId, story: { target: 'k8s/gone/shop/pod/web-0', rule: 'run:drain-instance' } });
+    expect(JSON.parse(shown.stdout)).toMatchObject({
+      id: runId,
+      story: { target: 'k8s/gone/shop/pod/web-0', rule: 'run:drain-instance' },
+    });
   });
 
   it('starts without a configuration, and says how to make one', async () => {
@@ -171,8 +174,11 @@ describe('the end of salvor up', () => {
     await eventually('nothing is left', () => allGone(all));
   });
 
-  it('follows the end of its parent', async () => {
-    const parent = startUnderParent();
+  it.each([
+    ['its parent', startUnderParent],
+    ['npx', startUnderNpx],
+  ])('follows the end of %s', async (_, startUnder) => {
+    const parent = startUnder();
     const [up] = await eventually(
       'it is up',
       async () => {
@@ -182,6 +188,7 @@ describe('the end of salvor up', () => {
       60_000,
     );
     const all = [up!, ...descendants(up!)];
+    expect(all.length).toBeGreaterThan(2);
     parent.kill('SIGKILL');
     await eventually('nothing is left', () => allGone(all));
   });
@@ -193,6 +200,10 @@ function startUnderParent(): ChildProcess {
   const child = spawn(process.execPath, ['-e', script], { cwd: folder, stdio: 'ignore' });
   return child;
 }
+
+/** npm has a shell between itself and what it runs. */
+const startUnderNpx = (): ChildProcess =>
+  spawn('npx', ['salvor', '-c', join(folder, 'salvor.yaml'), ...args()], { cwd: ROOT, stdio: 'ignore' });
 
 const isServing = (): Promise<boolean> =>
   fetch(`http://127.0.0.1:${ports.gateway}/readyz`).then(
