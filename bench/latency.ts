@@ -10,7 +10,7 @@ import { Alertmanager, type PodAlert } from './support/alerts.ts';
 import { Audit } from './support/audit.ts';
 import type { Benchmark, Settings } from './support/benchmark.ts';
 import { calibrate, now } from './support/clock.ts';
-import { median, quantile, ratios, spread, table } from './support/numbers.ts';
+import { median, quantile, ratios, short, spread, table } from './support/numbers.ts';
 import { Pods } from './support/pods.ts';
 import { configure, startUp, until } from './support/product.ts';
 import { untilNoneOpen } from './support/remediations.ts';
@@ -43,7 +43,8 @@ interface Parts {
 
 /** Latencies in milliseconds of one round. */
 interface Round {
-  bare: number[];
+  eager: number[];
+  plain: number[];
   salvor: number[];
 }
 
@@ -79,28 +80,31 @@ export const latency: Benchmark = async (settings) => {
 async function measure(parts: Parts, { rounds, quick, say }: Settings): Promise<string> {
   const paces = quick ? PACES.map((pace) => ({ ...pace, count: 10 })) : PACES;
   const results = new Map<Pace, Round[]>(paces.map((pace) => [pace, []]));
-  await parts.bare.paced(WARM_UP, 100);
+  for (const way of ['eager', 'plain'] as const) await parts.bare.paced(WARM_UP, 100, way);
   await alerts(parts, { name: 'warm up', perSecond: 10, count: WARM_UP }, 'warm');
   for (let round = 1; round <= rounds; round++) {
     for (const pace of paces) {
-      // Whoever is first meets the noise of that moment: they take turns.
-      const sides = [bareOf, salvorOf];
-      const one: Partial<Round> = {};
+      // Whoever comes first meets the noise of that moment: they take turns.
+      const sides = [bareOf('eager'), bareOf('plain'), salvorOf];
+      const one: Round = { eager: [], plain: [], salvor: [] };
       for (const side of round % 2 === 0 ? sides : sides.reverse()) Object.assign(one, await side(parts, pace, round));
-      const { bare = [], salvor = [] } = one;
-      results.get(pace)?.push({ bare, salvor });
-      const figures = [bare, salvor].map((ms) => `${median(ms).toFixed(1)} / ${quantile(ms, 0.99).toFixed(1)} ms`);
-      say(`round ${round}, ${pace.name}: bare ${figures[0]}, Salvor ${figures[1]} (p50 / p99)`);
+      results.get(pace)?.push(one);
+      const figures = Object.entries(one).map(
+        ([name, ms]) => `${name} ${short(median(ms))} / ${short(quantile(ms, 0.99))}`,
+      );
+      say(`round ${round}, ${pace.name}, p50 / p99 in ms: ${figures.join(', ')}`);
     }
   }
   return report(results);
 }
 
-const bareOf = async ({ bare }: Parts, { count, perSecond }: Pace): Promise<Partial<Round>> => ({
-  bare: await bare.paced(count, 1000 / perSecond),
-});
+type Side = (parts: Parts, pace: Pace, round: number) => Promise<Partial<Round>>;
 
-const salvorOf = async (parts: Parts, pace: Pace, round: number): Promise<Partial<Round>> => ({
+const bareOf =
+  (way: 'eager' | 'plain'): Side =>
+  async ({ bare }, { count, perSecond }) => ({ [way]: await bare.paced(count, 1000 / perSecond, way) });
+
+const salvorOf: Side = async (parts, pace, round) => ({
   salvor: await alerts(parts, pace, `${pace.perSecond}-${round}`),
 });
 
@@ -115,7 +119,7 @@ async function alerts(parts: Parts, { count, perSecond, ownScopes }: Pace, name:
   const sent = new Map<string, number>();
   const began = performance.now();
   const answers = workload.pods.map(async (pod, n): Promise<void> => {
-    await sleep(began + (n * 1000) / perSecond - performance.now());
+    await sleep(Math.max(0, began + (n * 1000) / perSecond - performance.now()));
     const alert: PodAlert = { namespace: workload.namespace, pod, scope: ownScopes ? `${name}-${n}` : name };
     sent.set(pod, now());
     const status = await alertmanager.send([alert]);
@@ -130,21 +134,24 @@ async function alerts(parts: Parts, { count, perSecond, ownScopes }: Pace, name:
 
 async function firstMutations(audit: Audit, count: number): Promise<Map<string, number> | undefined> {
   const first = new Map<string, number>();
-  for (const { pod, at } of await audit.look()) first.set(pod, Math.min(at, first.get(pod) ?? Number.POSITIVE_INFINITY));
+  for (const { pod, at } of await audit.look())
+    first.set(pod, Math.min(at, first.get(pod) ?? Number.POSITIVE_INFINITY));
   return first.size === count ? first : undefined;
 }
 
 function report(results: Map<Pace, Round[]>): string {
   const rows = [...results].map(([{ name, count }, rounds]) => {
     const of = (side: keyof Round, q: number) => rounds.map((round) => quantile(round[side], q));
+    const both = (side: keyof Round) => `${spread(of(side, 0.5))} / ${spread(of(side, 0.99))}`;
     return [
       `${name} (${count} a round)`,
-      `**${spread(ratios(of('salvor', 0.5), of('bare', 0.5)))}**`,
-      spread(of('salvor', 0.5), ' ms'),
-      spread(of('salvor', 0.99), ' ms'),
-      spread(of('bare', 0.5), ' ms'),
-      spread(of('bare', 0.99), ' ms'),
+      `**${spread(ratios(of('salvor', 0.5), of('eager', 0.5)))}**`,
+      spread(ratios(of('salvor', 0.5), of('plain', 0.5))),
+      both('salvor'),
+      both('eager'),
+      both('plain'),
     ];
   });
-  return table(['', 'p50 over bare', 'Salvor p50', 'p99', 'bare p50', 'p99'], rows);
+  const head = ['', 'p50 over eager', 'p50 over plain', 'Salvor, p50 / p99 ms', 'bare, eager', 'bare, plain'];
+  return table(head, rows);
 }

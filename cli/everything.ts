@@ -10,9 +10,8 @@ import { startTemporal, type TemporalServer } from '../sandbox/temporal.ts';
 import { createLogger, type Logger } from '../workers/logging.ts';
 import type { Context } from './command.ts';
 import { loadConfig } from './configuration.ts';
-import type { Stop } from './lifetime.ts';
+import { CUT_SHORT, type Stop } from './lifetime.ts';
 import { note, paint, print } from './output.ts';
-import { CUT_SHORT } from './processes.ts';
 import { CliError, EXIT, type ExitStatus } from './status.ts';
 
 export interface UpOptions {

@@ -7,6 +7,9 @@ export interface Stop {
   status: ExitStatus;
 }
 
+/** For the log, where a worker did not stop in time. */
+export const CUT_SHORT = 'some work did not end in time; the next worker tries it again';
+
 /**
  * Resolves once when this process is to stop: on Ctrl-C, SIGTERM, the end of its terminal, or the end of its parent
  * (a process that was started without one, as by init or as the first of a container, looks for none). A second Ctrl-C

@@ -1,12 +1,9 @@
 import { createLogger } from '../workers/logging.ts';
 import type { Context } from './command.ts';
 import { loadConfig } from './configuration.ts';
-import type { Stop } from './lifetime.ts';
+import { CUT_SHORT, type Stop } from './lifetime.ts';
 import { CliError, EXIT, type ExitStatus } from './status.ts';
 import { outOfReach, withClient } from './temporal.ts';
-
-/** For the log, where a worker did not stop in time. */
-export const CUT_SHORT = 'some work did not end in time; the next worker tries it again';
 
 /** `salvor worker`: polls until it is to stop. */
 export async function runWorker(context: Context, stopped: Promise<Stop>): Promise<ExitStatus> {

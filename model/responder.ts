@@ -35,6 +35,8 @@ export interface Open {
   fingerprint: string;
   startsAt: string;
   since: number;
+  /** Its alert is resolved: after the end it need not be remembered for longer than the cooldown. */
+  resolved?: true;
 }
 
 export interface Queued {

@@ -1,4 +1,3 @@
-import { Connection } from '@temporalio/client';
 import { findComponent } from './components.ts';
 import { freePort, isFree } from './ports.ts';
 import { type Component, ComponentStartError, startComponent, untilReady } from './processes.ts';
@@ -117,6 +116,8 @@ function argumentsOf(options: TemporalOptions, port: number, uiPort: number | un
 }
 
 async function isServing(address: string, namespace: string, attributes: readonly string[]): Promise<boolean> {
+  // Loaded while the server starts: it takes a third of a second.
+  const { Connection } = await import('@temporalio/client');
   const connection = await Connection.connect({ address, connectTimeout: 1_000 });
   try {
     await connection.workflowService.describeNamespace({ namespace });

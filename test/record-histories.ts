@@ -119,6 +119,15 @@ const REMEDIATIONS: Record<string, () => Promise<WorkflowHandle>> = {
   remediated: async () => toItsEnd((await workload('replaced')).it),
   'not-needed-healthy': async () => alertOnly((await workload('replaced')).it),
   'not-needed-gone': async () => alertOnly({ ...(await workload('replaced')).it, pod: 'web-gone' }),
+  async 'not-needed-deleted'() {
+    const { it, namespace } = await workload('recovers');
+    await stack.breakPod(it);
+    await heldBy(it);
+    await stack.cluster.core.deleteNamespacedPod({ namespace, name: it.pod });
+    await end(stack.remediation(it));
+    stack.exporter.set(it, false);
+    return stack.remediation(it);
+  },
   async 'refused-protected'() {
     const namespace = await stack.cluster.namespace('history');
     const spec = { nodeName: 'node-0', containers: [{ name: 'app', image: 'app:1' }] };
@@ -216,22 +225,22 @@ async function continued(): Promise<Record<string, WorkflowHandle>> {
 }
 
 /** Takes out what belongs to this machine and matters to no replay. */
-function sanitized(history: unknown): unknown {
+function sanitized(history: string): { events: unknown[] } {
   // Identities, and the sticky queues that are named after them, begin so.
   const self = new RegExp(`\\d+@${hostname()}`, 'g');
-  const text = JSON.stringify(history, (key, value) => (key === 'stackTrace' ? undefined : value)).replaceAll(
-    self,
-    'salvor',
-  );
+  const text = JSON.stringify(JSON.parse(history), (key, value) =>
+    key === 'stackTrace' ? undefined : value,
+  ).replaceAll(self, 'salvor');
   const decoded = text.replaceAll(/"data":"([^"]*)"/g, (_, data: string) => Buffer.from(data, 'base64').toString());
   for (const own of [ROOT, `@${hostname()}`, tmpdir()])
     if (decoded.includes(own)) throw new Error(`a history names ${own}, of this machine`);
-  return JSON.parse(text);
+  return JSON.parse(text) as { events: unknown[] };
 }
 
 async function record(folder: string, name: string, handle: WorkflowHandle): Promise<void> {
-  const history: unknown = JSON.parse(historyToJSON(await handle.fetchHistory()));
-  const text = `${JSON.stringify(sanitized(history), undefined, 1)}\n`;
+  const { events } = sanitized(historyToJSON(await handle.fetchHistory()));
+  // An event a line.
+  const text = `{"events":[\n${events.map((event) => JSON.stringify(event)).join(',\n')}\n]}\n`;
   await writeFile(join(folder, `${name}.json`), text);
   console.log(`${name}.json: ${text.length} characters, ${handle.workflowId}`);
 }

@@ -10,7 +10,8 @@ import { watchQueue } from '../model/names.ts';
 import { createRegistry } from '../providers/registry.ts';
 import { connectOptions } from '../providers/temporal/connect.ts';
 import { bundleWorkflows } from './bundle.ts';
-import { installRuntime, type Logger } from './logging.ts';
+import type { Logger } from './logging.ts';
+import { installRuntime } from './runtime.ts';
 import { ensureSearchAttributes } from './search-attributes.ts';
 
 /** How long a cut or an undo that is under way may take to end; Kubernetes kills after 30 s by default. */

@@ -1,6 +1,6 @@
 import { type DispatchRequest, type DispatchResult, MAX_STARTS } from '../model/dispatch.ts';
 import { alertKey, decide } from '../model/gates.ts';
-import { remediationId } from '../model/names.ts';
+import { proposalId, remediationId } from '../model/names.ts';
 import { COOLS, SETTLES } from '../model/outcome.ts';
 import type { EndReport } from '../model/remediation.ts';
 import type { Batch, Decision, Request, RunAnswer } from '../model/request.ts';
@@ -101,28 +101,26 @@ export class Admission {
 
   /** Takes in what the server said to `work`. */
   dispatched(work: DispatchRequest, result: DispatchResult, now: number): void {
+    const observes = work.rule.mode === 'observe';
     work.starts.forEach(({ episode, request }, at) => {
       const said = result.starts[at];
-      const open = this.state.open[request.target];
+      if (!said) return;
+      const { target } = request;
+      const workflowId = observes ? proposalId(work.rule.name, target) : remediationId(target);
+      const open = this.state.open[target];
       const mine = open?.episode === episode ? open : undefined;
-      if (said && 'started' in said) {
-        if (mine) mine.runId = said.started;
-        const workflowId = remediationId(request.target);
-        this.#tell(episode, {
-          decision: { answer: 'admit' },
-          remediation: { workflowId, runId: said.started },
-        });
-      } else if (said) {
-        if (mine) delete this.state.open[request.target];
-        const reason = `rule ${said.by ?? 'unknown'} has an open remediation of the target`;
-        const decision = this.#keep(
-          request,
-          { answer: 'wait', gate: 'target-busy', reason },
-          now,
-          now + CHECK_WAITED_FOR,
-        );
-        this.#tell(episode, { decision, remediation: { workflowId: remediationId(request.target), runId: said.busy } });
+      // A proposal of the rule that is under way already proposes what this one would.
+      if ('started' in said || observes) {
+        const runId = 'started' in said ? said.started : said.busy;
+        if (mine) mine.runId = runId;
+        this.#tell(episode, { decision: { answer: 'admit' }, remediation: { workflowId, runId } });
+        return;
       }
+      if (mine) delete this.state.open[target];
+      const reason = `rule ${said.by ?? 'unknown'} has an open remediation of the target`;
+      const busy = { answer: 'wait', gate: 'target-busy', reason } as const;
+      const decision = this.#keep(request, busy, now, now + CHECK_WAITED_FOR);
+      this.#tell(episode, { decision, remediation: { workflowId, runId: said.busy } });
     });
     for (const target of result.ended) {
       this.#freed = true;
@@ -191,7 +189,7 @@ export class Admission {
   #admit(request: Omit<Request, 'status'>, decision: Decision, now: number, answer?: Answer): Decision {
     if (decision.answer === 'coalesce') return decision;
     if (decision.answer === 'refuse') {
-      this.#remember(request, 'refused', decision.reason, now);
+      this.#remember(request, 'refused', decision.reason, now + REMEMBER);
       return decision;
     }
     if (decision.answer === 'wait') return this.#keep(request, decision, now);
@@ -201,7 +199,7 @@ export class Admission {
     this.#starts.push({ episode, request: { fingerprint, startsAt, target, alertname, digest, by } });
     if (answer) this.#answers.set(episode, answer);
     // A proposal holds neither target nor slot, and reports to nobody: it is settled as soon as it is asked for.
-    if (this.#rule.mode === 'observe') this.#remember(request, 'observed', 'the rule only observes', now);
+    if (this.#rule.mode === 'observe') this.#remember(request, 'observed', 'the rule only observes', now + REMEMBER);
     else this.state.open[target] = { episode, runId: '', fingerprint, startsAt, since: now };
     return decision;
   }
@@ -215,7 +213,7 @@ export class Admission {
     const { maxQueue } = this.#rule.gates;
     if (this.#waiting.count >= maxQueue || this.#waiting.bytes >= MAX_QUEUED) {
       const reason = `${this.#waiting.count} requests wait already (${decision.reason})`;
-      this.#remember(request, 'refused', reason, now);
+      this.#remember(request, 'refused', reason, now + REMEMBER);
       return { answer: 'refuse', gate: 'queue-full', reason };
     }
     const { fingerprint, startsAt, target, alertname, digest, by } = request;
@@ -234,6 +232,7 @@ export class Admission {
     if (settled) settled.until = Math.min(settled.until, now + this.#rule.gates.cooldown);
     const open = state.open[request.target];
     if (open?.fingerprint !== request.fingerprint) return;
+    open.resolved = true;
     if (open.runId) {
       this.#resolved.push({ target: request.target, runId: open.runId });
       return;
@@ -255,18 +254,21 @@ export class Admission {
     this.#freed = true;
     state.rule ??= report.rule;
     state.ruleDigest ??= report.ruleDigest;
-    if (state.open[target]?.episode === report.episode) delete state.open[target];
+    const open = state.open[target]?.episode === report.episode ? state.open[target] : undefined;
+    if (open) delete state.open[target];
     const at = Date.parse(report.at);
     if (COOLS.has(outcome)) state.cooling[target] = at + this.#rule.gates.cooldown;
-    if (SETTLES.has(outcome)) this.#remember(report.alert, outcome, report.reason, now);
+    const remember = open?.resolved ? this.#rule.gates.cooldown : REMEMBER;
+    if (SETTLES.has(outcome) && !state.settled[alertKey(report.alert)])
+      this.#remember(report.alert, outcome, report.reason, now + remember);
     if (outcome !== 'failed') return;
     const attempts = state.attempts[target] ?? [];
     if (!attempts.includes(at)) state.attempts[target] = [...attempts, at];
   }
 
-  #remember(alert: { fingerprint: string; startsAt: string }, outcome: string, reason: string, now: number): void {
+  #remember(alert: { fingerprint: string; startsAt: string }, outcome: string, reason: string, until: number): void {
     const { settled } = this.state;
-    settled[alertKey(alert)] = { outcome, reason: reason.slice(0, 200), until: now + REMEMBER };
+    settled[alertKey(alert)] = { outcome, reason: reason.slice(0, 200), until };
   }
 
   #forget(now: number): void {
@@ -294,7 +296,7 @@ export class Admission {
     for (const [key, queued] of waiting) {
       this.#dequeue(key);
       if (queued.since + rule.gates.waitAtMost <= now) {
-        this.#remember(queued, 'refused', `waited too long: ${queued.reason}`, now);
+        this.#remember(queued, 'refused', `waited too long: ${queued.reason}`, now + REMEMBER);
         state.tally.refuse += 1;
       } else if ((queued.notBefore ?? 0) > now) this.#enqueue(queued);
       else this.#decideQueued(queued, now);

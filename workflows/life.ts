@@ -20,6 +20,7 @@ import type { SettleActivities } from '../model/settle.ts';
 
 const { settle } = proxyLocalActivities<SettleActivities>({
   startToCloseTimeout: '10 seconds',
+  localRetryThreshold: '2 seconds',
   retry: { initialInterval: '200 milliseconds', maximumInterval: '30 seconds' },
 });
 
@@ -102,9 +103,11 @@ export class Life {
       () => true,
       () => true,
     );
-    while (!(await Promise.race([over, condition(() => this.#hints > seen).then(() => false)]))) {
+    // Not cancellable: a cancelled wait has to be over before anything is undone, or the two would work against each other.
+    const hinted = () => CancellationScope.nonCancellable(() => condition(() => this.#hints > seen)).then(() => false);
+    while (!(await Promise.race([over, hinted()]))) {
       seen = this.#hints;
-      this.say(`the alert is resolved; a fresh look says: ${await look()}`);
+      this.say(`the alert is resolved; a fresh look says: ${await look().catch(explain)}`);
     }
     return await wait;
   }

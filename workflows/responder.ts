@@ -30,6 +30,7 @@ const MAX_UPDATES = 1_500;
 
 const { dispatch } = proxyLocalActivities<DispatchActivities>({
   startToCloseTimeout: '20 seconds',
+  localRetryThreshold: '2 seconds',
   retry: { initialInterval: '200 milliseconds', maximumInterval: '10 seconds' },
 });
 
@@ -61,8 +62,9 @@ export async function responder(input: ResponderInput): Promise<void> {
       return answer.settled as RunAnswer;
     },
     {
-      validator: (batch) => {
-        if (batch.requests.length !== 1) throw new Error(`one request at a time, not ${batch.requests.length}`);
+      validator: (batch: Batch) => {
+        const { length } = batch.requests.filter(({ status }) => status === 'firing');
+        if (length !== 1 || batch.requests.length !== 1) throw new Error('one firing request at a time');
       },
     },
   );

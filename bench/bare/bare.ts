@@ -2,7 +2,7 @@ import { type ChildProcess, fork } from 'node:child_process';
 import { randomUUID } from 'node:crypto';
 import { once } from 'node:events';
 import { join } from 'node:path';
-import type { Answer, Order } from './messages.ts';
+import type { Answer, Order, Way } from './messages.ts';
 
 /** Bare Temporal in a process of its own, on the server that Salvor is measured on. */
 export class Bare {
@@ -22,8 +22,8 @@ export class Bare {
   }
 
   /** So many starts, one every `gapMs`; answers their latencies in milliseconds. */
-  async paced(count: number, gapMs: number): Promise<number[]> {
-    return (await this.#ask({ kind: 'paced', count, gapMs })).latencies;
+  async paced(count: number, gapMs: number, way: Way): Promise<number[]> {
+    return (await this.#ask({ kind: 'paced', count, gapMs, way })).latencies;
   }
 
   /** Answers the milliseconds until all are started. */

@@ -1,6 +1,12 @@
+/**
+ * `eager`: started on the worker's own native connection, so that the first task comes with the answer. `plain`: started
+ * by an ordinary client on a connection of its own, so that the first task is polled.
+ */
+export type Way = 'eager' | 'plain';
+
 /** What the process of bare Temporal is asked for. */
 export type Order =
-  | { kind: 'paced'; count: number; gapMs: number }
+  | { kind: 'paced'; count: number; gapMs: number; way: Way }
   | { kind: 'burst'; count: number; atOnce: number };
 
 export type Answer =

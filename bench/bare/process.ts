@@ -5,9 +5,9 @@
 import { randomUUID } from 'node:crypto';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
-import { Client } from '@temporalio/client';
+import { Client, Connection } from '@temporalio/client';
 import { bundleWorkflowCode, DefaultLogger, NativeConnection, Runtime, Worker } from '@temporalio/worker';
-import type { Answer, BareActivities, Order } from './messages.ts';
+import type { Answer, BareActivities, Order, Way } from './messages.ts';
 
 const [address = '', taskQueue = ''] = process.argv.slice(2);
 const arrivals = new Map<string, (at: number) => void>();
@@ -19,10 +19,14 @@ const activities: BareActivities = {
   },
 };
 
-const logger = new DefaultLogger('WARN');
-Runtime.install({ logger });
+const logger = new DefaultLogger('ERROR');
+Runtime.install({ logger, telemetryOptions: { logging: { filter: { core: 'ERROR', other: 'ERROR' }, forward: {} } } });
 const connection = await NativeConnection.connect({ address });
-const client = new Client({ connection });
+const plainConnection = await Connection.connect({ address });
+const clients: Record<Way, Client> = {
+  eager: new Client({ connection }),
+  plain: new Client({ connection: plainConnection }),
+};
 const worker = await Worker.create({
   connection,
   taskQueue,
@@ -36,26 +40,26 @@ const worker = await Worker.create({
 });
 const running = worker.run();
 
-const start = (id: string): Promise<unknown> =>
-  client.workflow.start('bare', { workflowId: id, taskQueue, args: [id], requestEagerStart: true });
+const start = (id: string, way: Way): Promise<unknown> =>
+  clients[way].workflow.start('bare', { workflowId: id, taskQueue, args: [id], requestEagerStart: way === 'eager' });
 
 /** Open loop: the next one is started at its time, whatever becomes of the one before. */
-async function paced({ count, gapMs }: Extract<Order, { kind: 'paced' }>): Promise<Answer> {
+async function paced({ count, gapMs, way }: Extract<Order, { kind: 'paced' }>): Promise<Answer> {
   const began = performance.now();
   const all: Promise<number>[] = [];
   for (let n = 0; n < count; n++) {
-    await sleep(began + n * gapMs - performance.now());
-    all.push(one());
+    await sleep(Math.max(0, began + n * gapMs - performance.now()));
+    all.push(one(way));
   }
   return { kind: 'paced', latencies: await Promise.all(all) };
 }
 
-async function one(): Promise<number> {
+async function one(way: Way): Promise<number> {
   const id = `bare/${randomUUID()}`;
   const { promise, resolve } = Promise.withResolvers<number>();
   arrivals.set(id, resolve);
   const called = performance.now();
-  const [arrived] = await Promise.all([promise, start(id)]);
+  const [arrived] = await Promise.all([promise, start(id, way)]);
   return arrived - called;
 }
 
@@ -63,7 +67,7 @@ async function burst({ count, atOnce }: Extract<Order, { kind: 'burst' }>): Prom
   const ids = Array.from({ length: count }, () => `bare/${randomUUID()}`);
   const began = performance.now();
   const starter = async (): Promise<void> => {
-    for (let id = ids.pop(); id !== undefined; id = ids.pop()) await start(id);
+    for (let id = ids.pop(); id !== undefined; id = ids.pop()) await start(id, 'eager');
   };
   await Promise.all(Array.from({ length: atOnce }, starter));
   return { kind: 'burst', took: performance.now() - began };
@@ -75,5 +79,5 @@ process.on('message', (order: Order) => {
 process.once('disconnect', () => worker.shutdown());
 process.send?.({ kind: 'ready' } satisfies Answer);
 await running;
-await connection.close();
+await Promise.all([connection.close(), plainConnection.close()]);
 process.exit(0);

@@ -1,6 +1,6 @@
-import { AppsV1Api, CoreV1Api, KubeConfig, RbacAuthorizationV1Api } from '@kubernetes/client-node';
 import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
+import { AppsV1Api, CoreV1Api, KubeConfig, RbacAuthorizationV1Api } from '@kubernetes/client-node';
 import { parseAllDocuments } from 'yaml';
 import { TRAFFIC_LABEL } from '../../model/names.ts';
 import { type Kubernetes, UNREADY_ANNOTATION } from '../../sandbox/kubernetes.ts';

@@ -1,5 +1,5 @@
 import { readFile, writeFile } from 'node:fs/promises';
-import { join } from 'node:path';
+import { join, resolve } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { Client } from '@temporalio/client';
 import { watchQueue } from '../../model/names.ts';
@@ -59,27 +59,27 @@ interface StartOptions {
 }
 
 /** A `salvor` process, a child of the sandbox's guard: it ends with this process. */
-async function salvor(args: string[], { folder, config, profile }: StartOptions): Promise<Component> {
-  const profiling = profile === undefined ? [] : ['--cpu-prof', `--cpu-prof-dir=${join(profile, args[0] ?? '')}`];
+async function salvor(command: string, args: string[], { folder, config, profile }: StartOptions): Promise<Component> {
+  const profiling = profile === undefined ? [] : ['--cpu-prof', `--cpu-prof-dir=${resolve(profile, command)}`];
   return await startComponent({
-    name: `salvor ${args[0]}`,
+    name: `salvor ${command}`,
     file: process.execPath,
-    args: [...profiling, SALVOR, '--config', config.file, ...args],
+    args: [...profiling, SALVOR, '--json', '--config', config.file, command, ...args],
     cwd: folder,
-    logFile: join(folder, `salvor-${args[0]}.log`),
+    logFile: join(folder, `salvor-${command}.log`),
   });
 }
 
 /** `salvor gateway`, when it listens. */
 export async function startGateway(options: StartOptions): Promise<Component> {
-  const gateway = await salvor(['gateway'], options);
+  const gateway = await salvor('gateway', [], options);
   await untilReady(gateway, answers(`${options.config.gateway}/healthz`));
   return gateway;
 }
 
 /** `salvor worker`, when it polls both its queues. */
 export async function startWorker(options: StartOptions & { client: Client }): Promise<Component> {
-  const worker = await salvor(['worker'], options);
+  const worker = await salvor('worker', [], options);
   await untilReady(worker, async () => {
     const queues: [string, 1 | 2][] = [
       [QUEUE, 1],
@@ -111,7 +111,7 @@ export interface Up {
 /** `salvor up`, as everybody starts it, when it says that it is ready. */
 export async function startUp(options: StartOptions): Promise<Up> {
   const data = join(options.folder, 'data');
-  const component = await salvor(['--json', 'up', '--data', data, '--ui-port', `${await freePort()}`], options);
+  const component = await salvor('up', ['--data', data, '--ui-port', `${await freePort()}`], options);
   let line: string | undefined;
   await untilReady(component, async () => {
     line = (await readFile(component.logFile, 'utf8')).split('\n').find((one) => one.includes('"ready":true'));

@@ -30,7 +30,8 @@ export async function untilCompleted(
 export async function untilNoneOpen(client: Client, within: number): Promise<void> {
   await until(
     'no open remediation',
-    async () => (await client.workflow.count("WorkflowType = 'remediation' AND ExecutionStatus = 'Running'")).count === 0,
+    async () =>
+      (await client.workflow.count("WorkflowType = 'remediation' AND ExecutionStatus = 'Running'")).count === 0,
     within,
     500,
   );

@@ -6,7 +6,7 @@ import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { freePort } from '../../sandbox/ports.ts';
 import { eventually } from '../support/wait.ts';
-import { BIN, type Staying, salvor, stay } from './salvor.ts';
+import { BIN, ROOT, type Staying, salvor, stay } from './salvor.ts';
 
 interface Ready {
   ui: string;

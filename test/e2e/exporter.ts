@@ -25,7 +25,11 @@ export class Exporter {
   constructor() {
     this.#server = createServer((request, response) => {
       if (request.method === 'POST') {
-        void this.#keep(request).then(() => response.end());
+        // Where the sender goes away there is nothing to keep; Alertmanager sends again.
+        this.#keep(request).then(
+          () => response.end(),
+          () => response.destroy(),
+        );
         return;
       }
       response.setHeader('content-type', 'text/plain; version=0.0.4').end(this.#exposition());
@@ -48,8 +52,8 @@ export class Exporter {
   }
 
   async close(): Promise<void> {
-    this.#server.closeAllConnections();
     this.#server.close();
+    this.#server.closeAllConnections();
     await once(this.#server, 'close');
   }
 

@@ -156,15 +156,18 @@ describe('the retry budget', () => {
 
 describe('the end of a remediation', () => {
   it('reported twice counts once', () => {
-    const desk = new Desk();
-    desk.deliver(request('a'));
-    const report = desk.report('a', 'failed');
-    desk.admission.end(report);
-    desk.turn();
-    const after = structuredClone(desk.state);
-    desk.admission.end(report);
-    desk.turn();
-    expect(desk.state).toEqual(after);
+    const desk = new Desk({ maxInFlight: 2 });
+    desk.deliver(request('a'), request('b'));
+    for (const [name, outcome] of [['a', 'failed'] as const, ['b', 'recovered'] as const]) {
+      desk.deliver(request(name, { status: 'resolved' }));
+      const report = desk.report(name, outcome);
+      desk.admission.end(report);
+      desk.turn();
+      const after = structuredClone(desk.state);
+      desk.admission.end(report);
+      desk.turn();
+      expect(desk.state).toEqual(after);
+    }
   });
 
   it('of an older episode does not free the target of a newer one', () => {
@@ -197,8 +200,18 @@ describe('resolved', () => {
     desk.deliver(request('a', { status: 'resolved' }));
     expect(desk.work.at(-1)?.resolved).toEqual([{ target: pod('a'), runId: desk.started[0]?.runId }]);
     desk.end('a', 'recovered');
-    desk.deliver(request('a', { status: 'resolved' }));
     expect(desk.admission.idle).toBe(false);
+    desk.pass(MINUTE);
+    expect(desk.admission.idle).toBe(true);
+  });
+
+  it('after the end lets it be forgotten after the cooldown too', () => {
+    const desk = new Desk({ cooldown: MINUTE });
+    desk.deliver(request('a'));
+    desk.end('a', 'remediated');
+    desk.pass(2 * MINUTE);
+    expect(desk.admission.idle).toBe(false);
+    desk.deliver(request('a', { status: 'resolved' }));
     desk.pass(MINUTE);
     expect(desk.admission.idle).toBe(true);
   });

@@ -1,4 +1,5 @@
 import { randomUUID } from 'node:crypto';
+import { setTimeout as delay } from 'node:timers/promises';
 import { Context } from '@temporalio/activity';
 import { WorkflowFailedError } from '@temporalio/client';
 import { ApplicationFailure, CancelledFailure } from '@temporalio/common';
@@ -171,6 +172,30 @@ describe('what goes wrong', () => {
     expect(callsOf()).toEqual(['assess', 'cut', 'hold', 'restore']);
     const settled = await eventually('told', async () => Object.values((await stateOf(bench, name)).settled)[0]);
     expect(settled).toMatchObject({ outcome: 'cancelled' });
+  });
+
+  it('is cancelled while it waits: the wait is over before anything is undone, or it would set again what is undone', async () => {
+    let over = 0;
+    let restored = 0;
+    const handle = await heal({
+      hold: async (asked) => {
+        try {
+          return await holdsForEver(asked);
+        } finally {
+          await delay(300); // the last write of a wait that is slow to end
+          over = performance.now();
+        }
+      },
+      restore: async (asked) => {
+        restored = performance.now();
+        return usual.restore(asked);
+      },
+    });
+    await eventually('held', () => callsOf().includes('hold'));
+    await handle.cancel();
+    await failureOf(handle.result());
+    expect(over).toBeGreaterThan(0);
+    expect(restored).toBeGreaterThan(over);
   });
 
   it('a cut that fails may have been applied all the same: it is undone', async () => {

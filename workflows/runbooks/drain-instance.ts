@@ -12,6 +12,8 @@ const RETRY = { initialInterval: '500 milliseconds', maximumInterval: '20 second
 
 const { assess } = proxyLocalActivities<InstancePort>({
   startToCloseTimeout: '10 seconds',
+  // Beyond it a retry waits by a timer of the server, so that no worker has to keep its task open.
+  localRetryThreshold: '2 seconds',
   scheduleToCloseTimeout: '5 minutes',
   retry: RETRY,
 });
