@@ -8,7 +8,7 @@ import {
   SearchAttributeType,
   WorkflowExecutionAlreadyStartedError,
 } from '@temporalio/common';
-import type { DispatchActivities, DispatchRequest, Started } from '../model/dispatch.ts';
+import type { DispatchActivities, DispatchRequest, Start, Started } from '../model/dispatch.ts';
 import { MESSAGE, proposalId, remediationId, type SearchAttribute, searchValue, WORKFLOW } from '../model/names.ts';
 import type { RemediationInput } from '../model/remediation.ts';
 
@@ -24,7 +24,7 @@ export interface DispatchOptions {
 export function dispatchActivities({ client, taskQueue, searchAttributes }: DispatchOptions): DispatchActivities {
   const { workflow } = client;
 
-  async function start(request: DispatchRequest, at: DispatchRequest['starts'][number]): Promise<Started> {
+  async function start(request: DispatchRequest, at: Start): Promise<Started> {
     const { rule, ruleDigest, scope } = request;
     const { target, ...alert } = at.request;
     const proposal = rule.mode === 'observe';
@@ -91,7 +91,7 @@ export function dispatchActivities({ client, taskQueue, searchAttributes }: Disp
       const [starts, , over] = await Promise.all([
         Promise.all(request.starts.map((at) => start(request, at))),
         Promise.all(request.resolved.map(tell)),
-        Promise.all(request.check.map(async (open) => ((await isOver(open)) ? [open.target] : []))),
+        Promise.all(request.check.map(async (open) => ((await isOver(open)) ? [open] : []))),
       ]);
       return { starts, ended: over.flat() };
     },

@@ -5,7 +5,15 @@ import { FinalError, UnavailableError } from '../providers/errors.ts';
 import { ApiError, rbacRule } from '../providers/kubernetes/errors.ts';
 
 /** Retryable types: what was the matter with the last try. */
-const RETRYABLE = { conflict: 'Conflict', throttled: 'Throttled', unavailable: 'Unavailable' } as const;
+export const RETRYABLE = {
+  conflict: 'Conflict',
+  throttled: 'Throttled',
+  unavailable: 'Unavailable',
+  /** The credentials are not accepted: they may have expired, and be renewed. */
+  unauthenticated: 'Unauthenticated',
+  /** Temporal does not confirm that the attempt still counts. */
+  notMine: 'NotMine',
+} as const;
 
 /** What an activity throws for an error of a provider: an ApplicationFailure with its type, final or to be tried again. */
 export function asFailure(error: unknown): unknown {
@@ -16,15 +24,26 @@ export function asFailure(error: unknown): unknown {
   return error;
 }
 
+/**
+ * The same for an undo, which is tried on: a missing right may be granted again, and another worker may know the cluster
+ * that this one does not. Only what nobody but a person can decide is final.
+ */
+export function asUndoFailure(error: unknown): unknown {
+  const failure = asFailure(error);
+  if (!(failure instanceof ApplicationFailure) || !failure.nonRetryable) return failure;
+  if (failure.type === INSTANCE_ERRORS.contested) return failure;
+  return ApplicationFailure.retryable(failure.message, failure.type);
+}
+
 const final = (type: string, message: string) => ApplicationFailure.nonRetryable(message, type);
 
 function ofStatus(error: ApiError): ApplicationFailure {
   const { status, message, asked } = error;
   switch (status) {
     case 401:
-      return final(
-        INSTANCE_ERRORS.forbidden,
-        `${message}. Salvor's credentials for cluster ${asked.cluster} are not accepted: renew them`,
+      return ApplicationFailure.retryable(
+        `${message}. Salvor's credentials for cluster ${asked.cluster} are not accepted: renew them; they are read anew for each try`,
+        RETRYABLE.unauthenticated,
       );
     case 403:
       return final(

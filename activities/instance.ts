@@ -1,34 +1,89 @@
 import { Context } from '@temporalio/activity';
+import { ActivityCancelledError, type Client } from '@temporalio/client';
+import { ApplicationFailure, CancelledFailure } from '@temporalio/common';
 import type { InstancePort } from '../model/ports/instance.ts';
-import type { InstanceProvider, Pulse } from '../providers/instance.ts';
+import type { Attempt, InstanceProvider, Pulse } from '../providers/instance.ts';
 import type { Registry } from '../providers/registry.ts';
-import { asFailure } from './errors.ts';
+import { asFailure, asUndoFailure, RETRYABLE } from './errors.ts';
+
+/**
+ * Asks Temporal whether the attempt of this task token is still the one that counts; `details` are what the next attempt
+ * is to be told. Anything but a plain success throws.
+ */
+export type Fence = (taskToken: Uint8Array, details: unknown) => Promise<void>;
+
+/** Without an answer for so long, the attempt gives up: it holds nothing that the next could not take up. */
+const FENCE_MS = 5_000;
+
+/** A heartbeat through the client: unlike the activity's own, it is sent at once and its answer is awaited. */
+export const fenceOf =
+  (client: Client): Fence =>
+  (taskToken, details) =>
+    client.withDeadline(Date.now() + FENCE_MS, () => client.activity.heartbeat(taskToken, details));
 
 /** The activities behind the Instance port. */
-export function instanceActivities(registry: Registry): InstancePort {
-  const of = async <T>(target: string, act: (provider: InstanceProvider) => Promise<T>): Promise<T> => {
+export function instanceActivities(registry: Registry, fence: Fence): InstancePort {
+  const of = async <T>(
+    target: string,
+    act: (provider: InstanceProvider) => Promise<T>,
+    failure: (error: unknown) => unknown = asFailure,
+  ): Promise<T> => {
     try {
       return await act(registry.instance(target));
     } catch (error) {
-      throw asFailure(error);
+      throw failure(error);
     }
   };
   return {
     assess: (request) => of(request.target, (it) => it.assess(request)),
-    cut: (request) => of(request.instance.key, (it) => it.cut(request)),
-    restore: (request) => of(request.instance.key, (it) => it.restore(request)),
-    hold: (request) => of(request.instance.key, (it) => it.hold(request, pulse())),
-    replace: (request) => of(request.instance.key, (it) => it.replace(request, pulse())),
-    verify: (request) => of(request.instance.key, (it) => it.verify(request, pulse())),
+    cut: (request) => of(request.instance.key, (it) => it.cut(request, attempt(fence))),
+    restore: (request) => of(request.instance.key, (it) => it.restore(request, attempt(fence)), asUndoFailure),
+    hold: (request) => of(request.instance.key, (it) => it.hold(request, pulse(fence))),
+    replace: (request) => of(request.instance.key, (it) => it.replace(request, pulse(fence))),
+    verify: (request) => of(request.instance.key, (it) => it.verify(request, pulse(fence))),
+  };
+}
+
+/** `details`: the latest that the attempt has to remember. */
+function attempt(fence: Fence, details: () => unknown = () => undefined): Attempt {
+  const { info } = Context.current();
+  return {
+    since: info.scheduledTimestampMs,
+    // Half of the time that Temporal gives the first attempt: the other half is for clocks that differ.
+    aloneUntil:
+      info.attempt === 1 && !info.heartbeatTimeoutMs ? info.scheduledTimestampMs + info.startToCloseTimeoutMs / 2 : 0,
+    stillMine: async () => {
+      try {
+        await fence(info.taskToken, details());
+      } catch (error) {
+        throw notMine(error);
+      }
+    },
   };
 }
 
 /** A wait lives by the activity's heartbeats, and ends with its CancelledFailure. */
-function pulse(): Pulse {
+function pulse(fence: Fence): Pulse {
   const context = Context.current();
+  let latest: unknown = context.info.heartbeatDetails;
   return {
+    ...attempt(fence, () => latest),
     signal: context.cancellationSignal,
     last: context.info.heartbeatDetails,
-    beat: (details) => context.heartbeat(details),
+    beat: (details) => {
+      latest = details;
+      context.heartbeat(details);
+    },
   };
+}
+
+function notMine(error: unknown): Error {
+  if (error instanceof ActivityCancelledError)
+    return new CancelledFailure('cancelled, before it changed anything more', [], error);
+  return ApplicationFailure.create({
+    message: `stopped before it changed anything more: Temporal does not confirm that this attempt still counts: ${error instanceof Error ? error.message : error}`,
+    type: RETRYABLE.notMine,
+    nonRetryable: false,
+    cause: error instanceof Error ? error : undefined,
+  });
 }

@@ -94,12 +94,20 @@ const show = (figures: object): string =>
     .map(([name, value]) => `${name} ${short(value)}`)
     .join(', ');
 
+/** Eager starts complete sooner, plain ones are taken faster: the limit is the better of both. */
 async function bareOf({ bare, client, targets }: Parts): Promise<BareRound> {
   const count = targets.length;
-  const since = new Date();
-  const took = await bare.burst(count, AT_ONCE);
-  await untilCompleted(client, 'bare', since, count, HANDLE_WITHIN);
-  return { startsPerSecond: (count / took) * 1000, seconds: (Date.now() - since.getTime()) / 1000 };
+  const ways: BareRound[] = [];
+  for (const way of ['eager', 'plain'] as const) {
+    const since = new Date();
+    const took = await bare.burst(count, AT_ONCE, way);
+    await untilCompleted(client, 'bare', since, count, HANDLE_WITHIN);
+    ways.push({ startsPerSecond: (count / took) * 1000, seconds: (Date.now() - since.getTime()) / 1000 });
+  }
+  return {
+    startsPerSecond: Math.max(...ways.map(({ startsPerSecond }) => startsPerSecond)),
+    seconds: Math.min(...ways.map(({ seconds }) => seconds)),
+  };
 }
 
 async function salvorOf(parts: Parts, round: number, profile: string | undefined): Promise<SalvorRound> {

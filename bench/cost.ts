@@ -2,7 +2,7 @@ import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { Client, Connection } from '@temporalio/client';
-import { Runtime } from '@temporalio/worker';
+import { DefaultLogger, Runtime } from '@temporalio/worker';
 import { loadConfig } from '../cli/configuration.ts';
 import { startGateway } from '../gateway/server.ts';
 import { remediationId, responderId } from '../model/names.ts';
@@ -50,7 +50,11 @@ export const cost: Benchmark = async ({ rounds, say }) => {
   const folder = await mkdtemp(join(tmpdir(), 'salvor-bench-'));
   // The native part of the worker counts the requests that it makes, heartbeats among them.
   const metrics = `127.0.0.1:${await freePort()}`;
-  Runtime.install({ shutdownSignals: [], telemetryOptions: { metrics: { prometheus: { bindAddress: metrics } } } });
+  Runtime.install({
+    logger: new DefaultLogger('WARN'),
+    shutdownSignals: [],
+    telemetryOptions: { metrics: { prometheus: { bindAddress: metrics } } },
+  });
   const { address } = sandbox.temporal;
   const gates = { maxInFlight: 1, maxQueue: 0 };
   const { file, webhook } = await configure(folder, {

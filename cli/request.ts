@@ -91,7 +91,7 @@ export async function requestRun(
 
 const unanswered = (updateId: string, taskQueue: string, cause: unknown): CliError =>
   new CliError(
-    `no worker on the task queue ${taskQueue} answered within ${ANSWER_WITHIN / 1000} s; nothing has been done`,
+    `no worker on the task queue ${taskQueue} answered within ${ANSWER_WITHIN / 1000} s; the request is kept for one that does`,
     {
       status: EXIT.unknown,
       advice: `Start one (\`salvor worker\`, \`salvor up\`), then ask again with --update-id ${updateId}: it is done once at most.`,

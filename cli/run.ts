@@ -78,7 +78,7 @@ async function ask(context: Context, client: Client, { taskQueue, batch, updateI
   const admitted = waits ? await untilAdmitted(client, batch) : { runId: remediation.runId };
   if ('settled' in admitted) {
     const { outcome, reason } = admitted.settled;
-    print(context.json ? JSON.stringify({ outcome, reason }) : `${outcome}: ${reason}`);
+    print(context.json ? JSON.stringify({ outcome, reason }) : `${outcome}${reason ? `: ${reason}` : ''}`);
     return statusOf(outcome);
   }
   const { follow } = await import('./watch.ts');

@@ -11,18 +11,26 @@ export interface DispatchRequest {
   scope: string;
   rule: ResolvedRule;
   ruleDigest: string;
-  starts: { episode: string; request: Omit<Request, 'status'> }[];
+  starts: Start[];
   /** Targets whose alert is resolved: their remediation is told, if it is still the one with this run ID. */
   resolved: { target: string; runId: string }[];
   /** Remediations that should be open: are they? One that was terminated by hand ended without a word. */
   check: { target: string; runId: string }[];
 }
 
+export interface Start {
+  /** The request ID of the start. A proposal's is its alert, so that a repeat of it proposes nothing again. */
+  episode: string;
+  request: Omit<Request, 'status'>;
+  /** Milliseconds since the epoch at which it was asked for. */
+  since: number;
+}
+
 export interface DispatchResult {
   /** In the order of `starts`. */
   starts: Started[];
-  /** Targets of `check` whose remediation is no longer running. */
-  ended: string[];
+  /** Those of `check` that are no longer running. */
+  ended: { target: string; runId: string }[];
 }
 
 export type Started =

@@ -9,6 +9,8 @@ export interface Case {
   state: ResponderState;
   /** Milliseconds since the epoch. */
   now: number;
+  /** It waits already and is decided anew: it is no duplicate of itself. */
+  waiting?: boolean;
 }
 
 /** A reason not to start now; undefined lets the request pass to the next gate. */
@@ -18,15 +20,19 @@ type Gate = (c: Case) => Exclude<Decision, { answer: 'admit' }> | undefined;
 export const alertKey = (alert: { fingerprint: string; startsAt: string }): string =>
   `${alert.fingerprint}@${alert.startsAt}`;
 
-const duplicate: Gate = ({ request, state }) => {
+const duplicate: Gate = ({ request, state, waiting }) => {
   const key = alertKey(request);
   const settled = state.settled[key];
   if (settled)
-    return { answer: 'coalesce', gate: 'duplicate', reason: `already ${settled.outcome}: ${settled.reason}` };
+    return {
+      answer: 'coalesce',
+      gate: 'duplicate',
+      reason: `already ${settled.outcome}${settled.reason ? `: ${settled.reason}` : ''}`,
+    };
   const open = state.open[request.target];
   if (open && alertKey(open) === key)
     return { answer: 'coalesce', gate: 'duplicate', reason: 'its remediation is under way' };
-  if (state.queue[key]) return { answer: 'coalesce', gate: 'duplicate', reason: 'it waits already' };
+  if (state.queue[key] && !waiting) return { answer: 'coalesce', gate: 'duplicate', reason: 'it waits already' };
   return undefined;
 };
 
@@ -51,7 +57,7 @@ const cooldown: Gate = ({ request, state, now }) => {
 /** The first remediation is no retry: with `max: 3`, the fifth within `per` is refused after four failed. */
 const retryBudget: Gate = ({ request, rule, state, now }) => {
   const { max, per } = rule.gates.retries;
-  const failed = (state.attempts[request.target] ?? []).filter((at) => at > now - per).length;
+  const failed = (state.attempts[request.target] ?? []).filter(({ at }) => at > now - per).length;
   if (failed <= max) return undefined;
   return {
     answer: 'refuse',

@@ -21,11 +21,11 @@ export interface ResponderState {
   settled: Record<string, Settled>;
   /** Targets left alone until then (milliseconds since the epoch). */
   cooling: Record<string, number>;
-  /** Ends of failed remediations by target (milliseconds since the epoch): what the retry budget counts. */
-  attempts: Record<string, number[]>;
+  /** Failed remediations by target, each once however often its end was told: what the retry budget counts. */
+  attempts: Record<string, Attempt[]>;
   /** Counts episodes; with the responder's first run ID it names a start. */
   counter: number;
-  /** Alerts handled by answer, for people and for the tests. */
+  /** Answers given: remediations started, requests that began to wait, were refused, or said nothing new. */
   tally: Record<'admit' | 'wait' | 'refuse' | 'coalesce', number>;
 }
 
@@ -55,7 +55,14 @@ export interface Queued {
 
 export interface Settled {
   outcome: string;
-  reason: string;
+  /** Why it was refused; of everything else its remediation tells. */
+  reason?: string;
   /** Milliseconds since the epoch at which it may be forgotten. */
   until: number;
+}
+
+export interface Attempt {
+  episode: string;
+  /** Its end, in milliseconds since the epoch. */
+  at: number;
 }

@@ -1,6 +1,6 @@
 import type { INSTANCE_ERRORS } from '../model/ports/instance.ts';
 
-export type FinalErrorType = (typeof INSTANCE_ERRORS)[keyof typeof INSTANCE_ERRORS] | 'Contested';
+export type FinalErrorType = (typeof INSTANCE_ERRORS)[keyof typeof INSTANCE_ERRORS];
 
 /** An error that trying again cannot mend; its type is one of those that the ports name. */
 export class FinalError extends Error {

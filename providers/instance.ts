@@ -1,7 +1,22 @@
 import type { InstancePort } from '../model/ports/instance.ts';
 
+/**
+ * One attempt at an activity. Another may take its place without its knowing: when it has lost Temporal but still
+ * reaches the API, or was stopped for a while. So before it writes it asks, in the order read → ask → write, and writes
+ * with the version that it read as a precondition: an undo always changes that version, so a write that the undo has
+ * overtaken is refused by the API itself.
+ */
+export interface Attempt {
+  /** Milliseconds since the epoch: when the first attempt at this activity was asked for. */
+  since: number;
+  /** Milliseconds since the epoch: until then no other attempt can have begun, nor anything that follows this one. */
+  aloneUntil: number;
+  /** Asks whether this attempt still counts. @throws where it does not, or nobody can tell: then write nothing more */
+  stillMine(): Promise<void>;
+}
+
 /** What a long wait of a provider is given: it says that it lives, remembers across attempts, and learns of a cancel. */
-export interface Pulse {
+export interface Pulse extends Attempt {
   /** Aborted when the wait is to end; its reason is what the wait then throws. */
   signal: AbortSignal;
   /** Says that the wait is alive; `details` is plain JSON, given to the next attempt as `last`. */
@@ -11,8 +26,14 @@ export interface Pulse {
 }
 
 type Waits = 'hold' | 'replace' | 'verify';
+type Writes = 'cut' | 'restore';
 
-/** The Instance port as a provider implements it: its waits get a {@link Pulse}; errors are the provider's own. */
-export type InstanceProvider = Omit<InstancePort, Waits> & {
+/**
+ * The Instance port as a provider implements it: its waits get a {@link Pulse}, its short writes an {@link Attempt};
+ * errors are the provider's own.
+ */
+export type InstanceProvider = Omit<InstancePort, Waits | Writes> & {
   [W in Waits]: (request: Parameters<InstancePort[W]>[0], pulse: Pulse) => ReturnType<InstancePort[W]>;
+} & {
+  [W in Writes]: (request: Parameters<InstancePort[W]>[0], attempt: Attempt) => ReturnType<InstancePort[W]>;
 };

@@ -1,11 +1,12 @@
 import { execFile } from 'node:child_process';
-import { mkdir, readFile, writeFile } from 'node:fs/promises';
+import { mkdir, readFile, rm, writeFile } from 'node:fs/promises';
 import { hostname, tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { promisify } from 'node:util';
 import type { WorkflowHandle } from '@temporalio/client';
 import { historyToJSON } from '@temporalio/common/lib/proto-utils.js';
 import { proposalId, responderId, runRule } from '../model/names.ts';
+import { UNREADY_ANNOTATION } from '../sandbox/kubernetes.ts';
 import type { Complaint } from './e2e/exporter.ts';
 import { PATIENCE, Stack } from './e2e/support.ts';
 import { budget, deployment, nameOf } from './support/kubernetes.ts';
@@ -30,7 +31,7 @@ const RULES = {
 } as const;
 type Rule = keyof typeof RULES;
 
-/** Recorded before the server suggests to continue as new, so that this history is small too. */
+/** Events after which the server suggests to continue as new: few, so that this history is small too. */
 const CONTINUE_AT = 60;
 
 async function workload(rule: Rule, options: { trafficLabel?: boolean; broken?: boolean } = {}) {
@@ -38,7 +39,7 @@ async function workload(rule: Rule, options: { trafficLabel?: boolean; broken?: 
   const namespace = await stack.cluster.namespace('history');
   const web = deployment({ namespace, name: 'web', trafficLabel });
   // Its pods never become ready, so that no replacement does.
-  if (broken) web.spec!.template.metadata!.annotations = { 'sandbox.salvor.dev/unready': 'true' };
+  if (broken) web.spec!.template.metadata!.annotations = { [UNREADY_ANNOTATION]: 'true' };
   await stack.cluster.create(stack.exposed(namespace, 'web'), web);
   const pods = await eventually('the pods', async () => {
     const found = await stack.cluster.pods(namespace, 'web');
@@ -237,25 +238,35 @@ function sanitized(history: string): { events: unknown[] } {
   return JSON.parse(text) as { events: unknown[] };
 }
 
-async function record(folder: string, name: string, handle: WorkflowHandle): Promise<void> {
+async function textOf(handle: WorkflowHandle): Promise<string> {
   const { events } = sanitized(historyToJSON(await handle.fetchHistory()));
   // An event a line.
-  const text = `{"events":[\n${events.map((event) => JSON.stringify(event)).join(',\n')}\n]}\n`;
-  await writeFile(join(folder, `${name}.json`), text);
-  console.log(`${name}.json: ${text.length} characters, ${handle.workflowId}`);
+  return `{"events":[\n${events.map((event) => JSON.stringify(event)).join(',\n')}\n]}\n`;
+}
+
+/** The texts by the names of their files. */
+async function recordAll(): Promise<Map<string, string>> {
+  const texts = new Map<string, string>();
+  const record = async (name: string, handle: WorkflowHandle): Promise<void> => {
+    const text = await textOf(handle);
+    texts.set(`${name}.json`, text);
+    console.log(`${name}: ${text.length} characters, ${handle.workflowId}`);
+  };
+  for (const [name, scenario] of Object.entries(REMEDIATIONS)) await record(`drain-instance-${name}`, await scenario());
+  for (const [name, scenario] of Object.entries(RESPONDERS)) await record(`responder-${name}`, await scenario());
+  for (const [name, handle] of Object.entries(await continued())) await record(`responder-${name}`, handle);
+  return texts;
 }
 
 async function main(): Promise<void> {
   const { version } = JSON.parse(await readFile(join(ROOT, 'package.json'), 'utf8')) as { version: string };
-  const folder = join(ROOT, 'test', 'histories', version);
-  await mkdir(folder, { recursive: true });
   try {
     await stack.start(RULES, { dynamicConfig: { 'limit.historyCount.suggestContinueAsNew': CONTINUE_AT } });
-    for (const [name, scenario] of Object.entries(REMEDIATIONS))
-      await record(folder, `drain-instance-${name}`, await scenario());
-    for (const [name, scenario] of Object.entries(RESPONDERS))
-      await record(folder, `responder-${name}`, await scenario());
-    for (const [name, handle] of Object.entries(await continued())) await record(folder, `responder-${name}`, handle);
+    const texts = await recordAll();
+    const folder = join(ROOT, 'test', 'histories', version);
+    await rm(folder, { recursive: true, force: true });
+    await mkdir(folder, { recursive: true });
+    for (const [name, text] of texts) await writeFile(join(folder, name), text);
   } finally {
     await stack.stop();
   }

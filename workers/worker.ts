@@ -3,7 +3,7 @@ import { join } from 'node:path';
 import { Client } from '@temporalio/client';
 import { NativeConnection, Worker, type WorkerOptions, type WorkflowBundleOption } from '@temporalio/worker';
 import { dispatchActivities } from '../activities/dispatch.ts';
-import { instanceActivities } from '../activities/instance.ts';
+import { fenceOf, instanceActivities } from '../activities/instance.ts';
 import { settleActivities } from '../activities/settle.ts';
 import type { Config } from '../model/config.ts';
 import { watchQueue } from '../model/names.ts';
@@ -65,7 +65,7 @@ export async function startWorker({ config, logger, bundlePath }: WorkerSettings
     // The worker's own connection, so that the server hands the first task of what is started here straight back.
     const client = new Client({ connection, namespace });
     const searchAttributes = await ensureSearchAttributes(connection, namespace, logger);
-    const instance = instanceActivities(registry);
+    const instance = instanceActivities(registry, fenceOf(client));
     const common = { connection, namespace, shutdownForceTime: FORCE } satisfies Partial<WorkerOptions>;
     const workers = await Promise.all([
       Worker.create({

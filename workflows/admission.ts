@@ -1,48 +1,47 @@
-import { type DispatchRequest, type DispatchResult, MAX_STARTS } from '../model/dispatch.ts';
+import { type DispatchRequest, type DispatchResult, MAX_STARTS, type Start } from '../model/dispatch.ts';
 import { alertKey, decide } from '../model/gates.ts';
 import { proposalId, remediationId } from '../model/names.ts';
 import { COOLS, SETTLES } from '../model/outcome.ts';
 import type { EndReport } from '../model/remediation.ts';
 import type { Batch, Decision, Request, RunAnswer } from '../model/request.ts';
-import type { Queued, ResponderInput, ResponderState } from '../model/responder.ts';
+import type { ResponderInput, ResponderState } from '../model/responder.ts';
 import type { ResolvedRule } from '../model/rule.ts';
+import { Memory } from './memory.ts';
+import { Queue } from './queue.ts';
 
 const MINUTE = 60_000;
-/** How long a settled alert that keeps firing is remembered; after that it is looked at afresh. */
-const REMEMBER = 24 * 60 * MINUTE;
-const MAX_SETTLED = 1_000;
-/** Carried state; the server's limit for one payload is 2 MiB. */
-const MAX_CARRIED = 512 * 1024;
-/** Of which what waits takes at most this, whatever `maxQueue` allows. */
-const MAX_QUEUED = 320 * 1024;
 /** How often open remediations are looked at, for one that was terminated by hand ends without a word. */
 const CHECK_WAITED_FOR = MINUTE;
 const CHECK = 10 * MINUTE;
 
 /** Answer to `salvor run`, filled in when it is known. */
-interface Answer {
+export interface Answer {
   settled?: RunAnswer;
 }
 
 type News = { batch: Batch; answer?: Answer } | { report: EndReport };
+type Wait = Decision & { answer: 'wait' };
 
 /**
  * The state of one responder and all that changes it. Knows nothing of Temporal: it is told what came and what time it
- * is, and says what to ask of the server.
+ * is (milliseconds since the epoch), and says what to ask of the server.
  */
 export class Admission {
   readonly state: ResponderState;
+  readonly #queue: Queue;
+  readonly #memory: Memory;
   readonly #responder: string;
   readonly #scope: string;
   readonly #run: string;
   readonly #inbox: News[] = [];
-  #starts: DispatchRequest['starts'] = [];
+  /** Admitted under the rule as it is now, and not yet asked of the server. */
+  #starts: Start[] = [];
   #resolved: DispatchRequest['resolved'] = [];
+  /** Who waits to be told, by episode. */
   readonly #answers = new Map<string, Answer>();
   #checked: number;
-  /** A slot or a target became free since those who wait were last decided. */
-  #freed = false;
-  readonly #waiting = { count: 0, bytes: 0 };
+  /** Something became free since those who wait were last decided; so it is taken to be at the begin of a run. */
+  #freed = true;
 
   constructor(input: ResponderInput, info: { workflowId: string; firstExecutionRunId: string; startTime: Date }) {
     this.#responder = info.workflowId;
@@ -58,10 +57,8 @@ export class Admission {
       counter: 0,
       tally: { admit: 0, wait: 0, refuse: 0, coalesce: 0 },
     };
-    for (const queued of Object.values(this.state.queue)) {
-      this.#waiting.count += 1;
-      this.#waiting.bytes += sizeOf(queued);
-    }
+    this.#queue = new Queue(this.state);
+    this.#memory = new Memory(this.state);
   }
 
   take(batch: Batch): void {
@@ -82,81 +79,78 @@ export class Admission {
     return this.#inbox.length > 0;
   }
 
+  /** There is something to decide at once. */
+  get pressing(): boolean {
+    return this.hasNews || (this.#freed && this.#queue.length > 0);
+  }
+
   /** Nothing is open, queued, cooling or counted: the workflow may end. */
   get idle(): boolean {
     const { open, queue, settled, cooling, attempts } = this.state;
     return [open, queue, settled, cooling, attempts].every((kept) => Object.keys(kept).length === 0);
   }
 
-  /** Handles all news and decides anew what waits; answers what to ask of the server, if anything. */
-  decide(now: number): DispatchRequest | undefined {
+  /**
+   * Handles all news and decides anew what waits; answers what to ask of the server, if anything.
+   *
+   * @param closing the run is about to continue as new: what would be admitted waits for the next run
+   */
+  decide(now: number, closing = false): DispatchRequest | undefined {
     for (let news = this.#inbox.shift(); news; news = this.#inbox.shift()) {
       if ('report' in news) this.#settle(news.report, now);
-      else this.#receive(news.batch, news.answer, now);
+      else this.#receive(news.batch, news.answer, now, closing);
     }
-    this.#forget(now);
-    this.#decideWaiting(now);
+    if (this.state.rule) this.#memory.forget(now, this.state.rule.gates.retries.per);
+    if (!closing) this.#decideWaiting(now);
     return this.#work(now);
   }
 
   /** Takes in what the server said to `work`. */
   dispatched(work: DispatchRequest, result: DispatchResult, now: number): void {
     const observes = work.rule.mode === 'observe';
-    work.starts.forEach(({ episode, request }, at) => {
+    work.starts.forEach((start, at) => {
       const said = result.starts[at];
       if (!said) return;
-      const { target } = request;
-      const workflowId = observes ? proposalId(work.rule.name, target) : remediationId(target);
-      const open = this.state.open[target];
-      const mine = open?.episode === episode ? open : undefined;
+      const { episode, request } = start;
+      const workflowId = observes ? proposalId(work.rule.name, request.target) : remediationId(request.target);
       // A proposal of the rule that is under way already proposes what this one would.
       if ('started' in said || observes) {
         const runId = 'started' in said ? said.started : said.busy;
-        if (mine) mine.runId = runId;
+        const open = this.state.open[request.target];
+        if (open?.episode === episode) open.runId = runId;
+        this.state.tally.admit += 1;
         this.#tell(episode, { decision: { answer: 'admit' }, remediation: { workflowId, runId } });
         return;
       }
-      if (mine) delete this.state.open[target];
+      this.#takeBack(start);
       const reason = `rule ${said.by ?? 'unknown'} has an open remediation of the target`;
-      const busy = { answer: 'wait', gate: 'target-busy', reason } as const;
-      const decision = this.#keep(request, busy, now, now + CHECK_WAITED_FOR);
+      const busy: Wait = { answer: 'wait', gate: 'target-busy', reason };
+      const decision = this.#keep(request, busy, { since: start.since, notBefore: now + CHECK_WAITED_FOR, now });
+      this.state.tally[decision.answer] += 1;
       this.#tell(episode, { decision, remediation: { workflowId, runId: said.busy } });
     });
-    for (const target of result.ended) {
-      this.#freed = true;
-      delete this.state.open[target];
-      // Its report, if there is one, may still be on its way; whoever terminated it wants the target left alone.
-      this.state.cooling[target] = now + this.#rule.gates.cooldown;
-    }
+    for (const over of result.ended) this.#free(over, now);
   }
 
-  /** Milliseconds since the epoch at which something is due without news; infinity for never. */
+  /** When something is due without news; infinity for never. */
   nextDue(now: number): number {
-    const { open, queue, settled, cooling, attempts, rule } = this.state;
+    const { open, rule } = this.state;
     if (!rule || this.idle) return Number.POSITIVE_INFINITY;
-    const due = Object.values(queue).flatMap((queued) => [
-      queued.since + rule.gates.waitAtMost,
-      queued.notBefore ?? cooling[queued.target] ?? Number.POSITIVE_INFINITY,
-    ]);
+    const due = [this.#queue.due];
     if (Object.keys(open).length > 0) due.push(this.#nextCheck);
-    if (due.length === 0) {
-      // Nothing waits: wake once, when the last memory may be forgotten, and end.
-      const last = Object.values(attempts).flatMap((at) => at.map((time) => time + rule.gates.retries.per));
-      due.push(Math.max(...last, ...Object.values(cooling), ...Object.values(settled).map(({ until }) => until)));
-    }
+    // Where nothing waits: wake once, when the last memory may be forgotten, and end.
+    else if (this.#queue.length === 0) due.push(this.#memory.last(rule.gates.retries.per));
     return Math.max(now, Math.min(...due));
   }
 
   /** The state for the next run, small enough to be carried. */
   carry(): ResponderState {
-    const settled = Object.keys(this.state.settled);
-    while (settled.length > 0 && JSON.stringify(this.state).length > MAX_CARRIED)
-      for (const key of settled.splice(0, 100)) delete this.state.settled[key];
+    this.#memory.fit();
     return this.state;
   }
 
   get #nextCheck(): number {
-    return this.#checked + (this.#waiting.count > 0 ? CHECK_WAITED_FOR : CHECK);
+    return this.#checked + (this.#queue.length > 0 ? CHECK_WAITED_FOR : CHECK);
   }
 
   get #rule(): ResolvedRule {
@@ -164,19 +158,39 @@ export class Admission {
     return this.state.rule as ResolvedRule;
   }
 
-  #receive(batch: Batch, answer: Answer | undefined, now: number): void {
-    this.state.rule = batch.rule;
-    this.state.ruleDigest = batch.ruleDigest;
+  #receive(batch: Batch, answer: Answer | undefined, now: number, closing: boolean): void {
+    this.#obey(batch, now);
     // Those who wait are older than what came now: what became free is theirs.
-    if (this.#freed) this.#decideWaiting(now);
+    if (this.#freed && !closing) this.#decideWaiting(now);
     for (const request of batch.requests) {
       if (request.status === 'resolved') {
         this.#resolve(request, now);
         continue;
       }
-      const decision = this.#admit(request, decide({ request, rule: batch.rule, state: this.state, now }), now, answer);
-      this.state.tally[decision.answer] += 1;
+      let decision = decide({ request, rule: batch.rule, state: this.state, now });
+      if (closing && decision.answer === 'admit')
+        decision = { answer: 'wait', gate: 'in-flight', reason: 'the responder is about to continue as new' };
+      decision = this.#carryOut(request, decision, { since: now, now, answer });
       if (answer && decision.answer !== 'admit') answer.settled = { decision, ...this.#openOf(request.target) };
+    }
+  }
+
+  /** The newest rule rules: what was admitted under another one, and is not yet asked of the server, is decided anew. */
+  #obey(batch: Batch, now: number): void {
+    const { state } = this;
+    const changed = state.ruleDigest !== undefined && state.ruleDigest !== batch.ruleDigest;
+    const pending = changed ? this.#starts.splice(0) : [];
+    for (const start of pending) this.#takeBack(start);
+    state.rule = batch.rule;
+    state.ruleDigest = batch.ruleDigest;
+    this.#freed ||= changed;
+    this.#queue.waitAtMost = batch.rule.gates.waitAtMost;
+    for (const { request, since, episode } of pending) {
+      const answer = this.#answers.get(episode);
+      this.#answers.delete(episode);
+      const decision = decide({ request, rule: batch.rule, state, now });
+      const came = this.#carryOut(request, decision, { since, now, answer });
+      if (answer && came.answer !== 'admit') answer.settled = { decision: came, ...this.#openOf(request.target) };
     }
   }
 
@@ -185,133 +199,149 @@ export class Admission {
     return open?.runId ? { remediation: { workflowId: remediationId(target), runId: open.runId } } : {};
   }
 
-  /** Carries a decision out; answers the one that came of it (a full queue turns waiting into refusal). */
-  #admit(request: Omit<Request, 'status'>, decision: Decision, now: number, answer?: Answer): Decision {
-    if (decision.answer === 'coalesce') return decision;
-    if (decision.answer === 'refuse') {
-      this.#remember(request, 'refused', decision.reason, now + REMEMBER);
+  /** Does what was decided; answers the decision that came of it (a full queue turns waiting into refusal). */
+  #carryOut(
+    request: Omit<Request, 'status'>,
+    decision: Decision,
+    { since, now, answer }: { since: number; now: number; answer?: Answer | undefined },
+  ): Decision {
+    const { tally } = this.state;
+    if (decision.answer === 'wait') {
+      const came = this.#keep(request, decision, { since, now });
+      tally[came.answer] += 1;
+      return came;
+    }
+    if (decision.answer === 'admit') {
+      const { episode } = this.#admit(request, since, now);
+      if (answer) this.#answers.set(episode, answer);
       return decision;
     }
-    if (decision.answer === 'wait') return this.#keep(request, decision, now);
-    this.state.counter += 1;
-    const episode = `${this.#run}/${this.state.counter}`;
-    const { fingerprint, startsAt, target, alertname, digest, by } = request;
-    this.#starts.push({ episode, request: { fingerprint, startsAt, target, alertname, digest, by } });
-    if (answer) this.#answers.set(episode, answer);
-    // A proposal holds neither target nor slot, and reports to nobody: it is settled as soon as it is asked for.
-    if (this.#rule.mode === 'observe') this.#remember(request, 'observed', 'the rule only observes', now + REMEMBER);
-    else this.state.open[target] = { episode, runId: '', fingerprint, startsAt, since: now };
+    if (decision.answer === 'refuse') this.#memory.refuse(request, decision.reason, now);
+    tally[decision.answer] += 1;
     return decision;
+  }
+
+  #admit(request: Omit<Request, 'status'>, since: number, now: number): Start {
+    const { state } = this;
+    const { fingerprint, startsAt, target, alertname, digest, by } = request;
+    const observes = this.#rule.mode === 'observe';
+    state.counter += 1;
+    const episode = observes ? alertKey(request) : `${this.#run}/${state.counter}`;
+    const start: Start = { episode, request: { fingerprint, startsAt, target, alertname, digest, by }, since };
+    this.#starts.push(start);
+    // A proposal holds neither target nor slot, and reports to nobody: it is settled as soon as it is asked for.
+    if (observes) this.#memory.settle(request, 'observed', now);
+    else state.open[target] = { episode, runId: '', fingerprint, startsAt, since: now };
+    return start;
+  }
+
+  /** As if it had never been admitted. */
+  #takeBack({ episode, request }: Start): void {
+    const { open, settled } = this.state;
+    if (open[request.target]?.episode === episode) delete open[request.target];
+    if (settled[alertKey(request)]?.outcome === 'observed') delete settled[alertKey(request)];
   }
 
   #keep(
     request: Omit<Request, 'status'>,
-    decision: Decision & { answer: 'wait' },
-    now: number,
-    notBefore?: number,
-  ): Decision {
-    const { maxQueue } = this.#rule.gates;
-    if (this.#waiting.count >= maxQueue || this.#waiting.bytes >= MAX_QUEUED) {
-      const reason = `${this.#waiting.count} requests wait already (${decision.reason})`;
-      this.#remember(request, 'refused', reason, now + REMEMBER);
-      return { answer: 'refuse', gate: 'queue-full', reason };
+    { gate, reason, ...wait }: Wait,
+    { since, notBefore, now }: { since: number; notBefore?: number; now: number },
+  ): Wait | (Decision & { answer: 'refuse' }) {
+    if (this.#queue.isFull(this.#rule.gates.maxQueue)) {
+      this.#memory.settle(request, 'refused', now);
+      return {
+        answer: 'refuse',
+        gate: 'queue-full',
+        reason: `${this.#queue.length} requests wait already (${reason})`,
+      };
     }
     const { fingerprint, startsAt, target, alertname, digest, by } = request;
-    const { gate, reason } = decision;
-    const queued = { fingerprint, startsAt, target, alertname, digest, by, since: now, gate, reason, notBefore };
-    this.#enqueue(queued);
-    return decision;
+    this.#queue.add({ fingerprint, startsAt, target, alertname, digest, by, since, gate, reason, notBefore });
+    return { ...wait, gate, reason };
   }
 
   /** Resolved: what waits is dropped, what is open is told, and what is settled may be forgotten after the cooldown. */
   #resolve(request: Request, now: number): void {
     const { state } = this;
-    for (const [key, { fingerprint }] of Object.entries(state.queue))
-      if (fingerprint === request.fingerprint) this.#dequeue(key);
+    // A late word of the end of an earlier firing says nothing of a newer one.
+    const isOver = ({ startsAt }: { startsAt: string }): boolean => startsAt <= request.startsAt;
+    this.#queue.drop(request.fingerprint, isOver);
+    const forgetAt = now + this.#rule.gates.cooldown;
     const settled = state.settled[alertKey(request)];
-    if (settled) settled.until = Math.min(settled.until, now + this.#rule.gates.cooldown);
+    if (settled) settled.until = Math.min(settled.until, forgetAt);
     const open = state.open[request.target];
-    if (open?.fingerprint !== request.fingerprint) return;
+    if (open?.fingerprint !== request.fingerprint || !isOver(open)) return;
     open.resolved = true;
-    if (open.runId) {
-      this.#resolved.push({ target: request.target, runId: open.runId });
-      return;
-    }
-    // Admitted, but not yet asked of the server: it is as if it had never come.
     const start = this.#starts.find(({ episode }) => episode === open.episode);
+    if (open.runId) this.#resolved.push({ target: request.target, runId: open.runId });
     if (!start) return;
+    // Admitted, but not yet asked of the server: it is as if it had never come.
     this.#starts = this.#starts.filter((other) => other !== start);
-    delete state.open[request.target];
-    this.#tell(open.episode, {
-      decision: { answer: 'coalesce', gate: 'duplicate', reason: 'the alert was resolved before it started' },
-    });
+    this.#takeBack(start);
+    this.#freed = true;
+    state.tally.coalesce += 1;
+    const reason = 'the alert was resolved before it started';
+    this.#tell(open.episode, { decision: { answer: 'coalesce', gate: 'duplicate', reason } });
   }
 
   /** Applying the same report twice changes nothing more. */
   #settle(report: EndReport, now: number): void {
     const { state } = this;
-    const { target, outcome } = report;
+    const { target, outcome, episode, alert } = report;
     this.#freed = true;
     state.rule ??= report.rule;
     state.ruleDigest ??= report.ruleDigest;
-    const open = state.open[target]?.episode === report.episode ? state.open[target] : undefined;
+    const open = state.open[target]?.episode === episode ? state.open[target] : undefined;
     if (open) delete state.open[target];
     const at = Date.parse(report.at);
-    if (COOLS.has(outcome)) state.cooling[target] = at + this.#rule.gates.cooldown;
-    const remember = open?.resolved ? this.#rule.gates.cooldown : REMEMBER;
-    if (SETTLES.has(outcome) && !state.settled[alertKey(report.alert)])
-      this.#remember(report.alert, outcome, report.reason, now + remember);
-    if (outcome !== 'failed') return;
+    const { cooldown } = this.#rule.gates;
+    if (COOLS.has(outcome)) state.cooling[target] = at + cooldown;
+    if (SETTLES.has(outcome) && !state.settled[alertKey(alert)])
+      this.#memory.settle(alert, outcome, now, open?.resolved && cooldown);
     const attempts = state.attempts[target] ?? [];
-    if (!attempts.includes(at)) state.attempts[target] = [...attempts, at];
+    if (outcome === 'failed' && !attempts.some((attempt) => attempt.episode === episode))
+      state.attempts[target] = [...attempts, { episode, at }];
   }
 
-  #remember(alert: { fingerprint: string; startsAt: string }, outcome: string, reason: string, until: number): void {
-    const { settled } = this.state;
-    settled[alertKey(alert)] = { outcome, reason: reason.slice(0, 200), until };
-  }
-
-  #forget(now: number): void {
-    const { cooling, settled, attempts, rule } = this.state;
-    if (!rule) return;
-    for (const [target, until] of Object.entries(cooling)) if (until <= now) delete cooling[target];
-    for (const [key, { until }] of Object.entries(settled)) if (until <= now) delete settled[key];
-    const oldest = Object.keys(settled).slice(0, -MAX_SETTLED);
-    for (const key of oldest) delete settled[key];
-    for (const [target, times] of Object.entries(attempts)) {
-      const counted = times.filter((at) => at > now - rule.gates.retries.per);
-      if (counted.length > 0) attempts[target] = counted;
-      else delete attempts[target];
-    }
+  /** A remediation that ended without a word. */
+  #free({ target, runId }: { target: string; runId: string }, now: number): void {
+    const open = this.state.open[target];
+    if (open?.runId !== runId) return;
+    // Its word is on its way, and will be heard next.
+    if (this.#inbox.some((news) => 'report' in news && news.report.episode === open.episode)) return;
+    this.#freed = true;
+    delete this.state.open[target];
+    // Whoever terminated it wants the target left alone.
+    this.state.cooling[target] = now + this.#rule.gates.cooldown;
   }
 
   /** Oldest first: each is decided as if those behind it had not come. */
   #decideWaiting(now: number): void {
-    const { state } = this;
+    if (!this.#freed && now < this.#queue.due) return;
     this.#freed = false;
-    const waiting = Object.entries(state.queue);
-    if (waiting.length === 0) return;
+    const { state } = this;
     const rule = this.#rule;
-    // Each is taken out before it is decided, or it would be its own duplicate; those that stay keep their order.
-    for (const [key, queued] of waiting) {
-      this.#dequeue(key);
+    const due = this.#queue.due <= now;
+    for (const queued of this.#queue.all()) {
+      // The rest can only go on waiting.
+      if (!due && Object.keys(state.open).length >= rule.gates.maxInFlight) break;
       if (queued.since + rule.gates.waitAtMost <= now) {
-        this.#remember(queued, 'refused', `waited too long: ${queued.reason}`, now + REMEMBER);
+        this.#queue.remove(queued);
+        this.#memory.refuse(queued, `waited too long: ${queued.reason}`, now);
         state.tally.refuse += 1;
-      } else if ((queued.notBefore ?? 0) > now) this.#enqueue(queued);
-      else this.#decideQueued(queued, now);
+      } else if ((queued.notBefore ?? 0) <= now) {
+        const decision = decide({ request: queued, rule, state, now, waiting: true });
+        queued.notBefore = undefined;
+        if (decision.answer === 'wait') {
+          queued.gate = decision.gate;
+          queued.reason = decision.reason;
+        } else {
+          this.#queue.remove(queued);
+          this.#carryOut(queued, decision, { since: queued.since, now });
+        }
+      }
     }
-  }
-
-  #decideQueued(queued: Queued, now: number): void {
-    const decision = decide({ request: queued, rule: this.#rule, state: this.state, now });
-    if (decision.answer === 'wait') {
-      const { gate, reason } = decision;
-      this.#enqueue({ ...queued, gate, reason, notBefore: undefined });
-      return;
-    }
-    this.#admit(queued, decision, now);
-    this.state.tally[decision.answer] += 1;
+    this.#queue.reckon();
   }
 
   #work(now: number): DispatchRequest | undefined {
@@ -331,26 +361,9 @@ export class Admission {
     };
   }
 
-  #enqueue(queued: Queued): void {
-    this.state.queue[alertKey(queued)] = queued;
-    this.#waiting.count += 1;
-    this.#waiting.bytes += sizeOf(queued);
-  }
-
-  #dequeue(key: string): void {
-    const queued = this.state.queue[key];
-    if (!queued) return;
-    delete this.state.queue[key];
-    this.#waiting.count -= 1;
-    this.#waiting.bytes -= sizeOf(queued);
-  }
-
   #tell(episode: string, answer: RunAnswer): void {
     const asked = this.#answers.get(episode);
     if (asked) asked.settled = answer;
     this.#answers.delete(episode);
   }
 }
-
-/** About as many bytes as a request takes in carried state: names differ in length, the rest hardly does. */
-const sizeOf = ({ target }: Queued): number => target.length + 300;

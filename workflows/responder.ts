@@ -70,22 +70,21 @@ export async function responder(input: ResponderInput): Promise<void> {
   );
   setHandler(state, () => admission.state);
 
+  const isFull = (): boolean =>
+    workflowInfo().continueAsNewSuggested || signals >= MAX_SIGNALS || updates >= MAX_UPDATES;
   for (;;) {
     // A worker that dies here loses nothing: what came is in the history, and is decided again in the same way.
     alarm.set(admission.nextDue(Date.now()));
-    await condition(() => admission.hasNews || alarm.rung);
+    await condition(() => admission.pressing || alarm.rung);
     alarm.quiet();
 
-    for (let work = admission.decide(Date.now()); work; work = admission.decide(Date.now())) {
+    for (let work = admission.decide(Date.now(), isFull()); work; work = admission.decide(Date.now(), isFull())) {
       // If the worker dies within this await, the starts are made again with the same episodes: the server knows them.
       admission.dispatched(work, await dispatch(work), Date.now());
     }
 
     // A signal that arrives while these commands are on their way makes the server refuse them: none is lost.
-    if (admission.hasNews) continue;
-    const info = workflowInfo();
-    const full = info.continueAsNewSuggested || signals >= MAX_SIGNALS || updates >= MAX_UPDATES;
-    if (!full && !admission.idle) continue;
+    if (!isFull() && !admission.idle) continue;
     await condition(allHandlersFinished);
     if (admission.hasNews) continue;
     if (admission.idle) return;

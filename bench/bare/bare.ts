@@ -27,8 +27,8 @@ export class Bare {
   }
 
   /** Answers the milliseconds until all are started. */
-  async burst(count: number, atOnce: number): Promise<number> {
-    return (await this.#ask({ kind: 'burst', count, atOnce })).took;
+  async burst(count: number, atOnce: number, way: Way): Promise<number> {
+    return (await this.#ask({ kind: 'burst', count, atOnce, way })).took;
   }
 
   async #ask<K extends Order['kind']>(order: Order & { kind: K }): Promise<Extract<Answer, { kind: K }>> {

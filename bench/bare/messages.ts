@@ -7,7 +7,7 @@ export type Way = 'eager' | 'plain';
 /** What the process of bare Temporal is asked for. */
 export type Order =
   | { kind: 'paced'; count: number; gapMs: number; way: Way }
-  | { kind: 'burst'; count: number; atOnce: number };
+  | { kind: 'burst'; count: number; atOnce: number; way: Way };
 
 export type Answer =
   | { kind: 'ready' }

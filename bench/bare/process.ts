@@ -63,11 +63,11 @@ async function one(way: Way): Promise<number> {
   return arrived - called;
 }
 
-async function burst({ count, atOnce }: Extract<Order, { kind: 'burst' }>): Promise<Answer> {
+async function burst({ count, atOnce, way }: Extract<Order, { kind: 'burst' }>): Promise<Answer> {
   const ids = Array.from({ length: count }, () => `bare/${randomUUID()}`);
   const began = performance.now();
   const starter = async (): Promise<void> => {
-    for (let id = ids.pop(); id !== undefined; id = ids.pop()) await start(id, 'eager');
+    for (let id = ids.pop(); id !== undefined; id = ids.pop()) await start(id, way);
   };
   await Promise.all(Array.from({ length: atOnce }, starter));
   return { kind: 'burst', took: performance.now() - began };

@@ -53,7 +53,7 @@ interface Connection {
   headers: Record<string, string>;
   calls: Dispatcher;
   watches: Dispatcher;
-  /** What the dispatchers were made of: another certificate needs others. */
+  /** What the dispatchers were made of: another certificate or proxy needs others. */
   made: string;
   readAt: number;
 }
@@ -66,7 +66,9 @@ interface Connection {
 export class Cluster {
   readonly name: string;
   readonly #config: ClusterConfig;
-  #kubeconfig: Promise<KubeConfig> | undefined;
+  #kubeconfig: KubeConfig | undefined;
+  /** The server refused what was read of it: read it anew. */
+  #stale = false;
   #connection: Connection | undefined;
   #connecting: Promise<Connection> | undefined;
 
@@ -205,6 +207,7 @@ export class Cluster {
   async #connect(fresh: boolean): Promise<Connection> {
     const age = Date.now() - (this.#connection?.readAt ?? 0);
     if (this.#connection && !fresh && age < CREDENTIALS_MS) return this.#connection;
+    if (fresh) this.#stale = true;
     this.#connecting ??= this.#login().finally(() => {
       this.#connecting = undefined;
     });
@@ -212,14 +215,7 @@ export class Cluster {
   }
 
   async #login(): Promise<Connection> {
-    this.#kubeconfig ??= loadKubeconfig(this.#config);
-    let config: KubeConfig;
-    try {
-      config = await this.#kubeconfig;
-    } catch (error) {
-      this.#kubeconfig = undefined; // the file may be mended by the next attempt
-      throw error;
-    }
+    const config = await this.#readKubeconfig();
     const cluster = config.getCurrentCluster();
     if (!cluster)
       throw new FinalError(`cluster ${this.name}: its kubeconfig context names no cluster`, { type: 'UnknownTarget' });
@@ -227,19 +223,32 @@ export class Cluster {
     await config.applyToHTTPSOptions(login);
     const { ca, cert, key, rejectUnauthorized, servername } = login;
     const tls = { ca, cert, key, rejectUnauthorized, servername } as ConnectionOptions;
-    const made = JSON.stringify(tls);
     const headers: Record<string, string> = { 'user-agent': 'salvor' };
     for (const [name, value] of Object.entries(login.headers ?? {})) headers[name] = String(value);
     if (login.auth) headers.authorization = `Basic ${Buffer.from(login.auth).toString('base64')}`;
     const old = this.#connection;
-    const same = old?.made === made;
     const options = config.createDispatcherOptions(cluster, tls);
+    const made = JSON.stringify(options);
+    const same = old?.made === made;
     const calls = same ? old.calls : dispatcherOf(options, CALL_CONNECTIONS);
     const watches = same ? old.watches : dispatcherOf(options, null);
     this.#connection = { server: cluster.server.replace(/\/$/, ''), headers, calls, watches, made, readAt: Date.now() };
     // Graceful: what runs on the old connections, ends on them.
     if (old && !same) for (const dispatcher of [old.calls, old.watches]) dispatcher.close(() => undefined);
     return this.#connection;
+  }
+
+  /** Once, and again when the server has refused the credentials: a rotated token or certificate may stand in it. */
+  async #readKubeconfig(): Promise<KubeConfig> {
+    if (this.#kubeconfig && !this.#stale) return this.#kubeconfig;
+    try {
+      this.#kubeconfig = await loadKubeconfig(this.#config);
+      this.#stale = false;
+    } catch (error) {
+      // It may be half written just now: then the old one, which the server may refuse, and the next try reads again.
+      if (!this.#kubeconfig) throw error;
+    }
+    return this.#kubeconfig;
   }
 }
 

@@ -17,16 +17,29 @@ export const fieldPath = (field: Field): string => `${PREFIX[field.in]}[${field.
 
 /** @throws FinalError `Invalid` for a path that {@link fieldPath} does not write. */
 export function parseField(path: string): Field {
+  const field = fieldOf(path);
+  if (!field) throw new FinalError(`"${path}" is not a field of a pod that Salvor holds`, { type: 'Invalid' });
+  return field;
+}
+
+/** Undefined for a path that {@link fieldPath} does not write: another runbook's note may name one. */
+function fieldOf(path: string): Field | undefined {
   for (const place of ['labels', 'conditions'] as const) {
     const prefix = `${PREFIX[place]}[`;
     if (path.startsWith(prefix) && path.endsWith(']')) return { in: place, name: path.slice(prefix.length, -1) };
   }
-  throw new FinalError(`"${path}" is not a field of a pod that Salvor holds`, { type: 'Invalid' });
+  return undefined;
 }
 
 /** "label salvor.dev/traffic" */
 export const nameOf = (field: Field): string =>
   field.in === 'labels' ? `label ${field.name}` : `readiness gate ${field.name}`;
+
+/** "label salvor.dev/traffic: on → off" */
+export const describeChange = (field: Field, from: FieldValue, to: FieldValue): string =>
+  `${nameOf(field)}: ${shown(from)} → ${shown(to)}`;
+
+export const shown = (value: FieldValue): string => (value === null ? '(none)' : String(value));
 
 export function readField(pod: Pod, field: Field): FieldValue {
   if (field.in === 'labels') return pod.metadata.labels?.[field.name] ?? null;
@@ -69,12 +82,40 @@ export function heldByAnother(metadata: Metadata, remediation: string): string |
   return other && `${other.field} is held by remediation ${other.remediation} (${other.runbook}) until ${other.until}`;
 }
 
+/**
+ * What another remediation still keeps out of traffic although its time has run out, for a message; undefined where
+ * there is nothing of the kind. Nobody gives it back by itself.
+ */
+export function leftOut(pod: Pod, remediation: string): string | undefined {
+  for (const held of holdsOn(pod.metadata) ?? []) {
+    if (held.remediation === remediation || Date.parse(held.until) > Date.now()) continue;
+    const field = fieldOf(held.field);
+    if (!field || readField(pod, field) !== held.set) continue;
+    return `but it is still out of traffic by remediation ${held.remediation}, whose hold ran out at ${held.until}: its ${nameOf(field)} is ${held.set} and was ${held.before}. A person must give it back, and remove the annotation ${HELD_ANNOTATION}`;
+  }
+  return undefined;
+}
+
+interface Writer {
+  manager: string;
+  /** To the second. */
+  time?: string;
+}
+
 /** The field manager that wrote a field last, and when; `fieldsV1` has one key per step of the path. */
-export function writerOf(metadata: Metadata, field: Field): { manager: string; time?: string } | undefined {
-  const path =
+export const writerOf = (metadata: Metadata, field: Field): Writer | undefined =>
+  lastWriter(
+    metadata,
     field.in === 'labels'
       ? ['f:metadata', 'f:labels', `f:${field.name}`]
-      : ['f:status', 'f:conditions', `k:${JSON.stringify({ type: field.name })}`, 'f:status'];
+      : ['f:status', 'f:conditions', `k:${JSON.stringify({ type: field.name })}`, 'f:status'],
+  );
+
+/** The same of the note; undefined where there is none. */
+export const noteWriterOf = (metadata: Metadata): Writer | undefined =>
+  lastWriter(metadata, ['f:metadata', 'f:annotations', `f:${HELD_ANNOTATION}`]);
+
+function lastWriter(metadata: Metadata, path: string[]): Writer | undefined {
   const owns = (fields: FieldSet | undefined) => path.reduce((node, step) => node?.[step], fields) !== undefined;
   const [writer] = (metadata.managedFields ?? [])
     .filter((entry) => owns(entry.fieldsV1))

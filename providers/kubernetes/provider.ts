@@ -6,7 +6,8 @@ import { PROTECTED_LABELS } from './health.ts';
 import { hold } from './hold.ts';
 import { PODS, type Ref } from './objects.ts';
 import { replace } from './replace.ts';
-import { cut, restore } from './traffic.ts';
+import { restore } from './restore.ts';
+import { cut } from './traffic.ts';
 import { verify } from './verify.ts';
 import { Watches } from './watch.ts';
 
@@ -29,8 +30,8 @@ export class Kubernetes {
     const ref: Ref = { ...PODS, namespace, name };
     return {
       assess: (request) => assess(cluster, ref, request, this.#protectedLabels),
-      cut: (request) => cut(cluster, ref, request),
-      restore: async (request) => (await restore(cluster, ref, request)) ?? [],
+      cut: (request, attempt) => cut(cluster, ref, request, attempt),
+      restore: (request, attempt) => restore(cluster, ref, request, attempt),
       hold: (request, pulse) => hold(cluster, watches, ref, request, pulse),
       replace: (request, pulse) => replace(cluster, ref, request, pulse),
       verify: (request, pulse) => verify(cluster, watches, ref, request, pulse),

@@ -1,4 +1,5 @@
 import { setTimeout as delay } from 'node:timers/promises';
+import { UnavailableError } from '../errors.ts';
 import type { Cluster, WatchEvent } from './cluster.ts';
 import { isStatus } from './errors.ts';
 import { type KubeObject, pathOf, type Ref } from './objects.ts';
@@ -14,6 +15,8 @@ export interface Watched<V> {
 /** The server ends a watch after this long (and up to half as much again), so that a dead connection is found out. */
 const WATCH_SECONDS = 120;
 const BACKOFF_MS = { first: 250, most: 15_000 };
+/** A watch that ends sooner without having told anything has failed, however politely: some proxies end them so. */
+const TOO_SHORT_MS = 1_000;
 
 /**
  * The state of all objects of one resource in one namespace, followed by one list and one watch, whoever asks. It starts
@@ -97,10 +100,15 @@ class SharedWatch<V> {
 
   async #follow(from: string, onAlive: () => void): Promise<void> {
     const seconds = Math.round(WATCH_SECONDS * (1 + Math.random() / 2));
+    const begun = performance.now();
+    let events = 0;
     for await (const event of this.#cluster.watch(this.#watched.ref, from, seconds, this.#stop.signal)) {
       onAlive();
+      events += 1;
       this.#apply(event);
     }
+    if (events === 0 && performance.now() - begun < TOO_SHORT_MS)
+      throw new UnavailableError(`the watch of ${pathOf(this.#watched.ref)} ended at once`);
   }
 
   #apply({ type, object }: WatchEvent): void {

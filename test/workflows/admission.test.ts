@@ -3,6 +3,7 @@ import { describe, expect, it } from 'vitest';
 import type { DispatchRequest, DispatchResult } from '../../model/dispatch.ts';
 import type { Outcome } from '../../model/outcome.ts';
 import type { EndReport } from '../../model/remediation.ts';
+import type { ResponderState } from '../../model/responder.ts';
 import type { ResolvedGates } from '../../model/rule.ts';
 import { Admission } from '../../workflows/admission.ts';
 import { batch, pod, request, rule } from '../support/workflows.ts';
@@ -20,10 +21,10 @@ class Desk {
   readonly busy = new Set<string>();
   readonly work: DispatchRequest[] = [];
 
-  constructor(gates: Partial<ResolvedGates> = {}) {
+  constructor(gates: Partial<ResolvedGates> = {}, state?: ResponderState) {
     this.rule = rule('r', gates);
     this.admission = new Admission(
-      { rule: 'r', scope: 'shop' },
+      { rule: 'r', scope: 'shop', state },
       { workflowId: 'responder/r/shop', firstExecutionRunId: 'run', startTime: new Date(T0) },
     );
   }
@@ -37,7 +38,7 @@ class Desk {
     this.turn();
   }
 
-  turn(ended: string[] = []): void {
+  turn(ended: { target: string; runId: string }[] = []): void {
     for (let work = this.admission.decide(this.now); work; work = this.admission.decide(this.now)) {
       this.work.push(work);
       const starts: DispatchResult['starts'] = work.starts.map(({ episode, request: { target } }) => {
@@ -98,10 +99,7 @@ describe('waiting', () => {
     expect(desk.queue).toEqual([]);
     desk.deliver(request('b'));
     expect(desk.state.tally).toEqual({ admit: 1, wait: 1, refuse: 1, coalesce: 1 });
-    expect(Object.values(desk.state.settled)[0]).toMatchObject({
-      outcome: 'refused',
-      reason: expect.stringContaining('waited too long'),
-    });
+    expect(Object.values(desk.state.settled)[0]).toMatchObject({ outcome: 'refused' });
   });
 
   it('is bounded: beyond maxQueue a request is refused', () => {
@@ -136,6 +134,19 @@ describe('waiting', () => {
   });
 });
 
+describe('waiting for another rule', () => {
+  it('ends after waitAtMost, however often it was tried', () => {
+    const desk = new Desk({ waitAtMost: 10 * MINUTE });
+    desk.busy.add(pod('a'));
+    desk.deliver(request('a'));
+    desk.pass(9 * MINUTE);
+    expect(desk.queue).toHaveLength(1);
+    desk.pass(2 * MINUTE);
+    expect(desk.queue).toEqual([]);
+    expect(desk.state.tally).toMatchObject({ admit: 0, refuse: 1 });
+  });
+});
+
 describe('the retry budget', () => {
   it('allows `max` retries within `per`, then refuses until they have aged', () => {
     const desk = new Desk({ cooldown: MINUTE, retries: { max: 2, per: 60 * MINUTE } });
@@ -154,20 +165,84 @@ describe('the retry budget', () => {
   });
 });
 
+describe('a rule that changes', () => {
+  it('from observe to act while starts are pending has them decided anew: never above maxInFlight', () => {
+    const desk = new Desk({ maxInFlight: 1 });
+    const observes = batch(
+      rule('r', {}, 'observe'),
+      Array.from({ length: 200 }, (_, i) => request(`p${i}`)),
+    );
+    desk.admission.take(observes);
+    const first = desk.admission.decide(desk.now);
+    if (!first) throw new Error('nothing was asked for');
+    desk.admission.take(batch(desk.rule, [request('late')]));
+    desk.admission.dispatched(
+      first,
+      { starts: first.starts.map((_, i) => ({ started: `proposal-${i}` })), ended: [] },
+      desk.now,
+    );
+    desk.turn();
+    expect(first.rule.mode).toBe('observe');
+    expect(first.starts).toHaveLength(50);
+    expect(desk.started).toHaveLength(1);
+    expect(desk.work.every((work) => work.rule.mode === 'act')).toBe(true);
+    expect(Object.keys(desk.state.open)).toHaveLength(1);
+    expect(desk.queue).toHaveLength(150);
+  });
+
+  it('from act to observe takes the targets back that are not yet held', () => {
+    const desk = new Desk({ maxInFlight: 100 });
+    desk.admission.take(
+      batch(
+        desk.rule,
+        Array.from({ length: 60 }, (_, i) => request(`p${i}`)),
+      ),
+    );
+    const first = desk.admission.decide(desk.now);
+    if (!first) throw new Error('nothing was asked for');
+    desk.admission.take(batch(rule('r', { maxInFlight: 100 }, 'observe'), []));
+    desk.admission.dispatched(
+      first,
+      { starts: first.starts.map((_, i) => ({ started: `run-${i}` })), ended: [] },
+      desk.now,
+    );
+    desk.turn();
+    expect(Object.keys(desk.state.open)).toHaveLength(50);
+    expect(desk.work.flatMap(({ rule: { mode }, starts }) => starts.map(() => mode))).toEqual(
+      Array(10).fill('observe'),
+    );
+  });
+});
+
+describe('a run that is full', () => {
+  it('admits nothing more, loses nothing, and the next run goes on at once', () => {
+    const desk = new Desk({ maxInFlight: 10 });
+    desk.admission.take(batch(desk.rule, [request('a'), request('b')]));
+    expect(desk.admission.decide(desk.now, true)).toBeUndefined();
+    expect(desk.queue.map(({ target }) => target)).toEqual([pod('a'), pod('b')]);
+    const next = new Desk({ maxInFlight: 10 }, structuredClone(desk.admission.carry()));
+    expect(next.admission.pressing).toBe(true);
+    next.turn();
+    expect(next.started.map(({ target }) => target)).toEqual([pod('a'), pod('b')]);
+  });
+});
+
 describe('the end of a remediation', () => {
-  it('reported twice counts once', () => {
-    const desk = new Desk({ maxInFlight: 2 });
-    desk.deliver(request('a'), request('b'));
-    for (const [name, outcome] of [['a', 'failed'] as const, ['b', 'recovered'] as const]) {
-      desk.deliver(request(name, { status: 'resolved' }));
-      const report = desk.report(name, outcome);
-      desk.admission.end(report);
-      desk.turn();
-      const after = structuredClone(desk.state);
-      desk.admission.end(report);
-      desk.turn();
-      expect(desk.state).toEqual(after);
-    }
+  it.each(['failed', 'remediated'] as const)('reported twice counts once (%s)', (outcome) => {
+    const desk = new Desk();
+    desk.deliver(request('a'));
+    const report = desk.report('a', outcome);
+    desk.admission.end(report);
+    desk.turn();
+    const after = structuredClone(desk.state);
+    desk.admission.end(report);
+    desk.turn();
+    expect(desk.state).toEqual(after);
+    // Told again by another worker, a moment later.
+    desk.admission.end({ ...report, at: new Date(desk.now + 1_000).toISOString() });
+    desk.turn();
+    expect(desk.state.attempts).toEqual(after.attempts);
+    expect(desk.state.settled).toEqual(after.settled);
   });
 
   it('of an older episode does not free the target of a newer one', () => {
@@ -186,7 +261,7 @@ describe('the end of a remediation', () => {
     const desk = new Desk();
     desk.deliver(request('a'), request('b'));
     desk.now += MINUTE;
-    desk.turn([pod('a')]);
+    desk.turn([{ target: pod('a'), runId: `${desk.started[0]?.runId}` }]);
     expect(desk.started.map(({ target }) => target)).toEqual([pod('a'), pod('b')]);
     expect(desk.state.cooling[pod('a')]).toBe(desk.now + desk.rule.gates.cooldown);
     expect(desk.work.flatMap(({ check }) => check)[0]).toEqual({ target: pod('a'), runId: desk.started[0]?.runId });
@@ -216,6 +291,15 @@ describe('resolved', () => {
     expect(desk.admission.idle).toBe(true);
   });
 
+  it('late, of an earlier firing, leaves a newer one that waits', () => {
+    const desk = new Desk();
+    desk.deliver(request('a'), request('b', { startsAt: '2026-01-01T00:10:00.000Z' }));
+    desk.deliver(request('b', { status: 'resolved', startsAt: '2026-01-01T00:00:00.000Z' }));
+    expect(desk.queue.map(({ target }) => target)).toEqual([pod('b')]);
+    desk.deliver(request('b', { status: 'resolved', startsAt: '2026-01-01T00:10:00.000Z' }));
+    expect(desk.queue).toEqual([]);
+  });
+
   it('in the same breath as firing starts nothing', () => {
     const desk = new Desk();
     desk.deliver(request('a'), request('a', { status: 'resolved' }));
@@ -239,6 +323,17 @@ describe('what is carried', () => {
     const carried = desk.admission.carry();
     expect(JSON.stringify(carried).length).toBeLessThanOrEqual(512 * 1024);
     expect(Object.values(carried.queue)).toHaveLength(desk.queue.length);
+  });
+
+  it('forgets the past before it grows too large', () => {
+    const desk = new Desk();
+    desk.deliver(request('open'), request('waits'));
+    for (let i = 0; i < 8_000; i += 1) desk.state.cooling[pod(`${'x'.repeat(240)}-${i}`)] = desk.now + i;
+    const carried = desk.admission.carry();
+    expect(JSON.stringify(carried).length).toBeLessThanOrEqual(512 * 1024);
+    expect(Object.keys(carried.cooling).at(-1)).toContain('-7999');
+    expect(Object.keys(carried.open)).toEqual([pod('open')]);
+    expect(Object.values(carried.queue)).toMatchObject([{ target: pod('waits') }]);
   });
 });
 

@@ -260,7 +260,7 @@ describe('a start that is made twice', () => {
         scope: 'shop',
         rule: rule(id),
         ruleDigest: '',
-        starts: [{ episode, request: { fingerprint, startsAt, target, alertname, digest, by } }],
+        starts: [{ episode, request: { fingerprint, startsAt, target, alertname, digest, by }, since: Date.now() }],
         resolved: [],
         check: [],
       });
