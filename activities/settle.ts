@@ -13,6 +13,7 @@ export function settleActivities({ client, taskQueue }: { client: Client; taskQu
         taskQueue,
         signal: MESSAGE.ended,
         signalArgs: [report],
+        staticSummary: `${report.rule.name} in ${report.scope}`,
         args: [input],
       });
       return ending;

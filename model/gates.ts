@@ -1,3 +1,4 @@
+import { formatDuration } from './duration.ts';
 import type { Decision, Request } from './request.ts';
 import type { ResponderState } from './responder.ts';
 import type { ResolvedRule } from './rule.ts';
@@ -54,15 +55,21 @@ const cooldown: Gate = ({ request, state, now }) => {
   };
 };
 
-/** The first remediation is no retry: with `max: 3`, the fifth within `per` is refused after four failed. */
-const retryBudget: Gate = ({ request, rule, state, now }) => {
+/**
+ * Failures are counted over the scope, not over the target: a pod's replacement has another name, and a workload whose
+ * every pod fails must not be replaced for ever. The first remediation is no retry: with `max: 3`, the fifth is refused
+ * after four have failed within `per`.
+ */
+const retryBudget: Gate = ({ rule, state, now }) => {
   const { max, per } = rule.gates.retries;
-  const failed = (state.attempts[request.target] ?? []).filter(({ at }) => at > now - per).length;
+  const failed = Object.values(state.attempts)
+    .flat()
+    .filter(({ at }) => at > now - per).length;
   if (failed <= max) return undefined;
   return {
     answer: 'refuse',
     gate: 'retry-budget',
-    reason: `${failed} remediations of the target failed within ${Math.round(per / 60_000)} min; at most ${max} retries`,
+    reason: `${failed} remediations of the scope failed within ${formatDuration(per)}; at most ${max} retries`,
   };
 };
 

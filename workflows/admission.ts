@@ -6,7 +6,7 @@ import type { EndReport } from '../model/remediation.ts';
 import type { Batch, Decision, Request, RunAnswer } from '../model/request.ts';
 import type { ResponderInput, ResponderState } from '../model/responder.ts';
 import type { ResolvedRule } from '../model/rule.ts';
-import { Memory } from './memory.ts';
+import { Memory, type OnRefusal } from './memory.ts';
 import { Queue } from './queue.ts';
 
 const MINUTE = 60_000;
@@ -43,7 +43,11 @@ export class Admission {
   /** Something became free since those who wait were last decided; so it is taken to be at the begin of a run. */
   #freed = true;
 
-  constructor(input: ResponderInput, info: { workflowId: string; firstExecutionRunId: string; startTime: Date }) {
+  constructor(
+    input: ResponderInput,
+    info: { workflowId: string; firstExecutionRunId: string; startTime: Date },
+    onRefusal: OnRefusal = () => undefined,
+  ) {
     this.#responder = info.workflowId;
     this.#scope = input.scope;
     this.#run = info.firstExecutionRunId;
@@ -58,7 +62,7 @@ export class Admission {
       tally: { admit: 0, wait: 0, refuse: 0, coalesce: 0 },
     };
     this.#queue = new Queue(this.state);
-    this.#memory = new Memory(this.state);
+    this.#memory = new Memory(this.state, onRefusal);
   }
 
   take(batch: Batch): void {

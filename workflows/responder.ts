@@ -7,7 +7,9 @@ import {
   defineSignal,
   defineUpdate,
   isCancellation,
+  log,
   proxyLocalActivities,
+  setCurrentDetails,
   setHandler,
   sleep,
   workflowInfo,
@@ -18,6 +20,7 @@ import type { EndReport } from '../model/remediation.ts';
 import type { Batch, RunAnswer } from '../model/request.ts';
 import type { ResponderInput, ResponderState } from '../model/responder.ts';
 import { Admission } from './admission.ts';
+import { detailsOf } from './details.ts';
 
 const alerts = defineSignal<[Batch]>(MESSAGE.alerts);
 const ended = defineSignal<[EndReport]>(MESSAGE.ended);
@@ -40,7 +43,9 @@ const { dispatch } = proxyLocalActivities<DispatchActivities>({
  * starts it again.
  */
 export async function responder(input: ResponderInput): Promise<void> {
-  const admission = new Admission(input, workflowInfo());
+  const admission = new Admission(input, workflowInfo(), (refused) =>
+    log.warn('refused', { ...refused, rule: input.rule }),
+  );
   const alarm = new Alarm();
   let signals = 0;
   let updates = 0;
@@ -82,6 +87,8 @@ export async function responder(input: ResponderInput): Promise<void> {
       // If the worker dies within this await, the starts are made again with the same episodes: the server knows them.
       admission.dispatched(work, await dispatch(work), Date.now());
     }
+
+    setCurrentDetails(detailsOf(admission.state));
 
     // A signal that arrives while these commands are on their way makes the server refuse them: none is lost.
     if (!isFull() && !admission.idle) continue;

@@ -4,7 +4,7 @@ import { TRAFFIC_LABEL } from '../../model/names.ts';
 import type { Assessment, AssessRequest, Owner } from '../../model/ports/instance.ts';
 import type { DrainInstanceOptions } from '../../model/rule.ts';
 import type { Cluster } from './cluster.ts';
-import { heldByAnother, holdsOn, nameOf, parseField } from './fields.ts';
+import { heldByAnother, holdsOn, leftOut, nameOf, parseField } from './fields.ts';
 import { absence, healthOf, protection } from './health.ts';
 import { type Pod, type Ref, SERVICES, type Service } from './objects.ts';
 import { readWorkload } from './owner.ts';
@@ -31,7 +31,9 @@ export async function assess(
   const out = protection(pod, protectedLabels) ?? heldByAnother(pod.metadata, actor.remediation);
   if (out) return { verdict: 'protected', why: out };
 
-  const health = healthOf(pod);
+  const { healthy, why: seen } = healthOf(pod);
+  const left = leftOut(pod, actor.remediation);
+  const health = { healthy, why: left === undefined ? seen : `${seen}, ${left}` };
   const own = (holdsOn(pod.metadata) ?? []).filter(({ remediation }) => remediation === actor.remediation);
   if (health.healthy && own.length === 0) return { verdict: 'healthy', why: health.why };
   const fields = own.map(({ field }) => nameOf(parseField(field))).join(', ');

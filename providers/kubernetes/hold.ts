@@ -6,8 +6,10 @@ import type { Cluster } from './cluster.ts';
 import { holdsOn, parseField, readField } from './fields.ts';
 import { absence, healthOf, isPresent, transitionsOf } from './health.ts';
 import type { Pod, Ref } from './objects.ts';
+import type { Writing } from './pod-writer.ts';
 import { beating, Sleeper } from './pulse.ts';
-import { reassert, restore } from './traffic.ts';
+import { giveBack } from './restore.ts';
+import { reassert } from './traffic.ts';
 import type { Following, Watches } from './watch.ts';
 import { isInTraffic, podsOf, slicesOf } from './watched.ts';
 
@@ -43,7 +45,7 @@ export async function hold(
       try {
         const slices = await watches.follow(slicesOf(namespace), pulse.signal);
         try {
-          return await new Wait({ cluster, ref, request, pods, slices, memory }).until(pulse.signal);
+          return await new Wait({ cluster, ref, request, pods, slices, memory, pulse }).until(pulse.signal);
         } finally {
           slices.release();
         }
@@ -61,6 +63,7 @@ interface Given {
   pods: Following<Pod>;
   slices: Following<ReadonlySet<string>>;
   memory: Memory;
+  pulse: Pulse;
 }
 
 class Wait {
@@ -134,17 +137,14 @@ class Wait {
   }
 
   async #assertAgain(): Promise<HoldResult | undefined> {
-    const { cluster, ref, request, memory } = this.#given;
-    const found = await reassert(cluster, ref, { ...request, step: 'hold' }, ({ givenBack }, pod) =>
-      givenBack ? !healthOf(pod).healthy : memory.contests.length === 0,
-    );
+    const { request, memory } = this.#given;
+    const found = await reassert(this.#writing('hold'), memory.contests.length === 0);
     if (!found) return undefined;
-    const { change } = found;
-    const { manager, givenBack } = found.deviation;
-    if (givenBack && !change) return this.#wasGivenBack(givenBack);
-    if (!givenBack) memory.contests.push(manager);
-    if (change) {
-      memory.changes.push(change);
+    if (found.givenBack) return this.#wasGivenBack(found.pod, found.givenBack);
+    const { manager, asserted } = found;
+    memory.contests.push(manager);
+    if (asserted) {
+      memory.changes.push(asserted);
       return undefined;
     }
     const fields = request.held.map(({ field }) => field).join(', ');
@@ -152,12 +152,22 @@ class Wait {
     return { verdict: 'contested', why, changes: memory.changes, manager };
   }
 
-  /** An earlier attempt found it recovered and gave its traffic back, but could not report it. */
-  async #wasGivenBack(givenBack: Change): Promise<HoldResult> {
-    const { cluster, ref, request, memory } = this.#given;
-    const rest = (await restore(cluster, ref, request)) ?? [];
+  /**
+   * By an attempt that found it recovered but could not report it, or by the undo of a remediation that has ended without
+   * this attempt's knowing. It is not taken back either way: where it is sick again the workflow looks anew, if there is
+   * one any more.
+   */
+  async #wasGivenBack(pod: Pod, givenBack: Change): Promise<HoldResult> {
+    const { request, memory } = this.#given;
+    const { healthy, why } = healthOf(pod);
+    const rest = (await giveBack(this.#writing(request.step))) ?? [];
     const changes = [...memory.changes, { ...givenBack, step: request.step }, ...rest];
-    return { verdict: 'recovered', why: 'found healthy by an attempt that could not report it any more', changes };
+    if (healthy) return { verdict: 'recovered', why: 'found healthy by an attempt that could not report it', changes };
+    return {
+      verdict: 'sick',
+      why: `Salvor itself gave its traffic back at ${givenBack.at}; since then: ${why}`,
+      changes,
+    };
   }
 
   async #confirmGone(): Promise<HoldResult | undefined> {
@@ -167,11 +177,11 @@ class Wait {
   }
 
   async #giveBack(): Promise<HoldResult | undefined> {
-    const { cluster, ref, request, memory } = this.#given;
+    const { request, memory } = this.#given;
     const { uid } = request.instance;
     const before = this.#healthy;
     let gone: string | undefined;
-    const changes = await restore(cluster, ref, request, (pod) => {
+    const changes = await giveBack(this.#writing(request.step), (pod) => {
       gone = absence(pod, uid);
       return pod === undefined || gone !== undefined || this.#healthAfter(pod) === before;
     });
@@ -183,6 +193,12 @@ class Wait {
     }
     const why = `healthy for ${formatDuration(request.stableFor)} without a break`;
     return { verdict: 'recovered', why, changes: [...memory.changes, ...changes] };
+  }
+
+  /** Each write is asked for anew: this wait may have been replaced, or its remediation have ended, without its knowing. */
+  #writing(step: string): Writing {
+    const { cluster, ref, request, pulse } = this.#given;
+    return { cluster, ref, request: { ...request, step }, mayWrite: () => pulse.stillMine() };
   }
 
   async #atDeadline(): Promise<HoldResult> {

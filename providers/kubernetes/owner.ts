@@ -1,12 +1,13 @@
 import type { Owner } from '../../model/ports/instance.ts';
 import { formatTarget } from '../../model/target.ts';
 import type { Cluster } from './cluster.ts';
+import { isStatus } from './errors.ts';
 import { controllerOf } from './health.ts';
 import type { Controller, Metadata, OwnerReference, Pod, Ref } from './objects.ts';
 
 /** The controllers above a pod. */
 export interface Workload {
-  /** The topmost one that has replicas: the Deployment of a ReplicaSet. */
+  /** What replaces the pod, and is judged by its ready replicas: the Deployment of a ReplicaSet, else its own controller. */
   owner: Owner;
   /** Label keys that the pod's own controller selects on; undefined where it does not say. */
   selectsOn: Set<string> | undefined;
@@ -28,9 +29,7 @@ const KNOWN: Record<string, string> = {
 export async function readWorkload(cluster: Cluster, pod: Pod): Promise<Workload | undefined> {
   const own = await readOwner(cluster, pod.metadata);
   if (!own) return undefined;
-  const above = await readOwner(cluster, own.controller.metadata);
-  const top = above?.controller.spec?.replicas === undefined ? own : above;
-  const { reference, controller } = top;
+  const { reference, controller } = (await readAbove(cluster, own)) ?? own;
   const [group = '', version] = reference.apiVersion.split('/');
   const kind = reference.kind.toLowerCase();
   return {
@@ -55,7 +54,34 @@ export const replicasOf = (controller: Controller): { desired: number; ready: nu
   ready: controller.status?.readyReplicas ?? 0,
 });
 
-async function readOwner(cluster: Cluster, metadata: Metadata) {
+/** A controller, and how what it controls refers to it. */
+interface Read {
+  reference: OwnerReference;
+  controller: Controller;
+}
+
+/**
+ * The controller of a ReplicaSet that counts its ready replicas: a Deployment, or one like it (an Argo Rollout). A
+ * StatefulSet stands for itself: above it there is an operator's resource, which need not be known or readable, and of
+ * which one may own several sets.
+ */
+async function readAbove(cluster: Cluster, own: Read): Promise<Read | undefined> {
+  if (own.reference.kind !== 'ReplicaSet' || !isApps(own.reference)) return undefined;
+  const above = await readOwner(cluster, own.controller.metadata).catch((error: unknown) => {
+    if (isStatus(error, 403)) return undefined; // the ReplicaSet will do
+    throw error;
+  });
+  if (!above) return undefined;
+  const { spec, status } = above.controller;
+  // A count of none is left out of the answer, so only of a Deployment is it known to be one.
+  const counts =
+    status?.readyReplicas !== undefined || (above.reference.kind === 'Deployment' && isApps(above.reference));
+  return counts && spec?.replicas !== undefined ? above : undefined;
+}
+
+const isApps = ({ apiVersion }: OwnerReference): boolean => apiVersion.startsWith('apps/');
+
+async function readOwner(cluster: Cluster, metadata: Metadata): Promise<Read | undefined> {
   const reference = controllerOf(metadata);
   const ref = reference && (await resourceOf(cluster, reference));
   if (!ref) return undefined;

@@ -5,15 +5,13 @@ import type { CutRequest } from '../../model/ports/instance.ts';
 import { UnavailableError } from '../errors.ts';
 import type { Answer, Cluster } from './cluster.ts';
 import { ApiError } from './errors.ts';
-import { annotationOf, type Field, HELD_FIELD, holdsOn, readField, writerOf } from './fields.ts';
+import { annotationOf, type Field, HELD_FIELD, holdsOn, readField } from './fields.ts';
 import type { Pod, Ref } from './objects.ts';
 
 /** Tries on a pod that others write to at the same time, before the activity as a whole is tried again. */
 const TRIES = 5;
 
-/**
- * On the pod only between the two writes of {@link PodWriter.overtake}.
- */
+/** On the pod only between the two writes of {@link PodWriter.overtake}. */
 const OVERTAKEN_ANNOTATION = 'salvor.dev/overtaken';
 
 /**
@@ -123,11 +121,6 @@ export class PodWriter {
     if (this.pod.metadata.annotations?.[OVERTAKEN_ANNOTATION] === undefined)
       await this.#patch({ annotations: { [OVERTAKEN_ANNOTATION]: remediation } });
     await this.#patch({ annotations: { [OVERTAKEN_ANNOTATION]: null } });
-  }
-
-  /** The change that another attempt made and could not report, as the API still knows it. */
-  made(field: Held['field'], at: Field, before: FieldValue, after: FieldValue, what: string): Change {
-    return this.change(field, before, after, what, { at: writerOf(this.pod.metadata, at)?.time });
   }
 
   change(

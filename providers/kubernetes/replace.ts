@@ -21,7 +21,13 @@ interface Memory {
 const SAID_BEFORE_MS = 5_000;
 const BACKOFF_MS = { first: 1_000, most: 10_000 };
 
-/** Evicts the pod through the eviction API, with its identity as precondition; never forced, with its own grace period. */
+/** Another write came between the read and the request: how long until both are made again. */
+const AGAIN_MS = 100;
+
+/**
+ * Evicts the pod through the eviction API, with its identity and its version as preconditions; never forced, with its own
+ * grace period.
+ */
 export async function replace(
   cluster: Cluster,
   ref: Ref,
@@ -33,9 +39,7 @@ export async function replace(
   const memory = (): Memory => ({ evicting: earlier || Date.now() >= notBefore - SAID_BEFORE_MS });
   return beating(pulse, memory, async () => {
     await new Sleeper().sleep(notBefore - Date.now(), pulse.signal);
-    const gone = absence(await cluster.get<Pod>(ref, pulse.signal), request.instance.uid);
-    if (gone) return ended(request, gone, earlier);
-    return evictUntilGranted(cluster, ref, request, earlier, pulse.signal);
+    return evictUntilGranted(cluster, ref, request, earlier, pulse);
   });
 }
 
@@ -59,24 +63,38 @@ async function evictUntilGranted(
   ref: Ref,
   request: ReplaceRequest,
   asked: boolean,
-  signal: AbortSignal,
+  pulse: Pulse,
 ): Promise<ReplaceResult> {
   const deadline = Date.parse(request.deadline);
   const sleeper = new Sleeper();
   let why = 'the deadline had passed before it could be asked for';
-  for (let tries = 0; Date.now() < deadline; tries++) {
-    const answer = await evict(cluster, ref, request, asked);
+  for (let refusals = 0; ; ) {
+    // The server asks the budgets first, and says nothing of the identity while they forbid the eviction.
+    const pod = await cluster.get<Pod>(ref, pulse.signal);
+    const gone = absence(pod, request.instance.uid);
+    if (!pod || gone) return ended(request, gone ?? '', asked);
+    if (Date.now() >= deadline)
+      return { verdict: 'blocked', why: `it could not be evicted before ${request.deadline}: ${why}`, changes: [] };
+    await pulse.stillMine();
+    const answer = await evict(cluster, ref, request, pod.metadata.resourceVersion);
     if ('verdict' in answer) return answer;
     why = answer.why;
-    const backoff = Math.min(BACKOFF_MS.most, BACKOFF_MS.first * 2 ** tries) * (0.5 + Math.random() / 2);
-    await sleeper.sleep(Math.min(answer.retryAfter ?? backoff, deadline - Date.now()), signal);
+    if (answer.status === 429) refusals += 1;
+    await sleeper.sleep(Math.min(pauseAfter(answer, refusals), deadline - Date.now()), pulse.signal);
   }
-  return { verdict: 'blocked', why: `it could not be evicted before ${request.deadline}: ${why}`, changes: [] };
 }
 
-/** Not now; `retryAfter` in milliseconds, where the server says when. */
+/** Milliseconds until it is worth asking again. */
+function pauseAfter({ status, retryAfter }: NotNow, refusals: number): number {
+  if (status !== 429) return AGAIN_MS * Math.random();
+  return retryAfter ?? Math.min(BACKOFF_MS.most, BACKOFF_MS.first * 2 ** (refusals - 1)) * (0.5 + Math.random() / 2);
+}
+
 interface NotNow {
   why: string;
+  /** 429: refused. 404, 409: the pod has changed, or gone, since it was read. */
+  status: number;
+  /** Milliseconds, where the server says when. */
   retryAfter?: number;
 }
 
@@ -85,14 +103,14 @@ async function evict(
   cluster: Cluster,
   ref: Ref,
   request: ReplaceRequest,
-  asked: boolean,
+  resourceVersion: string,
 ): Promise<ReplaceResult | NotNow> {
   const { uid, key } = request.instance;
   const eviction = {
     apiVersion: 'policy/v1',
     kind: 'Eviction',
     metadata: { name: ref.name, namespace: ref.namespace },
-    deleteOptions: { preconditions: { uid } },
+    deleteOptions: { preconditions: { uid, resourceVersion } },
   };
   try {
     const { auditId } = await cluster.create({ ...ref, subresource: 'eviction' }, eviction);
@@ -108,9 +126,7 @@ async function evict(
       );
     }
     if (status !== 404 && status !== 409 && status !== 429) throw error;
-    // The server asks the budgets first: it says nothing of the identity while they forbid the eviction.
-    const gone = absence(await cluster.get<Pod>(ref), uid);
-    return gone ? ended(request, gone, asked) : { why: describeRefusal(error), retryAfter };
+    return { why: describeRefusal(error), status, ...(retryAfter !== undefined && { retryAfter }) };
   }
 }
 

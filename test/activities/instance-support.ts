@@ -1,7 +1,7 @@
 import { MockActivityEnvironment } from '@temporalio/testing';
 import { DefaultLogger } from '@temporalio/worker';
 import { afterAll, beforeAll } from 'vitest';
-import { instanceActivities } from '../../activities/instance.ts';
+import { type Fence, instanceActivities } from '../../activities/instance.ts';
 import type { Actor, Assessment, AssessRequest, CutRequest, InstancePort } from '../../model/ports/instance.ts';
 import type { DrainInstanceOptions } from '../../model/rule.ts';
 import { createRegistry, type Registry } from '../../providers/registry.ts';
@@ -25,10 +25,22 @@ export const actor = (remediation = 'remediation-1'): Actor => ({ runbook: 'drai
 
 export const inMs = (ms: number): string => new Date(Date.now() + ms).toISOString();
 
+/** How Temporal runs an attempt. */
+export interface Attempted {
+  /** 1 by default, which begins now. */
+  attempt?: number;
+  /** What Temporal answers when the attempt asks whether it still counts; a success by default. */
+  fence?: Fence;
+  /** When the first attempt was asked for, and so this one, if it is the first. */
+  since?: number;
+}
+
 /** An activity that runs: its result, the heartbeats that it sent, and how to cancel it. */
 export interface Running<T> {
   result: Promise<T>;
   beats: unknown[];
+  /** How often it asked whether it still counts. */
+  asked(): number;
   cancel(): void;
 }
 
@@ -40,7 +52,6 @@ export class Bench {
   sandbox!: Sandbox<'kubernetes'>;
   registry!: Registry;
   cluster!: TestCluster;
-  activities!: InstancePort;
 
   async start(): Promise<void> {
     this.sandbox = await startSandbox({
@@ -53,7 +64,6 @@ export class Bench {
     this.registry = createRegistry({
       clusters: [{ name: 'sandbox', kubeconfig: kubernetes.users.salvor?.kubeconfig ?? '' }],
     });
-    this.activities = instanceActivities(this.registry);
   }
 
   async stop(): Promise<void> {
@@ -66,12 +76,30 @@ export class Bench {
     name: K,
     request: Parameters<InstancePort[K]>[0],
     last?: unknown,
+    how: Attempted = {},
   ): Running<Awaited<ReturnType<InstancePort[K]>>> {
-    const environment = new MockActivityEnvironment({ heartbeatDetails: last }, { logger: new DefaultLogger('ERROR') });
+    const info = {
+      heartbeatDetails: last,
+      attempt: how.attempt ?? 1,
+      scheduledTimestampMs: how.since ?? Date.now(),
+      startToCloseTimeoutMs: 20_000,
+    };
+    let asked = 0;
+    const fence: Fence = async (...given) => {
+      asked += 1;
+      await how.fence?.(...given);
+    };
+    const environment = new MockActivityEnvironment(info, { logger: new DefaultLogger('ERROR') });
     const beats: unknown[] = [];
     environment.on('heartbeat', (details) => beats.push(structuredClone(details)));
-    const activity = this.activities[name] as (r: typeof request) => Promise<Awaited<ReturnType<InstancePort[K]>>>;
-    return { result: environment.run(activity, request), beats, cancel: () => environment.cancel() };
+    const activities = instanceActivities(this.registry, fence);
+    const activity = activities[name] as (r: typeof request) => Promise<Awaited<ReturnType<InstancePort[K]>>>;
+    return {
+      result: environment.run(activity, request),
+      beats,
+      asked: () => asked,
+      cancel: () => environment.cancel(),
+    };
   }
 
   async assess(namespace: string, name: string, change: Partial<AssessRequest> = {}): Promise<Assessment> {

@@ -3,7 +3,7 @@ import { HELD_ANNOTATION, IN_SERVICE_GATE, TRAFFIC_LABEL } from '../../model/nam
 import type { AuditEvent } from '../../sandbox/audit-log.ts';
 import { deployment, nameOf, service, statefulSet, uidOf } from '../support/kubernetes.ts';
 import { eventually } from '../support/wait.ts';
-import { inMs, useBench } from './instance-support.ts';
+import { actor, inMs, useBench } from './instance-support.ts';
 
 const bench = useBench();
 const LABEL_FIELD = `metadata.labels[${TRAFFIC_LABEL}]`;
@@ -48,8 +48,10 @@ describe('cut by the traffic label', () => {
     const { namespace, name, uid, request } = await sickPod();
     await bench.cluster.setUnready(namespace, name, false);
     await eventually('in traffic', () => bench.cluster.isInTraffic(namespace, uid));
-    const [change, ...more] = await bench.run('cut', request).result;
+    const running = bench.run('cut', request);
+    const [change, ...more] = await running.result;
     expect(more).toEqual([]);
+    expect(running.asked()).toBe(0); // an alert waits for it
     expect(change).toMatchObject({
       step: 'cut',
       object: request.instance,
@@ -126,10 +128,88 @@ describe('restore of the traffic label', () => {
     ]);
     expect(await bench.cluster.held(namespace, name)).toEqual([old]);
     expect(await bench.cluster.trafficLabel(namespace, name)).toBe('on');
-    expect(await bench.run('restore', restore).result).toEqual([]);
-    expect(await bench.mutations(namespace)).toHaveLength(2);
+    const later = { since: Date.now() + 1_000 };
+    expect(await bench.run('restore', restore, undefined, later).result).toEqual([]);
+    expect(await bench.cluster.held(namespace, name)).toEqual([old]);
+    expect(await bench.cluster.trafficLabel(namespace, name)).toBe('on');
     await bench.cluster.setUnready(namespace, name, false);
     await eventually('in traffic', () => bench.cluster.isInTraffic(namespace, uid));
+  });
+
+  test('killed before it could report: the next attempt says what was given back', async () => {
+    const { namespace, name, request } = await sickPod();
+    const since = Date.now();
+    await bench.run('cut', request).result;
+    const [given] = await bench.run('restore', request, undefined, { since }).result;
+    const { requestId, ...same } = given!;
+    const again = await bench.run('restore', request, undefined, { since, attempt: 2 }).result;
+    expect(again).toEqual([{ ...same, at: expect.any(String) }]);
+    expect(await bench.cluster.trafficLabel(namespace, name)).toBe('on');
+  });
+
+  test('finds nothing to give back: changes the version of the pod, leaves no mark, and reports nothing', async () => {
+    const { namespace, name, request } = await sickPod();
+    const before = await bench.cluster.pod(namespace, name);
+    expect(await bench.run('restore', request).result).toEqual([]);
+    const after = await bench.cluster.pod(namespace, name);
+    expect(after?.metadata?.resourceVersion).not.toBe(before?.metadata?.resourceVersion);
+    for (const pod of [before, after]) delete pod?.metadata?.resourceVersion;
+    expect(after).toEqual(before);
+  });
+
+  test('broken off between the two writes of that: the next attempt leaves no mark either', async () => {
+    const { namespace, name, request } = await sickPod();
+    const annotations = { 'salvor.dev/overtaken': request.actor.remediation };
+    await bench.cluster.patchPod(namespace, name, { metadata: { annotations } }, 'salvor-drain-instance');
+    expect(await bench.run('restore', request).result).toEqual([]);
+    const pod = await bench.cluster.pod(namespace, name);
+    expect(Object.keys(pod?.metadata?.annotations ?? {})).not.toContain('salvor.dev/overtaken');
+    expect(await bench.mutations(namespace)).toHaveLength(1);
+  });
+
+  test('gives back what Salvor wrote last although somebody has removed or garbled the note', async () => {
+    for (const [note, words] of [
+      [null, /although its note is not there/],
+      ['what?', /although its note cannot be read, last written by kubectl-edit/],
+    ] as const) {
+      const { namespace, name, request } = await sickPod();
+      await bench.run('cut', request).result;
+      await bench.cluster.patchPod(namespace, name, { metadata: { annotations: { [HELD_ANNOTATION]: note } } });
+      expect(await bench.run('restore', request).result).toMatchObject([
+        { field: LABEL_FIELD, before: 'off', after: 'on', what: expect.stringMatching(words) },
+      ]);
+      const pod = await bench.cluster.pod(namespace, name);
+      expect(pod?.metadata?.labels?.[TRAFFIC_LABEL]).toBe('on');
+      // What nobody can read may be another's.
+      expect(pod?.metadata?.annotations?.[HELD_ANNOTATION]).toBe(note ?? undefined);
+    }
+  });
+
+  test('fails, and touches nothing, where neither the note nor the last write is Salvor’s', async () => {
+    const { namespace, name, request } = await sickPod();
+    await bench.run('cut', request).result;
+    for (const value of ['x', 'off'])
+      await bench.cluster.patchPod(namespace, name, {
+        metadata: { labels: { [TRAFFIC_LABEL]: value }, annotations: { [HELD_ANNOTATION]: null } },
+      });
+    const before = await bench.mutations(namespace);
+    await expect(bench.run('restore', request).result).rejects.toMatchObject({
+      type: 'Contested',
+      nonRetryable: true,
+      message: expect.stringMatching(/is off, .*last written by kubectl-edit, .*set its label .* back to on/),
+    });
+    expect(await bench.mutations(namespace)).toHaveLength(before.length);
+  });
+
+  test('leaves alone what another remediation has cut since', async () => {
+    const { namespace, name, request } = await sickPod();
+    await bench.run('cut', request).result;
+    await bench.run('restore', request).result;
+    const other = await bench.sick(namespace, name, actor('another'));
+    await bench.run('cut', other.request).result;
+    await bench.run('restore', request, undefined, { attempt: 2 }).result;
+    expect(await bench.cluster.trafficLabel(namespace, name)).toBe('off');
+    expect(await bench.cluster.held(namespace, name)).toEqual(other.request.held);
   });
 
   test('removes the annotation with its last entry', async () => {
@@ -190,9 +270,19 @@ describe('the readiness gate', () => {
     expect(restored).toMatchObject([{ field: GATE_FIELD, before: 'False', after: 'True' }]);
     await eventually('in traffic again', () => bench.cluster.isInTraffic(namespace, uid));
     expect(await bench.cluster.held(namespace, name)).toEqual([]);
-    expect(await bench.run('restore', request).result).toEqual([]);
     const written = (await bench.mutations(namespace)).filter(({ responseStatus }) => responseStatus?.code === 200);
     expect(written.map(({ objectRef }) => objectRef?.subresource ?? 'pod')).toEqual(['pod', 'status', 'status', 'pod']);
+    const later = { since: Date.now() + 1_000 };
+    expect(await bench.run('restore', request, undefined, later).result).toEqual([]);
+  });
+
+  test('is given back although somebody has removed the note', async () => {
+    const { namespace, name, request } = await sickPod(true);
+    await bench.run('cut', request).result;
+    await bench.cluster.patchPod(namespace, name, { metadata: { annotations: { [HELD_ANNOTATION]: null } } });
+    expect(await bench.run('restore', request).result).toMatchObject([{ field: GATE_FIELD, after: 'True' }]);
+    const pod = await bench.cluster.pod(namespace, name);
+    expect(pod?.status?.conditions?.find(({ type }) => type === IN_SERVICE_GATE)?.status).toBe('True');
   });
 
   test('a cut that was broken off after the note is completed', async () => {

@@ -1,5 +1,6 @@
 import { ActivityCancellationType, proxyActivities, proxyLocalActivities, workflowInfo } from '@temporalio/workflow';
 import type { Held } from '../../model/change.ts';
+import { formatDuration } from '../../model/duration.ts';
 import { watchQueue } from '../../model/names.ts';
 import type { Assessment, CutRequest, InstancePort } from '../../model/ports/instance.ts';
 import type { Ending } from '../../model/remediation.ts';
@@ -18,6 +19,7 @@ const { assess } = proxyLocalActivities<InstancePort>({
   retry: RETRY,
 });
 const { cut } = proxyActivities<InstancePort>({
+  summary: 'cut its traffic',
   startToCloseTimeout: '20 seconds',
   scheduleToCloseTimeout: '5 minutes',
   cancellationType: WAIT,
@@ -25,15 +27,22 @@ const { cut } = proxyActivities<InstancePort>({
 });
 /** An undo is tried for a day: giving up leaves somebody else's traffic cut. */
 const { restore } = proxyActivities<InstancePort>({
+  summary: 'give its traffic back',
   startToCloseTimeout: '20 seconds',
   scheduleToCloseTimeout: '1 day',
   retry: { ...RETRY, maximumInterval: '1 minute' },
 });
 const MINUTE = 60_000;
 
-/** Waits run on a queue of their own, and are noticed dead within ten seconds. `ms`: how long the wait itself may take. */
-function waiting(ms: number): InstancePort {
+/**
+ * Waits run on a queue of their own, and are noticed dead within ten seconds.
+ *
+ * @param summary what is waited for, as Temporal's UI shows it
+ * @param ms how long the wait itself may take
+ */
+function waiting(summary: string, ms: number): InstancePort {
   return proxyActivities<InstancePort>({
+    summary,
     taskQueue: watchQueue(workflowInfo().taskQueue),
     scheduleToCloseTimeout: ms + 10 * MINUTE,
     heartbeatTimeout: '10 seconds',
@@ -59,10 +68,15 @@ export async function drainInstance(life: Life): Promise<Ending> {
 
   const cutRequest = await cutTraffic(life, found);
 
-  life.phase('hold', `waiting up to ${options.recoverWithin / 1000} s for it to recover`);
+  life.phase('hold', `waiting up to ${formatDuration(options.recoverWithin)} for it to recover`);
   const deadline = life.in(options.recoverWithin);
   const held = await life.looking(
-    waiting(options.recoverWithin).hold({ ...cutRequest, step: 'restore', deadline, stableFor: options.stableFor }),
+    waiting('wait for it to recover, then give its traffic back', options.recoverWithin).hold({
+      ...cutRequest,
+      step: 'restore',
+      deadline,
+      stableFor: options.stableFor,
+    }),
     async () => describe(await look(uid)),
   );
   life.record(held.changes);
@@ -116,8 +130,8 @@ async function replaceIt(life: Life, found: Sick, outSince: string | undefined):
   const { instance, owner } = found;
   const quietFrom = outSince ? Date.parse(outSince) : Date.now();
   const notBefore = new Date(quietFrom + quietFor).toISOString();
-  life.phase('replace', 'it did not recover; asking for its eviction');
-  const replaced = await waiting(quietFor + evictWithin).replace({
+  life.phase('replace', 'asking for its eviction');
+  const replaced = await waiting('evict it within its disruption budgets', quietFor + evictWithin).replace({
     step: 'replace',
     actor,
     instance,
@@ -131,7 +145,12 @@ async function replaceIt(life: Life, found: Sick, outSince: string | undefined):
   if (replaced.verdict === 'gone') return life.end('not-needed', replaced.why);
 
   life.phase('verify', replaced.why);
-  const verified = await waiting(verifyWithin).verify({ actor, instance, owner, deadline: life.in(verifyWithin) });
+  const verified = await waiting('wait for its replacement', verifyWithin).verify({
+    actor,
+    instance,
+    owner,
+    deadline: life.in(verifyWithin),
+  });
   return life.end(verified.verified ? 'remediated' : 'failed', verified.why);
 }
 

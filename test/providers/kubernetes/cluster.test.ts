@@ -35,7 +35,7 @@ interface Kubeconfig {
 function assess(config: { name: string; kubeconfig?: string; context?: string }, target = 'k8s/sandbox/default/pod/x') {
   const registry = createRegistry({ clusters: [config] });
   const request = { target, options: OPTIONS, actor: actor() };
-  return instanceActivities(registry)
+  return instanceActivities(registry, async () => undefined)
     .assess(request)
     .finally(() => registry.close());
 }
