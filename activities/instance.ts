@@ -1,6 +1,6 @@
 import { Context } from '@temporalio/activity';
 import { ActivityCancelledError, type Client } from '@temporalio/client';
-import { ApplicationFailure, CancelledFailure } from '@temporalio/common';
+import { ApplicationFailure } from '@temporalio/common';
 import type { InstancePort } from '../model/ports/instance.ts';
 import type { Attempt, InstanceProvider, Pulse } from '../providers/instance.ts';
 import type { Registry } from '../providers/registry.ts';
@@ -14,6 +14,9 @@ export type Fence = (taskToken: Uint8Array, details: unknown) => Promise<void>;
 
 /** Without an answer for so long, the attempt gives up: it holds nothing that the next could not take up. */
 const FENCE_MS = 5_000;
+
+/** Within this time a worker learns of a cancel too: with the answer to a heartbeat, held back for 3 s at most. */
+const CANCEL_MS = 8_000;
 
 /** A heartbeat through the client: unlike the activity's own, it is sent at once and its answer is awaited. */
 export const fenceOf =
@@ -46,7 +49,8 @@ export function instanceActivities(registry: Registry, fence: Fence): InstancePo
 
 /** `details`: the latest that the attempt has to remember. */
 function attempt(fence: Fence, details: () => unknown = () => undefined): Attempt {
-  const { info } = Context.current();
+  const context = Context.current();
+  const { info } = context;
   return {
     since: info.scheduledTimestampMs,
     // Half of the time that Temporal gives the first attempt: the other half is for clocks that differ.
@@ -56,6 +60,11 @@ function attempt(fence: Fence, details: () => unknown = () => undefined): Attemp
       try {
         await fence(info.taskToken, details());
       } catch (error) {
+        if (error instanceof ActivityCancelledError) {
+          // An attempt can end as cancelled only once its worker knows: this throws the CancelledFailure then.
+          context.heartbeat(details());
+          await context.sleep(CANCEL_MS);
+        }
         throw notMine(error);
       }
     },
@@ -77,13 +86,12 @@ function pulse(fence: Fence): Pulse {
   };
 }
 
-function notMine(error: unknown): Error {
-  if (error instanceof ActivityCancelledError)
-    return new CancelledFailure('cancelled, before it changed anything more', [], error);
+function notMine(error: unknown): ApplicationFailure {
+  const cause = error instanceof Error ? error : new Error(String(error));
   return ApplicationFailure.create({
-    message: `stopped before it changed anything more: Temporal does not confirm that this attempt still counts: ${error instanceof Error ? error.message : error}`,
+    message: `stopped before it changed anything more: Temporal does not confirm that this attempt still counts: ${cause.message}`,
     type: RETRYABLE.notMine,
     nonRetryable: false,
-    cause: error instanceof Error ? error : undefined,
+    cause,
   });
 }

@@ -2,7 +2,7 @@
 // Written for any Node that knows ES modules, so that an old one says what is missing instead of a syntax error.
 // Nothing is imported statically: static imports would be loaded before the check.
 
-const NEEDED = [22, 15];
+const NEEDED = [22, 19];
 
 const [major, minor] = process.versions.node.split('.').map(Number);
 

@@ -11,9 +11,10 @@ export function cancel(program: Command): void {
     .option('--reason <text>', 'why, for the record')
     .action(
       action(async (context, meant: string, options: { reason?: string }) => {
-        const [{ person, withTemporal }, { findRun, shortId }] = await Promise.all([
+        const [{ person, withTemporal }, { findRun, shortId }, { askStory }] = await Promise.all([
           import('./temporal.ts'),
           import('./runs.ts'),
+          import('./story.ts'),
         ]);
         return await withTemporal(context, async ({ client, namespace }) => {
           const run = await findRun(client, meant);
@@ -30,11 +31,13 @@ export function cancel(program: Command): void {
             identity: person(),
             reason: options.reason ?? '',
           });
-          if (context.json) printJson({ ...run, cancelRequested: true });
-          else
-            print(
-              `asked ${run.target} to stop; it undoes what it has done: \`salvor watch ${shortId(run.id)}\` shows it`,
-            );
+          const answered = (await askStory(client, run)) !== undefined;
+          if (context.json) printJson({ ...run, cancelRequested: true, workerAnswers: answered });
+          else {
+            const when = answered ? '' : ' as soon as a worker runs, for none answers now';
+            const how = `\`salvor watch ${shortId(run.id)}\` shows it`;
+            print(`asked ${run.target} to stop; it undoes what it has done${when}: ${how}`);
+          }
           return EXIT.done;
         });
       }),

@@ -1,4 +1,6 @@
+import { access, constants } from 'node:fs/promises';
 import type { Command } from 'commander';
+import type { Config } from '../model/config.ts';
 import { action, type Context } from './command.ts';
 import { note, paint, paintError, print, printJson } from './output.ts';
 import { CliError, EXIT, type ExitStatus } from './status.ts';
@@ -23,7 +25,10 @@ export function config(program: Command): void {
   group
     .command('explain')
     .description('which rule, target and gates an alert meets, and why not the others')
-    .requiredOption('--alert <file>', "one alert, or a webhook's payload, as JSON; - reads standard input")
+    .requiredOption(
+      '--alert <file>',
+      "a webhook's payload, one alert, or a list of them (GET /api/v2/alerts, amtool -o json); - reads standard input",
+    )
     .action(
       action(async (context, options: { alert: string }) => {
         const { explain } = await import('./explain.ts');
@@ -45,13 +50,30 @@ async function check(context: Context, named: string | undefined): Promise<ExitS
   }
   const result = parseConfig(text, file);
   const problems = result.ok ? [] : result.problems;
-  if (context.json) printJson({ file, ok: result.ok, problems });
+  const warnings = result.ok ? await missingFiles(result.config) : [];
+  if (context.json) printJson({ file, ok: result.ok, problems, warnings });
   else if (result.ok) print(`${paint('green', 'ok')} ${file}: ${counted(result.config.rules.length, 'rule')}`);
   else {
     print(...problems.map(format));
     note(`${paintError('red', 'salvor:')} ${counted(problems.length, 'problem')} in ${file}`);
   }
+  if (!context.json) note(...warnings.map(({ message }) => `${paintError('yellow', 'warning:')} ${file}: ${message}`));
   return result.ok ? EXIT.done : EXIT.usage;
+}
+
+/** The files may be on the machine of the worker or the gateway only: no more than a warning. */
+async function missingFiles(config: Config): Promise<{ setting: string; path: string; message: string }[]> {
+  const { namedFiles } = await import('../model/config.ts');
+  const looked = await Promise.all(
+    namedFiles(config).map(async ({ setting, path }) => {
+      const fault = await access(path, constants.R_OK).then(
+        () => undefined,
+        ({ code }: NodeJS.ErrnoException) => (code === 'ENOENT' ? 'is not there' : `cannot be read (${code})`),
+      );
+      return fault === undefined ? [] : [{ setting, path, message: `${setting}: ${path} ${fault}` }];
+    }),
+  );
+  return looked.flat();
 }
 
 const counted = (count: number, what: string): string => `${count} ${what}${count === 1 ? '' : 's'}`;

@@ -21,7 +21,7 @@ import { CliError, EXIT, type ExitStatus } from './status.ts';
 const PATIENCE = 60_000;
 const LOOK_EVERY = 100;
 const TOKEN = 'demo';
-const ALERT = 'KubePodNotReady';
+const ALERT = 'PodRunningNotReady';
 
 const configOf = (temporal: string, kubeconfig: string, tokenFile: string): string => `
 temporal: { address: "${temporal}" }
@@ -224,10 +224,13 @@ function say(context: Context, text: string, data?: object): void {
   else if (data) print(JSON.stringify(data));
 }
 
+/** What is told later may have happened earlier: a line of the story is told when it is seen. */
+const inOrder = (steps: Step[]): Step[] => steps.toSorted((a, b) => a.after - b.after);
+
 function account(context: Context, acts: { title: string; steps: Step[] }[]): void {
   if (context.json) {
-    print(JSON.stringify({ done: true, acts }));
+    print(JSON.stringify({ done: true, acts: acts.map(({ title, steps }) => ({ title, steps: inOrder(steps) })) }));
     return;
   }
-  for (const { title, steps } of acts) print('', paint('green', title), ...steps.map(line));
+  for (const { title, steps } of acts) print('', paint('green', title), ...inOrder(steps).map(line));
 }

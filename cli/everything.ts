@@ -39,7 +39,7 @@ export async function everything(context: Context, options: UpOptions, stopped: 
     process.exit(first.status);
   }
   const running = first;
-  tell(context, { ...running, found, data, seconds: (performance.now() - began) / 1000 });
+  tell(context, { ...running, found, data, uiPort: options.uiPort, seconds: (performance.now() - began) / 1000 });
 
   const stop = await Promise.race([stopped, running.failed]);
   if (!context.json) note('stopping: what is under way goes on at the next start');
@@ -154,14 +154,21 @@ function isFree(port: number): Promise<boolean> {
   });
 }
 
+const whyThere = (ui: string, asked: number | undefined): string =>
+  asked === undefined && new URL(ui).port !== `${UI_PORT}`
+    ? paint('dim', ` (something else listens on ${UI_PORT}; --ui-port N chooses another port)`)
+    : '';
+
 interface Ready extends Pick<Running, 'config' | 'temporal' | 'webhook'> {
   found: boolean;
   data: string;
   seconds: number;
+  /** Port that was asked for the UI, if any. */
+  uiPort: number | undefined;
 }
 
 /** Says where everything is; with `--json` in one line. */
-function tell(context: Context, { config, temporal, webhook, found, data, seconds }: Ready): void {
+function tell(context: Context, { config, temporal, webhook, found, data, seconds, uiPort }: Ready): void {
   const ui = `${temporal.uiUrl}/namespaces/${temporal.namespace}/workflows`;
   const file = found ? resolve(config.file) : null;
   if (context.json) {
@@ -171,7 +178,7 @@ function tell(context: Context, { config, temporal, webhook, found, data, second
   const acting = config.rules.filter(({ rule }) => rule.mode === 'act').length;
   const rules = `rules that act: ${acting}, that observe: ${config.rules.length - acting}`;
   const rows: [string, string][] = [
-    ['Temporal UI', ui],
+    ['Temporal UI', ui + whyThere(ui, uiPort)],
     ['Temporal', temporal.address],
     ['webhook', webhook],
     ['configuration', file === null ? 'none, so there are no rules' : `${file} (${rules})`],

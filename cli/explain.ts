@@ -6,49 +6,60 @@ import { type Explanation, explain as explainAlert, type RuleExplanation } from 
 import type { ResolvedGates } from '../model/rule.ts';
 import type { Context } from './command.ts';
 import { loadConfig } from './configuration.ts';
-import { paint, print, printJson } from './output.ts';
+import { note, paint, print, printJson } from './output.ts';
 import { CliError, EXIT, type ExitStatus } from './status.ts';
 
 /** `salvor config explain`: 0 where every alert finds a rule and a target, 1 where one does not. */
 export async function explain(context: Context, file: string): Promise<ExitStatus> {
   const { config } = await loadConfig(context);
-  const alerts = parseAlerts(await read(file), file);
+  const name = file === '-' ? 'standard input' : file;
+  const alerts = parseAlerts(await read(file, name), name);
   const explained = alerts.map((alert) => ({ alert, ...explainAlert(alert, config) }));
   if (context.json) printJson(explained);
+  else if (explained.length === 0) note('no alerts');
   else print(explained.map(({ alert, ...explanation }) => describe(alert, explanation).join('\n')).join('\n\n'));
   return explained.every(finds) ? EXIT.done : EXIT.failed;
 }
 
 const finds = ({ rules }: Explanation): boolean => rules.some((rule) => rule.reached && rule.target !== undefined);
 
-async function read(file: string): Promise<unknown> {
+async function read(file: string, name: string): Promise<unknown> {
   let text: string;
   try {
     text = file === '-' ? await readAll(process.stdin) : await readFile(file, 'utf8');
   } catch (error) {
     const code = (error as NodeJS.ErrnoException).code ?? 'unknown error';
-    throw new CliError(`the alert ${file} cannot be read (${code})`, { status: EXIT.usage, cause: error });
+    throw new CliError(`the alert ${name} cannot be read (${code})`, { status: EXIT.usage, cause: error });
   }
   try {
     return JSON.parse(text);
   } catch (error) {
-    throw new CliError(`${file} is not JSON: ${(error as Error).message}`, { status: EXIT.usage, cause: error });
+    throw new CliError(`${name} is not JSON: ${(error as Error).message}`, { status: EXIT.usage, cause: error });
   }
 }
 
-/** Takes a webhook's payload, one alert of it, or an alert as Alertmanager's API lists it, which has a richer status. */
-function parseAlerts(json: unknown, file: string): Alert[] {
-  const fields = typeof json === 'object' && json !== null ? (json as Record<string, unknown>) : {};
-  const parsed = parsePayload('alerts' in fields ? json : payloadOf(fields));
-  if ('problem' in parsed) throw new CliError(`${file}: ${parsed.problem}`, { status: EXIT.usage });
+/** Takes a webhook's payload, one alert, or a list of them as Alertmanager's API (`/api/v2/alerts`) and amtool answer. */
+function parseAlerts(json: unknown, name: string): Alert[] {
+  const isPayload = typeof json === 'object' && json !== null && 'alerts' in json;
+  const parsed = parsePayload(isPayload ? json : payloadOf(Array.isArray(json) ? json : [json]));
+  if ('problem' in parsed) throw new CliError(`${name}: ${parsed.problem}`, { status: EXIT.usage });
   return parsed.alerts.map((one) => {
     if (one.ok) return one.alert;
-    throw new CliError(`${file}: alert ${one.index + 1}: ${one.problem}`, { status: EXIT.usage });
+    throw new CliError(`${name}: alert ${one.index + 1}: ${one.problem}`, { status: EXIT.usage });
   });
 }
 
-function payloadOf(alert: Record<string, unknown>): unknown {
-  const status = typeof alert['status'] === 'string' ? alert['status'] : 'firing';
+/** A list of the API's has no resolved alerts, and tells in `status` who keeps them from being sent. */
+const asDelivered = (alert: unknown): unknown =>
+  typeof alert !== 'object' || alert === null
+    ? alert
+    : {
+        startsAt: new Date().toISOString(),
+        ...alert,
+        status: 'status' in alert && typeof alert.status === 'string' ? alert.status : 'firing',
+      };
+
+function payloadOf(alerts: unknown[]): unknown {
   return {
     version: '4',
     groupKey: '',
@@ -58,7 +69,7 @@ function payloadOf(alert: Record<string, unknown>): unknown {
     commonLabels: {},
     commonAnnotations: {},
     externalURL: '',
-    alerts: [{ startsAt: new Date().toISOString(), ...alert, status }],
+    alerts: alerts.map(asDelivered),
   };
 }
 

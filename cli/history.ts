@@ -1,6 +1,6 @@
 import { defaultPayloadConverter } from '@temporalio/common';
 import type { History } from '@temporalio/common/lib/proto-utils.js';
-import type { Change } from '../model/change.ts';
+import type { Change, Held } from '../model/change.ts';
 import { MESSAGE } from '../model/names.ts';
 import type { Ending, RemediationInput, Story } from '../model/remediation.ts';
 
@@ -16,7 +16,7 @@ type Payloads = { payloads?: Payload[] | null } | null | undefined;
  */
 export function storyOf(history: History): Story | undefined {
   const events = history.events ?? [];
-  const input = first(events[0]?.workflowExecutionStartedEventAttributes?.input) as RemediationInput | undefined;
+  const input = startOf(history);
   if (!input?.rule) return undefined;
   const { target, rule, alert } = input;
   const story: Story = {
@@ -31,7 +31,12 @@ export function storyOf(history: History): Story | undefined {
   const activities = new Map<string, string>();
   for (const event of events) {
     const scheduled = event.activityTaskScheduledEventAttributes;
-    if (scheduled) activities.set(String(event.eventId), scheduled.activityType?.name ?? 'activity');
+    if (scheduled) {
+      const name = scheduled.activityType?.name ?? 'activity';
+      activities.set(String(event.eventId), name);
+      // A cut that was asked for may have been made, whatever became of its answer.
+      if (name === 'cut') story.held = (fieldsOf(first(scheduled.input))['held'] ?? []) as Held[];
+    }
     for (const text of tell(event, activities, story)) story.lines.push({ at: timeOf(event), text });
   }
   story.lines[0] ??= { at: timeOf(events[0]), text: '' };
@@ -46,7 +51,7 @@ function tell(event: Event, activities: Map<string, string>, story: Story): stri
   const done = event.activityTaskCompletedEventAttributes;
   if (done) return answered(nameOf(done.scheduledEventId), first(done.result), story);
   const marker = event.markerRecordedEventAttributes;
-  if (marker) return local(marker.details, story);
+  if (marker) return local(marker, story);
   const failed = event.activityTaskFailedEventAttributes;
   if (failed) return [`${nameOf(failed.scheduledEventId)} failed: ${messageOf(failed.failure)}`];
   const late = event.activityTaskTimedOutEventAttributes;
@@ -54,7 +59,7 @@ function tell(event: Event, activities: Map<string, string>, story: Story): stri
   const signal = event.workflowExecutionSignaledEventAttributes;
   if (signal) return [signal.signalName === MESSAGE.resolved ? 'the alert is resolved' : `signal ${signal.signalName}`];
   const cancel = event.workflowExecutionCancelRequestedEventAttributes;
-  if (cancel) return [`cancel asked for by ${cancel.identity}${cancel.cause ? `: ${cancel.cause}` : ''}`];
+  if (cancel) return [askedFor({ by: cancel.identity || 'somebody', reason: cancel.cause ?? '' })];
   return ended(event, story);
 }
 
@@ -83,6 +88,7 @@ function settled(value: unknown, story: Story): string[] {
 function answered(activity: string, value: unknown, story: Story): string[] {
   if (isEnding(value)) return settled(value, story);
   const { verdict, why, changes } = fieldsOf(value);
+  if (givesBack(activity, verdict)) story.held = [];
   const made = (Array.isArray(value) ? value : Array.isArray(changes) ? changes : []) as Change[];
   story.changes.push(...made);
   const lines = made.map(({ what }) => what);
@@ -90,11 +96,62 @@ function answered(activity: string, value: unknown, story: Story): string[] {
   return lines;
 }
 
+/** Whether nothing is held any more after this answer: it was given back, or is gone. */
+function givesBack(activity: string, verdict: unknown): boolean {
+  if (activity === 'restore' || verdict === 'gone') return true;
+  return (activity === 'hold' && verdict === 'recovered') || (activity === 'replace' && verdict === 'replaced');
+}
+
 /** A local activity leaves a marker with its type and its result. */
-function local(details: Record<string, Payloads> | null | undefined, story: Story): string[] {
-  const { activity_type: type } = fieldsOf(first(details?.['data']));
-  if (typeof type !== 'string') return [];
-  return answered(type, first(details?.['result']), story);
+function local(marker: Marker, story: Story): string[] {
+  const type = localType(marker);
+  if (type === undefined) return [];
+  if (marker.failure) return [`${type} failed: ${messageOf(marker.failure)}`];
+  return answered(type, first(marker.details?.['result']), story);
+}
+
+type Marker = NonNullable<Event['markerRecordedEventAttributes']>;
+
+function localType(marker: Marker): string | undefined {
+  const { activity_type: type } = fieldsOf(first(marker.details?.['data']));
+  return typeof type === 'string' ? type : undefined;
+}
+
+/** Who asked for the cancel of a run, as the server has it. */
+export interface CancelRequest {
+  /** ISO time. */
+  at: string;
+  by: string;
+  /** Empty where none was given. */
+  reason: string;
+}
+
+/** `cancel asked for by person:ada: wrong pod` */
+export const askedFor = ({ by, reason }: Pick<CancelRequest, 'by' | 'reason'>): string =>
+  `cancel asked for by ${by}${reason ? `: ${reason}` : ''}`;
+
+export function cancelOf(history: History): CancelRequest | undefined {
+  for (const event of history.events ?? []) {
+    const asked = event.workflowExecutionCancelRequestedEventAttributes;
+    if (asked) return { at: timeOf(event), by: asked.identity || 'somebody', reason: asked.cause ?? '' };
+  }
+  return undefined;
+}
+
+/** The local activity that failed last, where it has not succeeded since: it is tried again. */
+export function failingOf(history: History): { activity: string; message: string } | undefined {
+  let failing: { activity: string; message: string } | undefined;
+  for (const { markerRecordedEventAttributes: marker } of history.events ?? []) {
+    const activity = marker ? localType(marker) : undefined;
+    if (activity !== undefined)
+      failing = marker?.failure ? { activity, message: messageOf(marker.failure) } : undefined;
+  }
+  return failing;
+}
+
+/** The alert that a run was started for. */
+export function startOf(history: History): RemediationInput | undefined {
+  return first(history.events?.[0]?.workflowExecutionStartedEventAttributes?.input) as RemediationInput | undefined;
 }
 
 const fieldsOf = (value: unknown): Record<string, unknown> =>

@@ -8,7 +8,7 @@ import { list } from './list.ts';
 import { run } from './run.ts';
 import { sandbox } from './sandbox.ts';
 import { show } from './show.ts';
-import { EXIT } from './status.ts';
+import { CliError, EXIT, type ExitStatus } from './status.ts';
 import { up } from './up.ts';
 import { watch } from './watch.ts';
 import { worker } from './worker.ts';
@@ -36,17 +36,26 @@ export async function main(argv: readonly string[]): Promise<void> {
   });
   // Before anything is coloured; commander reads the option itself only later.
   if (argv.includes('--no-color')) process.env['NO_COLOR'] = '1';
+  const json = argv.includes('--json');
   try {
-    await program().parseAsync(argv);
+    await program(json).parseAsync(argv);
   } catch (error) {
-    // Commander has written the help, the version or what was wrong.
-    if (error instanceof CommanderError) process.exitCode = error.exitCode === 0 ? EXIT.done : EXIT.usage;
+    if (error instanceof CommanderError) process.exitCode = misused(error, json);
     // What a failed start has left open must not keep the process.
-    else process.exit(report(error, argv.includes('--json')));
+    else process.exit(report(error, json));
   }
 }
 
-function program(): Command {
+/** Commander has written the help or the version; and, for people, what was wrong. */
+function misused({ exitCode, code, message }: CommanderError, json: boolean): ExitStatus {
+  if (exitCode === 0) return EXIT.done;
+  const wrong = code === 'commander.help' ? 'a command is missing' : message.replace(/^error: /, '');
+  if (json) report(new CliError(wrong, { status: EXIT.usage, advice: '`--help` shows what there is.' }), json);
+  return EXIT.usage;
+}
+
+/** @param json what was wrong is reported as a document, not by commander's own words */
+export function program(json = false): Command {
   const salvor = new Command('salvor')
     .description('Heals what an alert is about, durably, and puts every decision on record.')
     .version(version())
@@ -54,12 +63,14 @@ function program(): Command {
     .option('--json', 'write the result as JSON')
     .option('--no-color', 'write no colours')
     .exitOverride()
+    .configureHelp({ showGlobalOptions: true })
     .showHelpAfterError('(see --help)')
     .addHelpText(
       'after',
       '\nExit status: 0 done · 1 failed, or a check found something · 2 wrong use or configuration · 3 refused ·\n' +
         '  4 could not find out (Temporal out of reach) · 130 interrupted',
     );
+  if (json) salvor.configureOutput({ writeErr: () => undefined });
   for (const add of COMMANDS) add(salvor);
   return salvor;
 }

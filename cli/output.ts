@@ -17,7 +17,7 @@ export const printJson = (value: unknown): void => print(JSON.stringify(value, n
 
 /** Notes for the person, never part of the result: they go to standard error. */
 export const note = (...lines: string[]): void => {
-  process.stderr.write(`${lines.join('\n')}\n`);
+  if (lines.length > 0) process.stderr.write(`${lines.join('\n')}\n`);
 };
 
 /** Aligns columns by two spaces; cells are plain text, `style` colours a cell after it has been padded. */

@@ -14,8 +14,10 @@ import { digest } from '../model/digest.ts';
 import { alertKey } from '../model/gates.ts';
 import { MESSAGE, proposalId, remediationId, responderId, WORKFLOW } from '../model/names.ts';
 import type { Batch, RunAnswer } from '../model/request.ts';
-import type { ResponderInput, ResponderState, Settled } from '../model/responder.ts';
+import type { ResponderInput, Settled } from '../model/responder.ts';
 import { type RunOrder, resolveRun } from '../model/run.ts';
+import { startOf } from './history.ts';
+import { stateOf } from './pending.ts';
 import { CliError, EXIT } from './status.ts';
 
 /** Milliseconds in which a worker must answer; admission itself takes a fraction of a second. */
@@ -71,6 +73,7 @@ export async function requestRun(
       workflowId: responderId(rule.name, scope),
       taskQueue,
       args: [input],
+      staticSummary: `${rule.name} in ${scope}`,
       workflowIdConflictPolicy: 'USE_EXISTING',
     });
     try {
@@ -118,17 +121,56 @@ export const workflowIdOf = ({ rule, requests: [request] }: Batch): string =>
 
 export type Admitted = { runId: string } | { settled: Settled };
 
-/** Waits until the responder has started what waits, or has settled it otherwise. Each look is a query: no history. */
-export async function untilAdmitted(client: Client, { rule, scope, requests: [request] }: Batch): Promise<Admitted> {
+/** Milliseconds between two looks at what waits: each is a query, and writes no history. */
+const LOOK_EVERY = 1_000;
+
+/**
+ * Waits until the responder has started what waits, or has settled it otherwise.
+ *
+ * @param onSilence called once, where no worker answers
+ * @throws CliError where the responder has forgotten it: somebody has terminated it
+ */
+export async function untilAdmitted(client: Client, batch: Batch, onSilence: () => void): Promise<Admitted> {
+  const { rule, scope, requests } = batch;
+  const [request] = requests;
   if (!request) throw new Error('a batch of one request is expected');
   const key = alertKey(request);
-  const responder = client.workflow.getHandle(responderId(rule.name, scope));
-  for (;;) {
-    const state = await responder.query<ResponderState>(MESSAGE.state);
-    const settled = state.settled[key];
+  let [silent, unknown] = [false, false];
+  for (; ; await sleep(LOOK_EVERY)) {
+    const state = await stateOf(client, responderId(rule.name, scope));
+    // Looked for after the state: what is in neither has not moved from the one to the other meanwhile.
+    const runId = state?.queue?.[key] ? undefined : await startedFor(client, batch);
+    if (runId !== undefined) return { runId };
+    if (state === undefined) {
+      if (!silent) onSilence();
+      silent = true;
+      continue;
+    }
+    const settled = state.settled?.[key];
     if (settled) return { settled };
-    const open = state.open[request.target];
-    if (open?.runId && alertKey(open) === key) return { runId: open.runId };
-    await sleep(1_000);
+    const open = state.open?.[request.target];
+    const kept = state.queue?.[key] !== undefined || (open !== undefined && alertKey(open) === key);
+    if (!kept && unknown) throw forgotten(request.target);
+    unknown = !kept;
+  }
+}
+
+const forgotten = (target: string): CliError =>
+  new CliError(`the request for ${target} waits no longer, and no run of it is the target's latest`, {
+    status: EXIT.unknown,
+    advice: `Its responder was terminated, or another run came after it: \`salvor list --target ${target}\` shows what has run.`,
+  });
+
+/** The run that was started for a request, where it is the latest of its target: also one that has ended meanwhile. */
+async function startedFor(client: Client, batch: Batch): Promise<string | undefined> {
+  const handle = client.workflow.getHandle(workflowIdOf(batch));
+  try {
+    const { runId, memo } = await handle.describe();
+    if (memo?.['rule'] !== batch.rule.name) return undefined;
+    const { alert } = startOf(await client.workflow.getHandle(handle.workflowId, runId).fetchHistory()) ?? {};
+    return alert && alertKey(alert) === alertKey(batch.requests[0] ?? alert) ? runId : undefined;
+  } catch (error) {
+    if (error instanceof WorkflowNotFoundError) return undefined;
+    throw error;
   }
 }

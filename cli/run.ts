@@ -8,7 +8,7 @@ import { note, print } from './output.ts';
 import { EXIT, type ExitStatus } from './status.ts';
 
 export interface RunOptions {
-  with: Record<string, string>;
+  with?: Record<string, string>;
   mode: Mode;
   wait?: boolean;
   updateId?: string;
@@ -17,17 +17,20 @@ export interface RunOptions {
 export function run(program: Command): void {
   program
     .command('run')
-    .description('run a runbook on a target, through its gates; it only looks unless --mode act is given')
+    .description(
+      'run a runbook on a target; it only looks unless --mode act is given. It goes through the gates of the defaults, ' +
+        'and counts apart from the rules',
+    )
     .addArgument(new Argument('<runbook>', 'what to do').choices(RUNBOOKS))
     .argument('<target>', 'what to do it to, such as k8s/prod/shop/pod/web-0')
-    .option('-w, --with <key=value>', "an option of the runbook, as under a rule's with: (repeatable)", collect, {})
+    .option('-w, --with <key=value>', "an option of the runbook, as under a rule's with: (repeatable)", collect)
     .addOption(
       new Option('--mode <mode>', 'observe diagnoses and says what it would do; act does it')
         .choices(MODES)
         .default('observe'),
     )
     .option('--wait', 'follow it until its end; the exit status tells how it ended')
-    .option('--update-id <id>', 'a name for this request: given again, it is not done again')
+    .option('--update-id <id>', 'a name for this request: given again, it is not done again, unless it has failed')
     .action(
       action(async (context, runbook: Runbook, target: string, options: RunOptions) => {
         const [{ loadConfig }, { makeBatch }] = await Promise.all([
@@ -36,7 +39,7 @@ export function run(program: Command): void {
         ]);
         const { person, withTemporal } = await import('./temporal.ts');
         const { config } = await loadConfig(context);
-        const order = { runbook, target, with: options.with, mode: options.mode };
+        const order = { runbook, target, with: options.with ?? {}, mode: options.mode };
         const updateId = options.updateId ?? randomUUID();
         const batch = makeBatch(config, { order, updateId, chosen: options.updateId !== undefined, by: person() });
         if (options.mode === 'observe' && !context.json)
@@ -49,7 +52,7 @@ export function run(program: Command): void {
 }
 
 /** Collects `--with key=value`; a key that is given twice is a mistake. */
-function collect(pair: string, pairs: Record<string, string>): Record<string, string> {
+function collect(pair: string, pairs: Record<string, string> = {}): Record<string, string> {
   const at = pair.indexOf('=');
   const key = pair.slice(0, at);
   if (at < 1) throw new InvalidArgumentError('Write key=value, such as recoverWithin=2m.');
@@ -67,18 +70,20 @@ interface Asked {
 async function ask(context: Context, client: Client, { taskQueue, batch, updateId, wait }: Asked): Promise<ExitStatus> {
   const { requestRun, untilAdmitted, workflowIdOf } = await import('./request.ts');
   const { readRun, shortId, statusOf } = await import('./runs.ts');
+  const { localized } = await import('./times.ts');
   const answer = await requestRun(client, taskQueue, batch, updateId);
   const { decision, remediation } = answer;
   if (context.json) print(JSON.stringify({ updateId, ...answer }));
-  else print(sentence(answer, shortId));
+  else print(localized(sentence(answer, shortId)));
   if (decision.answer === 'refuse') return EXIT.refused;
   if (!wait) return EXIT.done;
 
   const waits = decision.answer === 'wait' || remediation === undefined;
-  const admitted = waits ? await untilAdmitted(client, batch) : { runId: remediation.runId };
+  const onSilence = (): void => note('no worker answers; waiting for one (is `salvor worker` or `salvor up` running?)');
+  const admitted = waits ? await untilAdmitted(client, batch, onSilence) : { runId: remediation.runId };
   if ('settled' in admitted) {
     const { outcome, reason } = admitted.settled;
-    print(context.json ? JSON.stringify({ outcome, reason }) : `${outcome}${reason ? `: ${reason}` : ''}`);
+    print(context.json ? JSON.stringify({ outcome, reason }) : `${outcome}${reason ? `: ${localized(reason)}` : ''}`);
     return statusOf(outcome);
   }
   const { follow } = await import('./watch.ts');
@@ -91,7 +96,7 @@ function sentence({ decision, remediation }: RunAnswer, shortId: (id: string) =>
     case 'admit':
       return `started${id}: \`salvor watch${id}\` shows it`;
     case 'wait':
-      return `waits (${decision.gate}): ${decision.reason}`;
+      return `waits (${decision.gate}): ${decision.reason}; it starts by itself when that ends; Ctrl-C does not withdraw it`;
     case 'coalesce':
       return `nothing new${id && `, see${id}`}: ${decision.reason}`;
     case 'refuse':

@@ -7,8 +7,11 @@ import {
   WorkflowNotFoundError,
 } from '@temporalio/client';
 import { ApplicationFailure, CancelledFailure } from '@temporalio/common';
+import { InputError } from '../model/input-error.ts';
 import { remediationId, searchValue, WORKFLOW } from '../model/names.ts';
 import type { Ending } from '../model/remediation.ts';
+import { defaultScope, parseTarget } from '../model/target.ts';
+import { allPending, type Pending, sentenceOf } from './pending.ts';
 import { CliError, EXIT } from './status.ts';
 
 /** One remediation or proposal, as `salvor list` shows it. */
@@ -167,10 +170,47 @@ async function latestOf(client: Client, target: string): Promise<Run> {
   ]);
   const run = [described, listed].filter((found) => found !== undefined).sort(byStart)[0];
   if (run) return run;
-  throw new CliError(`no run for the target ${target}`, {
-    status: EXIT.failed,
-    advice: '`salvor list` shows the targets of the runs that Temporal still keeps.',
-  });
+  throw await noRun(client, target);
+}
+
+/** A target of which there is no run, and what its responders know of it. */
+export class NoRunError extends CliError {
+  readonly target: string;
+  /** Requests for it that wait; or that were refused, in its scope where it is not kept of what. */
+  readonly pending: Pending[];
+
+  constructor(target: string, pending: Pending[], unasked: number) {
+    const waits = pending.some(({ outcome }) => outcome === 'waiting');
+    const known = pending.map((one) => `\n  rule ${one.rule} in ${one.scope} ${sentenceOf(one)}`).join('');
+    super(`no run for the target ${target}${waits ? ' yet' : ''}${known}`, {
+      status: pending.length > 0 && !waits ? EXIT.refused : EXIT.failed,
+      advice:
+        (waits ? STARTS_ITSELF : '`salvor list` shows the targets of the runs that Temporal still keeps.') +
+        (unasked > 0 ? ` ${unasked} responders did not answer or were not asked.` : ''),
+    });
+    this.target = target;
+    this.pending = pending;
+  }
+}
+
+const STARTS_ITSELF =
+  'It starts by itself when that ends, and is dropped when its alert resolves; docs/operations.md says how to stop a rule.';
+
+async function noRun(client: Client, target: string): Promise<NoRunError> {
+  const { pending, unasked } = await allPending(client);
+  const scope = scopeOf(target);
+  const about = pending.filter((one) => (one.target === undefined ? one.scope === scope : one.target === target));
+  return new NoRunError(target, about.slice(0, 5), unasked);
+}
+
+/** The scope that a target has by default; undefined where it is no target. */
+function scopeOf(key: string): string | undefined {
+  try {
+    return defaultScope(parseTarget(key));
+  } catch (error) {
+    if (error instanceof InputError) return undefined;
+    throw error;
+  }
 }
 
 const byStart = (a: Run, b: Run): number => b.startedAt.localeCompare(a.startedAt);

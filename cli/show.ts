@@ -1,6 +1,6 @@
 import type { Command } from 'commander';
 import { action } from './command.ts';
-import { print, printJson } from './output.ts';
+import { paint, print, printJson } from './output.ts';
 import { EXIT } from './status.ts';
 
 export function show(program: Command): void {
@@ -10,16 +10,26 @@ export function show(program: Command): void {
     .argument('<id>', 'at least 8 characters of its ID, or a target key, which means its latest run')
     .action(
       action(async (context, meant: string) => {
-        const [{ withTemporal }, { findRun }, { describe, fetchStory }] = await Promise.all([
+        const [{ withTemporal }, { findRun, NoRunError }, { describe, fetchStory }, { Trouble }] = await Promise.all([
           import('./temporal.ts'),
           import('./runs.ts'),
           import('./story.ts'),
+          import('./trouble.ts'),
         ]);
         return await withTemporal(context, async ({ client }) => {
-          const run = await findRun(client, meant);
-          const story = await fetchStory(client, run);
-          if (context.json) printJson({ ...run, story });
-          else print(...describe(run, story));
+          const run = await findRun(client, meant).catch((error: unknown) => {
+            if (error instanceof NoRunError && error.pending.length > 0) return error;
+            throw error;
+          });
+          if (run instanceof NoRunError) {
+            if (context.json) printJson({ target: run.target, pending: run.pending });
+            else print(run.message, ...(run.advice ? [paint('dim', run.advice)] : []));
+            return EXIT.done;
+          }
+          const told = await fetchStory(client, run);
+          const trouble = await new Trouble(client, run).look(true);
+          if (context.json) printJson({ ...run, ...told, ...(trouble !== undefined && { trouble }) });
+          else print(...describe(run, told), ...(trouble === undefined ? [] : ['', paint('yellow', trouble)]));
           return EXIT.done;
         });
       }),

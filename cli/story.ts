@@ -1,20 +1,34 @@
-import { type Client, isGrpcServiceError, QueryNotRegisteredError, ServiceError } from '@temporalio/client';
+import { type Client, QueryNotRegisteredError } from '@temporalio/client';
 import type { Change, FieldValue } from '../model/change.ts';
 import { formatDuration } from '../model/duration.ts';
 import { MESSAGE } from '../model/names.ts';
 import type { Story } from '../model/remediation.ts';
-import { storyOf } from './history.ts';
+import { askedFor, type CancelRequest, cancelOf, storyOf } from './history.ts';
 import { paint, table } from './output.ts';
 import type { Run } from './runs.ts';
+import { isUnanswered } from './silence.ts';
+import { clock, dateAndTime, localized, zone } from './times.ts';
 
 /** Milliseconds that a worker has to tell a story; without one the server lets a query hang. */
 const ANSWER_WITHIN = 3_000;
 
-/** The story of a run: told by a worker, or, where none answers, read from the history. */
-export async function fetchStory(client: Client, run: Run): Promise<Story | undefined> {
-  return (
-    (await askStory(client, run)) ?? storyOf(await client.workflow.getHandle(run.workflowId, run.id).fetchHistory())
-  );
+export interface Told {
+  /** Undefined where the history is not one of a remediation. */
+  story?: Story;
+  /** Who told it: a worker, or, where none answers, the history. */
+  source: 'worker' | 'history';
+  cancel?: CancelRequest;
+}
+
+/** All that is known of a run. */
+export async function fetchStory(client: Client, run: Run): Promise<Told> {
+  const [told, history] = await Promise.all([
+    askStory(client, run),
+    client.workflow.getHandle(run.workflowId, run.id).fetchHistory(),
+  ]);
+  const story = told ?? storyOf(history);
+  const cancel = cancelOf(history);
+  return { ...(story && { story }), source: told ? 'worker' : 'history', ...(cancel && { cancel }) };
 }
 
 /** @returns undefined where no worker answers */
@@ -29,14 +43,6 @@ export async function askStory(client: Client, run: Run): Promise<Story | undefi
   }
 }
 
-/** gRPC DEADLINE_EXCEEDED, FAILED_PRECONDITION (no poller seen lately), CANCELLED. */
-const UNANSWERED: ReadonlySet<number> = new Set([1, 4, 9]);
-
-function isUnanswered(error: unknown): boolean {
-  const cause = error instanceof ServiceError ? error.cause : error;
-  return isGrpcServiceError(cause) && UNANSWERED.has(cause.code);
-}
-
 const COLOURS: Record<string, 'green' | 'yellow' | 'red' | 'cyan'> = {
   remediated: 'green',
   recovered: 'green',
@@ -44,37 +50,49 @@ const COLOURS: Record<string, 'green' | 'yellow' | 'red' | 'cyan'> = {
   observed: 'cyan',
   running: 'cyan',
   refused: 'yellow',
+  waiting: 'yellow',
 };
 
 export const paintOutcome = (outcome: string): string => paint(COLOURS[outcome.trim()] ?? 'red', outcome);
 
 /** `salvor show` for people. */
-export function describe(run: Run, story: Story | undefined): string[] {
+export function describe(run: Run, { story, source, cancel }: Told): string[] {
   const took = run.endedAt ? `, took ${lasted(run.startedAt, run.endedAt)}` : '';
+  const started = `${dateAndTime(run.startedAt)} (${zone()})`;
   const lines = [
     `${paint('bold', run.target)}  ${run.runbook}  ${paintOutcome(run.outcome)}`,
-    paint('dim', `id ${run.id}  rule ${run.rule}  mode ${run.mode}  started ${run.startedAt}${took}`),
+    paint('dim', `id ${run.id}  rule ${run.rule}  mode ${run.mode}  started ${started}${took}`),
+    ...(source === 'history' ? [paint('yellow', 'no worker answers; read from the history')] : []),
     '',
-    ...(story?.lines ?? []).map(timelineLine),
+    ...linesOf(story, source === 'worker' ? cancel : undefined).map(timelineLine),
   ];
   if (story && story.changes.length > 0) lines.push('', paint('bold', 'Changes'), ...changeLines(story.changes));
   if (story && story.held.length > 0) {
-    lines.push('', paint('bold', 'Still altered'));
+    lines.push('', paint('bold', source === 'worker' ? 'Still altered' : 'Still altered, as far as the history tells'));
     for (const { object, field, before, set, until } of story.held)
-      lines.push(`  ${object.key}  ${field}: ${show(before)} → ${show(set)}, until ${until}`);
+      lines.push(`  ${object.key}  ${field}: ${show(before)} → ${show(set)}, until ${dateAndTime(until)}`);
   }
-  const plan = story?.ending?.plan;
-  if (plan) lines.push('', paint('bold', 'It would have'), ...plan.map((step, at) => `  ${at + 1}. ${step}`));
-  return lines;
+  return [...lines, ...planLines(story?.ending?.plan)];
+}
+
+/** What a run that observes would have done. */
+export const planLines = (plan: string[] | undefined): string[] =>
+  plan ? ['', paint('bold', 'It would have'), ...plan.map((step, at) => `  ${at + 1}. ${step}`)] : [];
+
+/** A worker tells what it did; who cancelled it the server knows. */
+function linesOf(story: Story | undefined, cancel: CancelRequest | undefined): Story['lines'] {
+  const lines = story?.lines ?? [];
+  if (!cancel) return lines;
+  return [...lines, { at: cancel.at, text: askedFor(cancel) }].sort((a, b) => Date.parse(a.at) - Date.parse(b.at));
 }
 
 export const timelineLine = ({ at, text }: Story['lines'][number]): string =>
-  `  ${paint('dim', new Date(at).toLocaleTimeString('en-GB'))}  ${text}`;
+  `  ${paint('dim', clock(at))}  ${localized(text)}`;
 
 const changeLines = (changes: Change[]): string[] =>
   table(
     changes.map(({ at, object, field, before, after }) => [
-      `  ${new Date(at).toLocaleTimeString('en-GB')}`,
+      `  ${clock(at)}`,
       object.key,
       field,
       `${show(before)} → ${show(after)}`,

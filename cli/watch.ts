@@ -1,5 +1,6 @@
 import type { Client } from '@temporalio/client';
 import type { Command } from 'commander';
+import type { Story } from '../model/remediation.ts';
 import { action, type Context } from './command.ts';
 import { note, print } from './output.ts';
 import type { Run } from './runs.ts';
@@ -23,34 +24,41 @@ export function watch(program: Command): void {
 
 /** Prints the story of a run as it grows (with `--json`: one object a line), until the run ends. */
 export async function follow(context: Context, client: Client, run: Run): Promise<ExitStatus> {
-  const [{ endingOf, readRun, statusOf }, { askStory, fetchStory, paintOutcome, timelineLine }] = await Promise.all([
-    import('./runs.ts'),
-    import('./story.ts'),
-  ]);
-  if (!context.json) print(`${run.target}  ${run.runbook}  id ${run.id}`);
+  const [
+    { endingOf, readRun, statusOf },
+    { askStory, fetchStory, paintOutcome, planLines, timelineLine },
+    { Trouble },
+    { localized, zone },
+  ] = await Promise.all([import('./runs.ts'), import('./story.ts'), import('./trouble.ts'), import('./times.ts')]);
+  if (!context.json) print(`${run.target}  ${run.runbook}  id ${run.id}  (times in ${zone()})`);
   let told = 0;
-  const tell = (story: Awaited<ReturnType<typeof askStory>>): void => {
+  const tell = (story: Story | undefined): void => {
     for (const line of story?.lines.slice(told) ?? []) print(context.json ? JSON.stringify(line) : timelineLine(line));
     told = Math.max(told, story?.lines.length ?? 0);
   };
 
   const end = new AbortController();
   const ended = endingOf(client, run).finally(() => end.abort());
-  let silent = false;
+  const trouble = new Trouble(client, run);
+  let noted: string | undefined;
   while (!end.signal.aborted) {
     const story = await askStory(client, run);
-    if (story) tell(story);
-    else if (!silent && !end.signal.aborted)
-      note('no worker answers; waiting for one (is `salvor worker` or `salvor up` running?)');
-    silent = story === undefined;
+    tell(story);
+    const seen = end.signal.aborted ? undefined : await trouble.look(story !== undefined);
+    if (seen !== undefined && seen !== noted) note(seen);
+    noted = seen;
     await pause(EVERY, end.signal);
   }
-  await ended;
+  const plan = (await ended)?.plan;
 
-  tell(await fetchStory(client, run));
+  const { story, cancel } = await fetchStory(client, run);
+  tell(story);
   const over = await readRun(client, run.workflowId, run.id);
-  if (context.json) print(JSON.stringify(over));
-  else print(`${paintOutcome(over.outcome)}${over.reason ? `: ${over.reason}` : ''}`);
+  if (context.json) print(JSON.stringify({ ...over, ...(cancel && { cancel }), ...(plan && { plan }) }));
+  else {
+    const by = cancel ? ` (asked for by ${cancel.by}${cancel.reason ? `: ${cancel.reason}` : ''})` : '';
+    print(`${paintOutcome(over.outcome)}${over.reason ? `: ${localized(over.reason)}` : ''}${by}`, ...planLines(plan));
+  }
   return statusOf(over.outcome);
 }
 

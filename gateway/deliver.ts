@@ -82,6 +82,7 @@ async function signal(client: Client, taskQueue: string, batch: Batch): Promise<
     workflowId: responderId(batch.rule.name, batch.scope),
     taskQueue,
     args: [input],
+    staticSummary: `${batch.rule.name} in ${batch.scope}`,
     signal: MESSAGE.alerts,
     signalArgs: [batch],
   });

@@ -63,4 +63,14 @@ export class GatewayMetrics {
     labelNames: ['reason'] as const,
     registers: [this.registry],
   });
+
+  /**
+   * @param rules names of the configured rules: what an alert rule looks for is 0 from the start, for `increase()` does
+   *   not see a series begin
+   */
+  constructor(rules: readonly string[] = []) {
+    for (const rule of ['', ...rules]) this.alerts.inc({ rule, result: 'bad' }, 0);
+    for (const status of ['UNAVAILABLE', 'DEADLINE_EXCEEDED']) this.temporalErrors.inc({ status }, 0);
+    this.truncated.inc(0);
+  }
 }

@@ -1,4 +1,5 @@
 import { z } from 'zod';
+import { shown } from './input-error.ts';
 import type { Labels } from './labels.ts';
 
 /**
@@ -25,9 +26,15 @@ export type ParsedAlert = { ok: true; alert: Alert } | { ok: false; index: numbe
 
 export type ParsedPayload = { payload: WebhookPayload; alerts: ParsedAlert[] } | { problem: string };
 
+const MISSING = 'is missing';
+
 /** Labels and annotations: copied to a record without a prototype, so that no name in them means anything. */
 const labelsSchema = z.unknown().transform((input, ctx): Labels => {
   const labels: Record<string, string> = Object.create(null);
+  if (input === undefined) {
+    ctx.addIssue({ code: 'custom', message: MISSING });
+    return labels;
+  }
   if (typeof input !== 'object' || input === null || Array.isArray(input)) {
     ctx.addIssue({ code: 'custom', message: `expected an object of strings, got ${kindOf(input)}` });
     return labels;
@@ -81,14 +88,14 @@ export const payloadSchema = z.looseObject({
  * A payload that is not one as a whole answers a problem.
  */
 export function parsePayload(json: unknown): ParsedPayload {
-  const parsed = payloadSchema.safeParse(json);
+  const parsed = payloadSchema.safeParse(json, { error: messageFor });
   if (!parsed.success)
     return { problem: `not a webhook payload of Alertmanager, version "4": ${summary(parsed.error)}` };
   return { payload: parsed.data, alerts: parsed.data.alerts.map(parseAlert) };
 }
 
 function parseAlert(json: unknown, index: number): ParsedAlert {
-  const parsed = alertSchema.safeParse(json);
+  const parsed = alertSchema.safeParse(json, { error: messageFor });
   if (!parsed.success) return { ok: false, index, problem: summary(parsed.error) };
   const { fingerprint, ...alert } = parsed.data;
   return { ok: true, alert: { ...alert, fingerprint: delivered(fingerprint) ?? labelFingerprint(alert.labels) } };
@@ -110,14 +117,38 @@ export function labelFingerprint(labels: Labels): string {
 
 const SEPARATOR = Buffer.of(0xff);
 
+/** What the schema has no words of its own for. */
+function messageFor(issue: z.core.$ZodRawIssue): string | undefined {
+  if (issue.input === undefined) return MISSING;
+  switch (issue.code) {
+    case 'invalid_type':
+      return `expected ${NOUNS[issue.expected] ?? `a ${issue.expected}`}, got ${kindOf(issue.input)}`;
+    case 'invalid_value':
+      return `expected ${issue.values.map((value) => JSON.stringify(value)).join(' or ')}, got ${shownAs(issue.input)}`;
+    case 'too_small':
+      return `expected at least ${issue.minimum}`;
+    default:
+      return undefined;
+  }
+}
+
+const NOUNS: Record<string, string> = { object: 'an object', array: 'an array', int: 'a whole number' };
+
+const shownAs = (value: unknown): string => (typeof value === 'string' ? shown(value) : kindOf(value));
+
 /** The first problems in one line, each with its place. */
 function summary(error: z.ZodError): string {
   const lines = error.issues.slice(0, 3).map(({ path, message }) => {
     const place = path.map((key) => String(key).slice(0, 60).toWellFormed()).join('.');
-    return place === '' ? message : `${place}: ${message}`;
+    if (place === '') return message;
+    return message === MISSING ? `${place} ${message}` : `${place}: ${message}`;
   });
   if (error.issues.length > 3) lines.push(`and ${error.issues.length - 3} more`);
   return lines.join('; ');
 }
 
-const kindOf = (value: unknown): string => (value === null ? 'null' : Array.isArray(value) ? 'an array' : typeof value);
+function kindOf(value: unknown): string {
+  if (value === null) return 'null';
+  if (Array.isArray(value)) return 'an array';
+  return `${typeof value === 'object' ? 'an' : 'a'} ${typeof value}`;
+}

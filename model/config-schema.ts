@@ -14,6 +14,7 @@ import {
 } from './config-fields.ts';
 import { InputError } from './input-error.ts';
 import { parseMatchers } from './matcher.ts';
+import { nearest } from './nearest.ts';
 import type { ResolvedGates, Runbook } from './rule.ts';
 import { RUNBOOK_SPECS } from './runbooks.ts';
 import { CONFIGURED_NAME, parseTargetTemplate } from './target.ts';
@@ -32,10 +33,10 @@ const gateFields = {
   maxInFlight: count('Remediations open at once in the scope. Default 1.', 1, 1000).optional(),
   cooldown: duration('How long a target is left alone after a remediation. Default 10m.').optional(),
   retries: section({
-    max: count('Failed remediations of one target that may be followed by another. Default 3.', 0, 100).optional(),
+    max: count('Failed remediations of the scope that may be followed by another. Default 3.', 0, 100).optional(),
     per: duration('The time in which they are counted. Default 1h.', { above: 0 }).optional(),
   })
-    .meta({ description: 'Retry budget of a target.' })
+    .meta({ description: 'Retry budget of the scope.' })
     .optional(),
   waitAtMost: duration('How long a request may wait for a gate before it is refused. Default 1h.', {
     above: 0,
@@ -53,30 +54,43 @@ const ruleGates = section({
 }).meta({ description: 'Reasons to wait or to refuse; they override defaults.gates.' });
 
 const matchList = z
-  .array(parsed('a matcher such as alertname="KubePodNotReady"', readMatchers))
+  .array(parsed('a matcher such as alertname="PodRunningNotReady"', readMatchers))
   .min(1)
   .transform((lists) => lists.flat())
   .meta({ description: "Matchers in Alertmanager's syntax; all must match. A missing label is an empty one." });
 
 function readMatchers(text: string) {
   const matchers = parseMatchers(text);
-  if (matchers.length === 0) throw new InputError('expected a matcher such as alertname="KubePodNotReady"');
+  if (matchers.length === 0) throw new InputError('expected a matcher such as alertname="PodRunningNotReady"');
   return matchers;
 }
+
+export const clusterName = named(
+  'Name of the cluster in target keys.',
+  CONFIGURED_NAME,
+  'a name of letters, digits and -_., at most 63, beginning and ending with a letter or digit',
+);
+
+export const ruleName = named(
+  'Name of the rule, unique.',
+  /^[a-z0-9](?:[-a-z0-9]{0,61}[a-z0-9])?$/,
+  'a name of lower-case letters, digits and -, at most 63, beginning and ending with a letter or digit',
+);
+
+export const ruleTarget = parsed(
+  `a target such as k8s/prod/\${labels.namespace}/pod/\${labels.pod}`,
+  parseTargetTemplate,
+).meta({
+  description: `Key of what it is done to, with \${labels.NAME} and \${annotations.NAME}. A value that is no valid name for its place is refused.`,
+});
 
 /** A rule as it is written, for one runbook. */
 const ruleFor = <R extends Runbook>(runbook: R) =>
   section({
-    name: named(
-      'Name of the rule, unique.',
-      /^[a-z0-9](?:[-a-z0-9]{0,61}[a-z0-9])?$/,
-      'a name of lower-case letters, digits and -, at most 63, beginning and ending with a letter or digit',
-    ),
+    name: ruleName,
     match: matchList,
     runbook: z.literal(runbook).meta({ description: 'What is done.' }),
-    target: parsed(`a target such as k8s/prod/\${labels.namespace}/pod/\${labels.pod}`, parseTargetTemplate).meta({
-      description: `Key of what it is done to, with \${labels.NAME} and \${annotations.NAME}. A value that is no valid name for its place is refused.`,
-    }),
+    target: ruleTarget,
     mode: z
       .enum(['observe', 'act'])
       .prefault('observe')
@@ -97,9 +111,23 @@ const ruleFor = <R extends Runbook>(runbook: R) =>
 
 const runbookNames = Object.keys(RUNBOOK_SPECS) as Runbook[];
 
-const ruleSchema = z.discriminatedUnion('runbook', [ruleFor('drain-instance')], {
+export const ruleSchema = z.discriminatedUnion('runbook', [ruleFor('drain-instance')], {
   error: (issue) => (issue.code === 'invalid_union' ? `expected the runbook ${runbookNames.join(', ')}` : undefined),
 });
+
+/** For a check of a whole section: it is made also where single keys of the section are at fault. */
+const whole = {
+  when: ({ value }: z.core.ParsePayload) => typeof value === 'object' && value !== null,
+};
+
+/** Keys of the gateway that authenticate. */
+const AUTHENTICATION = ['bearerTokenFile', 'bearerTokenEnv', 'basicAuth'] as const;
+
+/** Whether a fault is about authentication, which then is meant to be there. */
+const isAboutAuthentication = (issue: z.core.$ZodRawIssue): boolean => {
+  const keys = issue.code === 'unrecognized_keys' ? issue.keys : [issue.path?.[0]];
+  return keys.some((key) => nearest(String(key), AUTHENTICATION) !== undefined);
+};
 
 const secretFile = 'Path of a file that holds it, relative to the configuration.';
 
@@ -135,6 +163,7 @@ export function configSchema(resolvePath: (path: string) => string) {
             certFile: path('Certificate of the client (PEM).').optional(),
             keyFile: path('Private key of the client (PEM).').optional(),
           }).refine(({ certFile, keyFile }) => (certFile === undefined) === (keyFile === undefined), {
+            ...whole,
             message: 'expected both certFile and keyFile, or neither',
           }),
         ],
@@ -145,6 +174,7 @@ export function configSchema(resolvePath: (path: string) => string) {
     apiKeyFile: path(`API key of Temporal Cloud. ${secretFile}`).optional(),
     apiKeyEnv: variable('API key of Temporal Cloud: the environment variable that holds it.').optional(),
   }).refine(({ apiKeyFile, apiKeyEnv }) => apiKeyFile === undefined || apiKeyEnv === undefined, {
+    ...whole,
     message: 'expected either apiKeyFile or apiKeyEnv, not both',
   });
 
@@ -172,17 +202,21 @@ export function configSchema(resolvePath: (path: string) => string) {
       .optional()
       .meta({ description: 'Serve HTTPS.' }),
   })
-    .refine((gateway) => isLoopback(gateway.listen.host) || isAuthenticated(gateway), {
+    .refine((gateway) => isLoopback(gateway.listen.host) || AUTHENTICATION.some((way) => gateway[way] !== undefined), {
+      when: ({ value, issues }) =>
+        typeof (value as { listen?: { host?: unknown } } | null)?.listen?.host === 'string' &&
+        !issues.some(isAboutAuthentication),
       path: ['listen'],
       message:
         'expected bearerTokenFile, bearerTokenEnv or basicAuth beside it, for without authentication the gateway listens on loopback only',
     })
     .refine(({ bearerTokenFile, bearerTokenEnv }) => bearerTokenFile === undefined || bearerTokenEnv === undefined, {
+      ...whole,
       message: 'expected either bearerTokenFile or bearerTokenEnv, not both',
     });
 
   const cluster = section({
-    name: configuredName('Name of the cluster in target keys.'),
+    name: clusterName,
     context: nonEmpty(
       'Context of the kubeconfig. Default: in the cluster its service account, else the current context.',
     ).optional(),
@@ -210,19 +244,6 @@ export function configSchema(resolvePath: (path: string) => string) {
       .meta({ description: 'Which alert gets which runbook; the first match wins.' }),
   }).meta({ title: 'Salvor', description: 'Configuration of Salvor (salvor.yaml).' });
 }
-
-const configuredName = (description: string) =>
-  named(
-    description,
-    CONFIGURED_NAME,
-    'a name of letters, digits and -_., at most 63, beginning and ending with a letter or digit',
-  );
-
-const isAuthenticated = (gateway: {
-  bearerTokenFile?: unknown;
-  bearerTokenEnv?: unknown;
-  basicAuth?: unknown;
-}): boolean => [gateway.bearerTokenFile, gateway.bearerTokenEnv, gateway.basicAuth].some((way) => way !== undefined);
 
 /** What the schema makes of a file. */
 export type ParsedConfig = z.output<ReturnType<typeof configSchema>>;

@@ -1,16 +1,16 @@
 // biome-ignore lint/correctness/noNodejsModules: no workflow imports this file
 import { dirname, resolve } from 'node:path';
+import { besideRunbooks, crossChecks } from './config-checks.ts';
 import { messageFor } from './config-fields.ts';
 import { ConfigFile, type ConfigProblem } from './config-file.ts';
 import { BUILT_IN_GATES, configSchema, type ParsedConfig, type ParsedGates, type ParsedRule } from './config-schema.ts';
 import { digest } from './digest.ts';
 import type { Matcher } from './matcher.ts';
-import { nearest } from './nearest.ts';
 import type { ResolvedGates, ResolvedRule } from './rule.ts';
-import { RUNBOOK_SPECS } from './runbooks.ts';
-import { literalSegment, type TargetTemplate } from './target.ts';
+import type { TargetTemplate } from './target.ts';
 import type { Template } from './template.ts';
 
+export { unknownCluster } from './config-checks.ts';
 export type { ConfigProblem } from './config-file.ts';
 
 /** The configuration, checked and resolved: durations in milliseconds, sizes in bytes, paths absolute. */
@@ -58,7 +58,10 @@ export function parseConfig(text: string, file: string): ParseResult {
   const folder = dirname(resolve(file));
   const early = source.takeNotYet();
   const parsed = configSchema((path) => resolve(folder, path)).safeParse(source.value, { error: messageFor });
-  const others = parsed.success ? crossChecks(parsed.data, source) : source.locate(parsed.error);
+  const others = [
+    ...(parsed.success ? [] : [...source.locate(parsed.error), ...besideRunbooks(parsed.error.issues, source)]),
+    ...crossChecks(source),
+  ];
   // What is refused as not available is not refused once more because its place is empty now.
   const problems = [...early, ...others.filter(({ path }) => !early.some((refused) => refused.path === path))];
   if (!parsed.success || problems.length > 0) return { ok: false, problems: inOrder(problems) };
@@ -69,54 +72,25 @@ export function parseConfig(text: string, file: string): ParseResult {
   return { ok: true, config: { file, ...sections, defaults: { gates }, rules: configured } };
 }
 
+/** Files that the configuration names, by their settings; for a look at whether they are there. */
+export function namedFiles({ temporal, gateway, clusters }: Config): { setting: string; path: string }[] {
+  const tls = typeof temporal.tls === 'object' ? temporal.tls : {};
+  const files: Record<string, string | undefined> = {
+    'temporal.tls.caFile': tls.caFile,
+    'temporal.tls.certFile': tls.certFile,
+    'temporal.tls.keyFile': tls.keyFile,
+    'temporal.apiKeyFile': temporal.apiKeyFile,
+    'gateway.bearerTokenFile': gateway.bearerTokenFile,
+    'gateway.basicAuth.passwordFile': gateway.basicAuth?.passwordFile,
+    'gateway.tls.certFile': gateway.tls?.certFile,
+    'gateway.tls.keyFile': gateway.tls?.keyFile,
+    ...Object.fromEntries(clusters.map(({ kubeconfig }, i) => [`clusters[${i}].kubeconfig`, kubeconfig])),
+  };
+  return Object.entries(files).flatMap(([setting, path]) => (path === undefined ? [] : [{ setting, path }]));
+}
+
 const inOrder = (problems: ConfigProblem[]): ConfigProblem[] =>
   problems.sort((a, b) => a.line - b.line || a.column - b.column);
-
-/** What no section can see alone: names that are used twice, names that nothing bears, targets that no runbook takes. */
-function crossChecks(parsed: ParsedConfig, source: ConfigFile): ConfigProblem[] {
-  const clusters = parsed.clusters.map(({ name }) => name);
-  return [
-    ...duplicates(clusters, 'clusters', source),
-    ...duplicates(
-      parsed.rules.map(({ name }) => name),
-      'rules',
-      source,
-    ),
-    ...parsed.rules.flatMap((rule, i) => {
-      const message = targetProblem(rule, clusters);
-      return message === undefined ? [] : [source.problem(['rules', i, 'target'], message)];
-    }),
-  ];
-}
-
-const duplicates = (names: string[], list: string, source: ConfigFile): ConfigProblem[] =>
-  names.flatMap((name, i) =>
-    names.indexOf(name) === i
-      ? []
-      : [
-          source.problem(
-            [list, i, 'name'],
-            `${name} is the name of ${list}[${names.indexOf(name)}] already: expected another one`,
-          ),
-        ],
-  );
-
-function targetProblem({ runbook, target }: ParsedRule, clusters: string[]): string | undefined {
-  const spec = RUNBOOK_SPECS[runbook];
-  if (!spec.mayAccept(target)) return `${runbook} takes ${spec.takes} only`;
-  const cluster = literalSegment(target, 0) === 'k8s' ? literalSegment(target, 1) : undefined;
-  return cluster === undefined ? undefined : unknownCluster(cluster, clusters);
-}
-
-/** Why a cluster cannot be reached; undefined where it is configured. */
-export function unknownCluster(cluster: string, clusters: readonly string[]): string | undefined {
-  if (clusters.includes(cluster)) return undefined;
-  if (clusters.length === 0)
-    return `the cluster ${cluster} is not configured, nor is any: expected clusters: [{ name: ${cluster} }]`;
-  const meant = nearest(cluster, clusters);
-  const hint = meant === undefined ? '' : `; did you mean ${meant}?`;
-  return `the cluster ${cluster} is not configured: the clusters are ${clusters.join(', ')}${hint}`;
-}
 
 function resolveRule(parsed: ParsedRule, defaults: ResolvedGates, line: number): ConfiguredRule {
   const { scope, ...gates } = parsed.gates;

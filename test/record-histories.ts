@@ -80,7 +80,7 @@ async function alertOnly(it: Complaint): Promise<WorkflowHandle> {
   return handle;
 }
 
-const heldBy = (it: Complaint) => stack.untilHeard(it, 'hold', (said) => said !== undefined);
+const heldBy = (it: Complaint) => stack.untilAt(it, 'hold');
 
 const responderOf = ({ namespace, rule }: Complaint) =>
   stack.client.workflow.getHandle(responderId(rule, `sandbox/${namespace}`));

@@ -10,6 +10,7 @@ import { watchQueue } from '../model/names.ts';
 import { createRegistry } from '../providers/registry.ts';
 import { connectOptions } from '../providers/temporal/connect.ts';
 import { bundleWorkflows } from './bundle.ts';
+import { tryClusters } from './clusters.ts';
 import type { Logger } from './logging.ts';
 import { installRuntime } from './runtime.ts';
 import { ensureSearchAttributes } from './search-attributes.ts';
@@ -97,6 +98,8 @@ export async function startWorker({ config, logger, bundlePath }: WorkerSettings
         defaultHeartbeatThrottleInterval: '3 seconds',
       }),
     ]);
+    // In the background: Salvor stays up for the clusters that do answer.
+    void tryClusters(config.clusters, logger);
     return run(workers, close, searchAttributes);
   } catch (error) {
     await close();

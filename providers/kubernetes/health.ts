@@ -85,8 +85,8 @@ export const PROTECTED_LABELS: readonly string[] = [
   'app.kubernetes.io/part-of=temporal',
 ];
 
-/** Why the pod is never a target, for any runbook; undefined where it may be one. */
-export function protection({ metadata }: Pod, labels: readonly string[]): string | undefined {
+/** Why the pod is not a target, for any runbook; undefined where it may be one. */
+export function protection({ metadata, status }: Pod, labels: readonly string[]): string | undefined {
   const owner = controllerOf(metadata);
   if (metadata.namespace === 'kube-system') return 'pods of the namespace kube-system are never touched';
   if (metadata.annotations?.[MIRROR_ANNOTATION] !== undefined || owner?.kind === 'Node')
@@ -96,6 +96,7 @@ export function protection({ metadata }: Pod, labels: readonly string[]): string
   if (owner.kind === 'DaemonSet' && owner.apiVersion.startsWith('apps/'))
     return `it belongs to the DaemonSet ${owner.name}`;
   if (metadata.annotations?.[SKIP_ANNOTATION] !== undefined) return `it carries the annotation ${SKIP_ANNOTATION}`;
+  if (status?.phase === 'Pending') return 'it is Pending: it does not run yet, and evicting it would not help';
   const label = labels.find((entry) => carries(metadata.labels ?? {}, entry));
   return label && `it carries the protected label ${label}`;
 }

@@ -1,13 +1,16 @@
 import type { Owner } from '../../model/ports/instance.ts';
 import { formatTarget } from '../../model/target.ts';
 import type { Cluster } from './cluster.ts';
-import { isStatus } from './errors.ts';
 import { controllerOf } from './health.ts';
 import type { Controller, Metadata, OwnerReference, Pod, Ref } from './objects.ts';
 
-/** The controllers above a pod. */
+/** What controls a pod. */
 export interface Workload {
-  /** What replaces the pod, and is judged by its ready replicas: the Deployment of a ReplicaSet, else its own controller. */
+  /**
+   * What replaces the pod, and is judged by its ready replicas: the pod's own controller. Not what is above it: a
+   * Deployment in the midst of a rollout that cannot become ready has all the ready replicas that it wants, of the old
+   * ReplicaSet, however often a pod of the new one is replaced.
+   */
   owner: Owner;
   /** Label keys that the pod's own controller selects on; undefined where it does not say. */
   selectsOn: Set<string> | undefined;
@@ -25,11 +28,11 @@ const KNOWN: Record<string, string> = {
   'apps/v1 StatefulSet': 'statefulsets',
 };
 
-/** Reads the controllers of a pod; undefined where its controller does not exist any more. */
+/** Reads the controller of a pod; undefined where it does not exist any more. */
 export async function readWorkload(cluster: Cluster, pod: Pod): Promise<Workload | undefined> {
   const own = await readOwner(cluster, pod.metadata);
   if (!own) return undefined;
-  const { reference, controller } = (await readAbove(cluster, own)) ?? own;
+  const { reference, controller } = own;
   const [group = '', version] = reference.apiVersion.split('/');
   const kind = reference.kind.toLowerCase();
   return {
@@ -45,7 +48,7 @@ export async function readWorkload(cluster: Cluster, pod: Pod): Promise<Workload
       uid: controller.metadata.uid,
       ...replicasOf(controller),
     },
-    selectsOn: selectorKeys(own.controller),
+    selectsOn: selectorKeys(controller),
   };
 }
 
@@ -54,34 +57,7 @@ export const replicasOf = (controller: Controller): { desired: number; ready: nu
   ready: controller.status?.readyReplicas ?? 0,
 });
 
-/** A controller, and how what it controls refers to it. */
-interface Read {
-  reference: OwnerReference;
-  controller: Controller;
-}
-
-/**
- * The controller of a ReplicaSet that counts its ready replicas: a Deployment, or one like it (an Argo Rollout). A
- * StatefulSet stands for itself: above it there is an operator's resource, which need not be known or readable, and of
- * which one may own several sets.
- */
-async function readAbove(cluster: Cluster, own: Read): Promise<Read | undefined> {
-  if (own.reference.kind !== 'ReplicaSet' || !isApps(own.reference)) return undefined;
-  const above = await readOwner(cluster, own.controller.metadata).catch((error: unknown) => {
-    if (isStatus(error, 403)) return undefined; // the ReplicaSet will do
-    throw error;
-  });
-  if (!above) return undefined;
-  const { spec, status } = above.controller;
-  // A count of none is left out of the answer, so only of a Deployment is it known to be one.
-  const counts =
-    status?.readyReplicas !== undefined || (above.reference.kind === 'Deployment' && isApps(above.reference));
-  return counts && spec?.replicas !== undefined ? above : undefined;
-}
-
-const isApps = ({ apiVersion }: OwnerReference): boolean => apiVersion.startsWith('apps/');
-
-async function readOwner(cluster: Cluster, metadata: Metadata): Promise<Read | undefined> {
+async function readOwner(cluster: Cluster, metadata: Metadata) {
   const reference = controllerOf(metadata);
   const ref = reference && (await resourceOf(cluster, reference));
   if (!ref) return undefined;

@@ -20,9 +20,9 @@ async function sickDeployment(options: Partial<WorkloadOptions> = {}, labelled =
 describe('sick', () => {
   test('with a traffic label on which every Service selects: the label, the workload, the plan; nothing is written', async () => {
     const { namespace, name, uid } = await sickDeployment({ trafficLabel: true });
-    await eventually('the Deployment counts one ready', async () => {
-      const { status } = await bench.cluster.apps.readNamespacedDeployment({ namespace, name: 'web' });
-      return status?.readyReplicas === 1;
+    const set = await eventually('the ReplicaSet counts one ready', async () => {
+      const { items } = await bench.cluster.apps.listNamespacedReplicaSet({ namespace });
+      return items[0]?.status?.readyReplicas === 1 && items[0];
     });
     const found = await bench.assess(namespace, name);
     expect(found).toMatchObject({
@@ -31,7 +31,7 @@ describe('sick', () => {
       instance: { key: `k8s/sandbox/${namespace}/pod/${name}`, uid },
       traffic: { way: 'label' },
       held: [{ field: `metadata.labels[${TRAFFIC_LABEL}]`, before: 'on', set: 'off' }],
-      owner: { key: `k8s/sandbox/${namespace}/deployment.apps/web`, desired: 2, ready: 1 },
+      owner: { key: `k8s/sandbox/${namespace}/replicaset.apps/${set.metadata?.name}`, desired: 2, ready: 1 },
     });
     expect(found.verdict === 'sick' && found.plan).toHaveLength(4);
     expect(await bench.mutations(namespace)).toEqual([]);
@@ -119,6 +119,29 @@ describe('sick', () => {
   });
 });
 
+describe('under an operator', () => {
+  /** An object that stands above a controller, as that refers to it. */
+  const above = (apiVersion: string, kind: string, uid: string = randomUUID()) => ({
+    ownerReferences: [{ apiVersion, kind, name: 'main', uid, controller: true }],
+  });
+
+  test('a StatefulSet stands for itself, whatever is above it', async () => {
+    const namespace = await bench.cluster.namespace();
+    await bench.cluster.create(statefulSet({ namespace, name: 'db', replicas: 1 }));
+    const database = await bench.cluster.core.createNamespacedConfigMap({
+      namespace,
+      body: { metadata: { name: 'main' } },
+    });
+    await bench.cluster.patchStatefulSet(namespace, 'db', { metadata: above('v1', 'ConfigMap', uidOf(database)) });
+    await bench.cluster.readyPods(namespace, 'db', 1);
+    await bench.cluster.setUnready(namespace, 'db-0', true);
+    expect(await bench.assess(namespace, 'db-0')).toMatchObject({
+      verdict: 'sick',
+      owner: { key: `k8s/sandbox/${namespace}/statefulset.apps/db`, desired: 1 },
+    });
+  });
+});
+
 describe('healthy', () => {
   test('a pod that is Ready', async () => {
     const { namespace, name } = await sickDeployment();
@@ -189,6 +212,21 @@ describe('never a target', () => {
     }
   });
 
+  test('a pod that is Pending: it does not run yet', async () => {
+    const namespace = await bench.cluster.namespace();
+    const web = deployment({ namespace, name: 'web', replicas: 1 });
+    delete web.spec?.template.spec?.nodeName; // nothing schedules it
+    await bench.cluster.create(web);
+    const [pod] = await eventually('the pod', async () => {
+      const pods = await bench.cluster.pods(namespace, 'web');
+      return pods[0]?.status?.phase === 'Pending' && pods;
+    });
+    expect(await bench.assess(namespace, nameOf(pod!))).toMatchObject({
+      verdict: 'protected',
+      why: expect.stringMatching(/it is Pending/),
+    });
+  });
+
   test('static pods, pods with a protected label, pods that a person has excluded', async () => {
     for (const [metadata, reason] of [
       [{ annotations: { 'kubernetes.io/config.mirror': 'x' } }, /static pod/],
@@ -241,6 +279,21 @@ describe('held already', () => {
     await note('what?');
     const unreadable = await bench.assess(namespace, name);
     expect(unreadable).toMatchObject({ verdict: 'protected', why: expect.stringMatching(/cannot be read/) });
+  });
+
+  test('by another whose time has run out while the pod is still out of traffic: it says so', async () => {
+    for (const options of [{ trafficLabel: true }, { gates: [IN_SERVICE_GATE] }]) {
+      const { namespace, name } = await sickDeployment(options);
+      const { request } = await bench.sick(namespace, name, actor('another'));
+      const held = request.held.map((one) => ({ ...one, until: inMs(-1) }));
+      await bench.run('cut', { ...request, held }).result;
+      const words = /still out of traffic by remediation another, whose hold ran out at .* A person must give it back/;
+      const sick = await bench.assess(namespace, name, { options: { ...OPTIONS, traffic: 'none' } });
+      expect(sick).toMatchObject({ verdict: 'sick', why: expect.stringMatching(words) });
+      await bench.cluster.setUnready(namespace, name, false);
+      const found = await bench.assess(namespace, name);
+      expect(found).toMatchObject({ verdict: 'healthy', why: expect.stringMatching(words) });
+    }
   });
 
   test('by this very remediation: the first look finds the cut to resume, a later look finds it healthy', async () => {

@@ -209,9 +209,30 @@ describe('verify', () => {
     expect(result).toMatchObject({ verified: false, why: expect.stringMatching(/deleted meanwhile/) });
   });
 
+  test('a pod of a rollout that cannot become ready: the old ReplicaSet serves all that is wanted, and it is not verified', async () => {
+    const namespace = await bench.cluster.namespace();
+    await bench.cluster.create(deployment({ namespace, name: 'web' }));
+    const old = (await bench.cluster.readyPods(namespace, 'web', 2)).map(uidOf);
+    const template = { metadata: { annotations: { [UNREADY_ANNOTATION]: 'true' } } };
+    await bench.cluster.patchDeployment(namespace, 'web', { spec: { template } });
+    const surge = await eventually('the surge pod', async () => {
+      const pods = await bench.cluster.pods(namespace, 'web');
+      return pods.find((pod) => !old.includes(uidOf(pod)) && pod.status?.conditions);
+    });
+    const { found } = await bench.sick(namespace, nameOf(surge));
+    expect((await ownerStatus(namespace, 'web')).readyReplicas).toBe(2);
+    const common = { actor: actor(), instance: found.instance, owner: found.owner };
+    await bench.run('replace', { ...common, step: 'replace', notBefore: inMs(0), deadline: inMs(60_000) }).result;
+    await eventually('it is replaced', async () => (await bench.cluster.pod(namespace, nameOf(surge))) === undefined);
+    expect(await bench.run('verify', { ...common, deadline: inMs(2_000) }).result).toMatchObject({
+      verified: false,
+      why: expect.stringMatching(/replicaset.apps.* has 0 of 1 replicas ready/),
+    });
+  });
+
   test('an owner that is no kind of this cluster is a final error', async () => {
     const { verify } = await sickPod();
-    const key = verify.owner.key.replace('deployment.apps', 'rollout.example.com');
+    const key = verify.owner.key.replace('replicaset.apps', 'rollout.example.com');
     const running = bench.run('verify', { ...verify, owner: { ...verify.owner, key, uid: randomUUID() } });
     await expect(running.result).rejects.toMatchObject({ type: 'UnknownTarget', nonRetryable: true });
   });

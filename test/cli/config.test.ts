@@ -18,7 +18,7 @@ const GOOD = `
 clusters: [{ name: prod, context: prod }]
 rules:
   - name: ready
-    match: ['alertname="KubePodNotReady"', 'namespace!~"kube-.*"']
+    match: ['alertname="PodRunningNotReady"', 'namespace!~"kube-.*"']
     runbook: drain-instance
     target: k8s/prod/\${labels.namespace}/pod/\${labels.pod}
   - name: crashing
@@ -31,7 +31,7 @@ const BAD = `
 clusters: [{ name: prod, context: prod }]
 rules:
   - name: ready
-    match: ['alertname="KubePodNotReady"']
+    match: ['alertname="PodRunningNotReady"']
     runbook: drain-instance
     target: k8s/prod/\${labels.namespace}/pod/\${labels.pod}
     gates: { maxInFlights: 2 }
@@ -52,6 +52,24 @@ describe('salvor config check', () => {
     expect(lines).toHaveLength(2);
     expect(lines[0]).toMatch(/^bad\.yaml:8:14 .*maxInFlights.*maxInFlight/);
     expect(lines[1]).toMatch(/^bad\.yaml:9:11 .*observe.*act/);
+  });
+
+  it('warns of files that are not there, and takes the configuration all the same', async () => {
+    const file = write(
+      'files.yaml',
+      'gateway: { bearerTokenFile: ./no-token }\nclusters: [{ name: c, kubeconfig: ./none }]',
+    );
+    write('token', 'x');
+    const { status, stdout, stderr } = await run('config', 'check', file);
+    expect({ status, stdout }).toEqual({ status: 0, stdout: 'ok files.yaml: 0 rules\n' });
+    expect(stderr.trimEnd().split('\n')).toEqual([
+      `warning: files.yaml: gateway.bearerTokenFile: ${join(folder, 'no-token')} is not there`,
+      `warning: files.yaml: clusters[0].kubeconfig: ${join(folder, 'none')} is not there`,
+    ]);
+    const json = JSON.parse((await run('config', 'check', '--json', file)).stdout);
+    expect(json).toMatchObject({ ok: true, warnings: [{ setting: 'gateway.bearerTokenFile' }, {}] });
+    const there = write('there.yaml', 'gateway: { bearerTokenFile: ./token }');
+    expect((await run('config', 'check', there)).stderr).toBe('');
   });
 
   it('says the same as JSON', async () => {
@@ -98,7 +116,7 @@ describe('salvor config explain', () => {
     const { status, stdout } = await explain(alert);
     expect(status).toBe(0);
     expect(stdout).toContain(
-      'ready (line 4): no match: alertname="KubePodNotReady", but alertname is "KubePodCrashLooping"',
+      'ready (line 4): no match: alertname="PodRunningNotReady", but alertname is "KubePodCrashLooping"',
     );
     expect(stdout).toContain('crashing (line 8): drain-instance k8s/prod/shop/pod/web-0');
     expect(stdout).toContain('mode act');
@@ -146,8 +164,28 @@ describe('salvor config explain', () => {
     for (const json of ['nothing', { alerts: 'none' }, { labels: { pod: 7 } }]) {
       const { status, stderr } = await explain(json);
       expect({ json, status }).toEqual({ json, status: 2 });
-      expect(stderr).toContain('-: ');
+      expect(stderr).toContain('salvor: standard input: ');
+      expect(stderr).not.toContain('Invalid input');
     }
+  });
+
+  it('takes a list as Alertmanager answers it, and amtool prints it', async () => {
+    const listed = {
+      ...alert,
+      annotations: {},
+      startsAt: '2026-01-31T12:00:00.000Z',
+      endsAt: '2026-01-31T12:05:00.000Z',
+      updatedAt: '2026-01-31T12:01:00.000Z',
+      fingerprint: '00a1b2c3d4e5f607',
+      receivers: [{ name: 'salvor' }],
+      status: { inhibitedBy: [], silencedBy: [], state: 'active' },
+    };
+    const { status, stdout } = await explain([listed, listed], '--json');
+    expect(status).toBe(0);
+    expect(JSON.parse(stdout)).toMatchObject([
+      { alert: { status: 'firing', fingerprint: listed.fingerprint } },
+      { alert: { status: 'firing' } },
+    ]);
   });
 });
 
@@ -172,6 +210,21 @@ describe('wrong use', () => {
     expect(stdout).toBe('');
     expect(stderr).not.toBe('');
     expect(stderr).not.toMatch(/^\s+at /m);
+  });
+
+  it('is told as JSON where that is asked for', async () => {
+    for (const args of [['heal'], ['list', '--all'], ['show'], ['list', '--outcome', 'healed'], ['config']]) {
+      const { status, stdout, stderr } = await salvor([...args, '--json'], { cwd: folder });
+      expect({ args, status, stderr }).toEqual({ args, status: 2, stderr: '' });
+      expect(JSON.parse(stdout)).toMatchObject({ error: { status: 2, message: expect.not.stringMatching(/^error:/) } });
+    }
+  });
+
+  it('finds the options of every command in its help', async () => {
+    const { status, stdout } = await salvor(['run', '--help']);
+    expect(status).toBe(0);
+    expect(stdout).toContain('--config <file>');
+    expect(stdout).not.toContain('(default: {})');
   });
 
   it('Temporal out of reach answers 4, names the address and says what to do', async () => {

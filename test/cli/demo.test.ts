@@ -18,7 +18,7 @@ it('`salvor sandbox demo` breaks two pods and shows how they are healed', async 
   expect(recovers).toEqual(
     expect.arrayContaining([
       text(/^the pod \S+ is broken$/),
-      text(/KubePodNotReady fires/),
+      text(/PodRunningNotReady fires/),
       text(/a remediation runs/),
       'label salvor.dev/traffic: on → off',
       text(/^it is out of the EndpointSlice/),

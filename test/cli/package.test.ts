@@ -68,16 +68,16 @@ describe('on an older Node', () => {
       (error: { code: number; stdout: string; stderr: string }) => error,
     );
 
-  it.each(['18.20.4', '20.20.2', '22.14.0'])('%s it says which Node is needed, and how to get it', async (version) => {
+  it.each(['18.20.4', '20.20.2', '22.18.0'])('%s it says which Node is needed, and how to get it', async (version) => {
     const { code, stdout, stderr } = await start(version);
     expect({ code, stdout }).toEqual({ code: 2, stdout: '' });
     expect(stderr).toContain(`this is Node ${version}`);
-    expect(stderr).toContain('22.15 or later');
+    expect(stderr).toContain('22.19 or later');
     expect(stderr).toContain('npx salvor');
     expect(stderr).not.toMatch(/^\s+at /m);
   });
 
-  it.each(['22.15.0', '24.0.0', '100.1.0'])('%s it starts', async (version) => {
+  it.each(['22.19.0', '24.0.0', '100.1.0'])('%s it starts', async (version) => {
     expect(await start(version)).toMatchObject({ code: 0, stdout: '0.1.0\n' });
   });
 });

@@ -1,4 +1,4 @@
-import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
@@ -19,9 +19,20 @@ beforeAll(async () => {
   writeFileSync(
     join(folder, 'salvor.yaml'),
     `temporal: { address: ${sandbox.temporal.address} }
-clusters: [{ name: sandbox, kubeconfig: ${sandbox.kubernetes.kubeconfig} }]
+clusters: [{ name: sandbox, kubeconfig: ${sandbox.kubernetes.kubeconfig} }, { name: gone, kubeconfig: ./gone }]
 defaults: { gates: { maxInFlight: 10, cooldown: 0s } }
 `,
+  );
+  writeFileSync(
+    join(folder, 'gone'),
+    JSON.stringify({
+      apiVersion: 'v1',
+      kind: 'Config',
+      clusters: [{ name: 'gone', cluster: { server: 'https://127.0.0.1:9' } }],
+      users: [{ name: 'me', user: { token: 'none' } }],
+      contexts: [{ name: 'gone', context: { cluster: 'gone', user: 'me' } }],
+      'current-context': 'gone',
+    }),
   );
   worker = startWorker();
   await eventually('the worker is ready', () => worker.stderr().includes('worker is ready'));
@@ -48,6 +59,15 @@ async function workload(): Promise<{ namespace: string; pod: string; target: str
   return { namespace, pod: nameOf(pod!), target: cluster.target(namespace, nameOf(pod!)) };
 }
 
+async function two() {
+  const { namespace, target } = await workload();
+  const pods = (await cluster.readyPods(namespace, 'web', 2)).map((pod) => ({
+    pod: nameOf(pod),
+    target: cluster.target(namespace, nameOf(pod)),
+  }));
+  return { namespace, target, pods };
+}
+
 interface Row {
   id: string;
   target: string;
@@ -71,6 +91,7 @@ describe('salvor run', () => {
     expect(sick).toMatchObject({ status: 0 });
     expect(sick.stderr).toContain('--mode act');
     expect(sick.stdout).toContain('observed');
+    expect(sick.stdout).toMatch(/It would have\n {2}1\. .*label salvor.dev\/traffic: on → off/);
     expect(await cluster.trafficLabel(namespace, pod)).toBe('on');
 
     const shown = await salvor('show', target);
@@ -127,7 +148,12 @@ describe('salvor list, show, watch and cancel', () => {
 
     expect(await salvor('cancel', target, '--reason', 'a test')).toMatchObject({ status: 0 });
     expect(await watching.ended).toBe(1);
-    expect(watching.stdout()).toContain('cancelled');
+    expect(watching.stdout()).toMatch(/^cancelled: .*asked for by person:\S+: a test\)$/m);
+    expect((await salvor('show', runId)).stdout).toMatch(/cancel asked for by person:\S+: a test/);
+    expect(JSON.parse((await salvor('show', runId, '--json')).stdout)).toMatchObject({
+      source: 'worker',
+      cancel: { by: expect.stringContaining('person:'), reason: 'a test' },
+    });
     expect(await cluster.trafficLabel(namespace, pod)).toBe('on');
 
     await eventually(
@@ -170,6 +196,73 @@ describe('salvor list, show, watch and cancel', () => {
     expect(read.story.lines.map(({ text }: { text: string }) => text)).toContain(`remediated: ${told.reason}`);
     expect(silent.status).toBe(4);
     expect(silent.stderr).toContain('no worker');
+  });
+
+  it('tell what is held, and that a cancel waits for a worker, without any worker', async () => {
+    const { namespace, pod, target } = await workload();
+    await cluster.setUnready(namespace, pod, true);
+    await salvor('run', 'drain-instance', target, '--mode', 'act', '-w', 'recoverWithin=1h');
+    await eventually('the traffic is cut', async () => (await cluster.trafficLabel(namespace, pod)) !== 'on');
+    const told = JSON.parse((await salvor('show', target, '--json')).stdout);
+    // Killed: a worker that is asked to end hands its wait over, and Temporal remembers it for a while.
+    worker.child.kill('SIGKILL');
+    await worker.ended;
+    const read = await salvor('show', target);
+    const asJson = JSON.parse((await salvor('show', target, '--json')).stdout);
+    const cancelled = await salvor('cancel', target);
+    worker = startWorker();
+    const watched = await salvor('watch', target);
+
+    expect(read.stdout).toContain('no worker answers; read from the history');
+    expect(asJson).toMatchObject({ source: 'history', story: { held: told.story.held } });
+    expect(told.story.held).toHaveLength(1);
+    expect(cancelled).toMatchObject({ status: 0, stdout: expect.stringContaining('as soon as a worker runs') });
+    expect(watched.stdout).toContain('cancelled');
+    expect(await cluster.trafficLabel(namespace, pod)).toBe('on');
+  });
+
+  it('tell of a request that waits, and of the run that comes of it', async () => {
+    const { namespace, target, pods } = await two();
+    for (const { pod } of pods) await cluster.setUnready(namespace, pod, true);
+    const one = join(folder, 'one.yaml');
+    writeFileSync(one, readFileSync(join(folder, 'salvor.yaml'), 'utf8').replace('maxInFlight: 10', 'maxInFlight: 1'));
+    const order = ['-c', one, 'run', 'drain-instance', '--mode', 'act', '-w', 'recoverWithin=1h'];
+    await salvor(...order, target);
+    const second = pods[1]!.target;
+    // It fails at once when its turn comes: the pod is not to be replaced.
+    const waiting = stay(
+      [...order.slice(0, -2), '-w', 'recoverWithin=0s', '-w', 'replace=false', second, '--wait', '--json'],
+      { cwd: folder },
+    );
+    const said = await eventually('it waits', () => waiting.stdout().includes('"wait"') && waiting.stdout());
+    expect(JSON.parse(said)).toMatchObject({ decision: { gate: 'in-flight' } });
+
+    const shown = await salvor('show', second);
+    expect(shown).toMatchObject({
+      status: 0,
+      stdout: expect.stringMatching(/waits since \S+ \(in-flight\): 1 of at most 1/),
+    });
+    expect(await list('--outcome', 'waiting', '--target', second)).toMatchObject([
+      { target: second, gate: 'in-flight' },
+    ]);
+    expect((await list('--rule', 'run:drain-instance'))[0]).toMatchObject({ outcome: 'waiting' });
+    expect(await salvor('cancel', second)).toMatchObject({ status: 1, stderr: expect.stringContaining('waits since') });
+
+    await salvor('cancel', target);
+    expect(await waiting.ended).toBe(1);
+    expect(waiting.stdout()).toContain('"outcome":"failed"');
+  });
+
+  it('say what is tried again while a cluster does not answer, and not that no worker does', async () => {
+    const target = 'k8s/gone/shop/pod/web-0';
+    expect(worker.stderr()).toMatch(/"cluster":"gone".*127\.0\.0\.1:9.*cannot be used as it is configured/);
+    await salvor('run', 'drain-instance', target);
+    const watching = stay(['watch', target], { cwd: folder });
+    await eventually('it says so', () => /assess is tried again: .*127\.0\.0\.1:9/.test(watching.stderr()), 30_000);
+    expect(watching.stderr()).not.toContain('no worker answers');
+    watching.child.kill('SIGINT');
+    await watching.ended;
+    expect((await salvor('show', target)).stdout).toContain('assess is tried again');
   });
 
   it('say so where no run, or more than one, is meant', async () => {

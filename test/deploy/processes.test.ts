@@ -102,7 +102,7 @@ async function isHealthy(name: string): Promise<boolean> {
 async function deliver(token: string): Promise<Response> {
   const alert = {
     status: 'firing',
-    labels: { alertname: 'KubePodNotReady', namespace: 'shop', pod: 'web-0' },
+    labels: { alertname: 'PodRunningNotReady', namespace: 'shop', pod: 'web-0' },
     annotations: {},
     startsAt: new Date().toISOString(),
     endsAt: '0001-01-01T00:00:00Z',

@@ -2,9 +2,15 @@ import { randomUUID } from 'node:crypto';
 import { readFileSync } from 'node:fs';
 import { readFile, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
-import { KubeConfig, loadAllYaml, PatchStrategy, PolicyV1Api, setHeaderOptions } from '@kubernetes/client-node';
+import {
+  CoreV1Api,
+  KubeConfig,
+  loadAllYaml,
+  PatchStrategy,
+  PolicyV1Api,
+  setHeaderOptions,
+} from '@kubernetes/client-node';
 import { Client, Connection, type WorkflowHandle } from '@temporalio/client';
-import { defaultPayloadConverter } from '@temporalio/common';
 import { pino } from 'pino';
 import { afterAll, beforeAll } from 'vitest';
 import { type Gateway, startGateway } from '../../gateway/server.ts';
@@ -34,8 +40,8 @@ const ALERT = 'PodUnable';
 /** Rules by name, as they are written; an alert names the one that it is for in its label `rule`. */
 export type Rules = Record<string, { mode?: string; with?: object; gates?: object }>;
 
-/** Written down by a remediation before it takes a step, and read by the next attempt. */
-export type Heartbeat = Record<string, unknown> | undefined;
+/** `temporal.api.enums.v1.PendingActivityState.PENDING_ACTIVITY_STATE_STARTED` */
+const STARTED = 2;
 
 /**
  * The whole way of an alert, all real: the exporter's metric → Prometheus → Alertmanager → gateway → Temporal → worker →
@@ -124,6 +130,15 @@ export class Stack {
     await this.#policy.patchNamespacedPodDisruptionBudget({ namespace, name, body: { spec: { minAvailable } } }, merge);
   }
 
+  /** A write to the pod as Salvor's user, which changes nothing. */
+  async tryToLabel({ namespace, pod: name }: Complaint): Promise<void> {
+    const kubeconfig = new KubeConfig();
+    kubeconfig.loadFromFile(this.sandbox.kubernetes.users[SALVOR]?.kubeconfig ?? '');
+    const body = { metadata: { labels: { tried: 'true' } } };
+    const merge = setHeaderOptions('Content-Type', PatchStrategy.MergePatch);
+    await kubeconfig.makeApiClient(CoreV1Api).patchNamespacedPod({ namespace, name, body, dryRun: 'All' }, merge);
+  }
+
   remediation({ namespace, pod }: Complaint): WorkflowHandle {
     return this.client.workflow.getHandle(remediationId(this.cluster.target(namespace, pod)));
   }
@@ -141,16 +156,15 @@ export class Stack {
     await eventually(`the traffic of ${pod} is ${value}`, look, PATIENCE);
   }
 
-  /** Resolves when the server has heard from a waiting step; `heard` looks at what its heartbeat says. */
-  async untilHeard(complaint: Complaint, activity: string, heard: (said: Heartbeat) => boolean): Promise<void> {
+  /** Resolves when a worker is at this activity of the remediation. */
+  async untilAt(complaint: Complaint, activity: string): Promise<void> {
     const look = async () => {
       const { raw } = await this.remediation(complaint).describe();
-      const pending = raw.pendingActivities?.find(({ activityType }) => activityType?.name === activity);
-      if (!pending?.lastHeartbeatTime) return false;
-      const [payload] = pending.heartbeatDetails?.payloads ?? [];
-      return heard(payload && defaultPayloadConverter.fromPayload<Heartbeat>(payload));
+      return raw.pendingActivities?.some(
+        ({ activityType, state }) => activityType?.name === activity && state === STARTED,
+      );
     };
-    await eventually(`a heartbeat of ${activity}`, look, PATIENCE);
+    await eventually(`the remediation of ${complaint.pod} is at ${activity}`, look, PATIENCE);
   }
 
   async responder({ namespace, rule }: Complaint): Promise<ResponderState> {

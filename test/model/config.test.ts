@@ -335,6 +335,48 @@ rules:
     ]);
   });
 
+  it('of several rules and sections, though each has another kind of fault', () => {
+    const text = `
+gateway: { listen: '0.0.0.0:9095', maxBdy: 1MiB }
+clusters: [{ name: prod }, { name: prod }]
+rules:
+  - name: pods
+    match: [a=b]
+    runbook: drain-instanc
+    target: k8s/prd/shop/pod/\${labels.pod}
+    with: { traffic: cut }
+    mode: acting
+  - name: pods
+    match: [a=b]
+    runbook: drain-instance
+    target: k8s/prod/shop/deployment.apps/\${labels.pod}
+    gates: { cooldown: soon }
+`;
+    expect(problemsOf(text).map((problem) => problem.replace(/: (\S+ \S+ \S+).*/, ': $1'))).toEqual([
+      '2:20 gateway.listen: expected bearerTokenFile, bearerTokenEnv',
+      '2:36 gateway.maxBdy: unknown key "maxBdy":',
+      '3:36 clusters[1].name: prod is the',
+      '7:14 rules[0].runbook: expected the runbook',
+      '8:13 rules[0].target: the cluster prd',
+      '9:22 rules[0].with.traffic: expected one of',
+      '10:11 rules[0].mode: expected one of',
+      '11:11 rules[1].name: pods is the',
+      '14:13 rules[1].target: drain-instance takes pods',
+      '15:24 rules[1].gates.cooldown: "soon" is not',
+    ]);
+  });
+
+  it('but not what only follows from another one', () => {
+    const listens = "gateway: { listen: '0.0.0.0:9095', bearerTokenFil: ./token }\n";
+    expect(problemsOf(listens)).toEqual([expect.stringContaining('did you mean bearerTokenFile?')]);
+    expect(problemsOf(RULE.replace('name: prod }', "name: 'pr od' }"))).toEqual([
+      expect.stringContaining('clusters[0].name'),
+    ]);
+    // Nobody knows whose options these are.
+    const other = RULE.replace('drain-instance', 'restart');
+    expect(problemsOf(`${other}    with: { depth: 7 }\n`)).toEqual([expect.stringContaining('expected the runbook')]);
+  });
+
   it('two rules of one name', () => {
     const again = RULE.slice(RULE.indexOf('  - name'));
     expect(problemsOf(RULE + again)).toEqual([

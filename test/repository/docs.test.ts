@@ -1,7 +1,10 @@
 import { existsSync, readdirSync, readFileSync } from 'node:fs';
 import { dirname, join } from 'node:path';
+import type { Command } from 'commander';
 import { describe, expect, it } from 'vitest';
 import { parse } from 'yaml';
+import { program } from '../../cli/main.ts';
+import { GatewayMetrics } from '../../gateway/metrics.ts';
 import { parseConfig } from '../../model/config.ts';
 import { formatDuration } from '../../model/duration.ts';
 
@@ -19,6 +22,30 @@ const blocks = (file: string, language: string): string[] =>
     ([, indent = '', code = '']) => code.replaceAll(new RegExp(`^${indent}`, 'gm'), ''),
   );
 const scripts = Object.keys((JSON.parse(text('package.json')) as { scripts: Record<string, string> }).scripts);
+
+/** Every option of a command, those of all commands included; `words` are what stands behind `salvor`. */
+function commandOf(words: string[]): { name: string; options: string[] } {
+  let command = program();
+  const options = optionsOf(command);
+  const names: string[] = [];
+  for (const word of words) {
+    const next = command.commands.find((one) => one.name() === word);
+    if (!next) break;
+    command = next;
+    names.push(word);
+    options.push(...optionsOf(command));
+  }
+  return { name: names.join(' '), options };
+}
+
+const optionsOf = ({ options }: Command): string[] =>
+  ['--help', ...options.flatMap(({ short, long }) => [short, long])].filter((one) => typeof one === 'string');
+const everyCommand = (command: Command): Command[] => [command, ...command.commands.flatMap(everyCommand)];
+const allOptions = everyCommand(program()).flatMap(optionsOf);
+
+const metrics = (await new GatewayMetrics().registry.getMetricsAsJSON()).flatMap(({ name }) =>
+  ['', '_bucket', '_sum', '_count'].map((suffix) => name + suffix),
+);
 
 describe.each(docs)('%s', (file) => {
   it('links to what exists', () => {
@@ -45,6 +72,23 @@ describe.each(docs)('%s', (file) => {
     for (const command of named) expect(existsSync(join(ROOT, 'cli', `${command}.ts`)), `salvor ${command}`).toBe(true);
   });
 
+  it('names options that the commands have', () => {
+    for (const line of text(file).split('\n')) {
+      for (const [, command = ''] of line.matchAll(/(?:`|npx |^ *)(salvor [a-z][^`#]*)/g)) {
+        const { name, options } = commandOf(command.split(/\s+/).slice(1));
+        for (const [option] of command.matchAll(/(?<=\s)--?[a-z][-a-z]*/g))
+          expect(options, `salvor ${name}: ${line.trim()}`).toContain(option);
+      }
+      // An option that stands alone is one of some command.
+      for (const [, option = ''] of line.matchAll(/`(--[a-z][-a-z]*)[^`]*`/g))
+        expect(allOptions, line).toContain(option);
+    }
+  });
+
+  it('names metrics that the gateway has', () => {
+    for (const [name] of text(file).matchAll(/\bsalvor_gateway_\w+/g)) expect(metrics).toContain(name);
+  });
+
   it('has YAML that parses, and configurations that Salvor takes', () => {
     for (const code of blocks(file, 'yaml')) {
       for (const document of code.split(/^---$/m)) expect(() => parse(document) as unknown, document).not.toThrow();
@@ -56,6 +100,16 @@ describe.each(docs)('%s', (file) => {
 });
 
 describe('examples/', () => {
+  it('watches metrics that the gateway has, each of which is there before anything has happened', async () => {
+    const exposed = await new GatewayMetrics(['pods']).registry.metrics();
+    const named = [...text('examples/compose/rules/salvor.yml').matchAll(/\bsalvor_gateway_\w+/g)].map(
+      ([name]) => name,
+    );
+    expect(named.length).toBeGreaterThan(0);
+    for (const name of named) expect(exposed).toMatch(new RegExp(`^${name}\\{.*\\} 0$`, 'm'));
+    expect(exposed).toContain('salvor_gateway_alerts_total{rule="pods",result="bad"} 0');
+  });
+
   const configurations = readdirSync(join(ROOT, 'examples'), { recursive: true, encoding: 'utf8' }).filter((file) =>
     /salvor[^/]*\.yaml$/.test(file),
   );

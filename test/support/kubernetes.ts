@@ -220,6 +220,11 @@ export class TestCluster {
     await this.apps.patchNamespacedStatefulSet({ namespace, name, body }, merge);
   }
 
+  async patchDeployment(namespace: string, name: string, body: object): Promise<void> {
+    const merge = setHeaderOptions('Content-Type', PatchStrategy.MergePatch);
+    await this.apps.patchNamespacedDeployment({ namespace, name, body }, merge);
+  }
+
   async setCondition(namespace: string, name: string, type: string, status: string): Promise<void> {
     const condition = { type, status, lastTransitionTime: new Date().toISOString() };
     const strategic = setHeaderOptions('Content-Type', PatchStrategy.StrategicMergePatch);

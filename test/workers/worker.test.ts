@@ -123,6 +123,18 @@ describe('the worker', () => {
     await expect(worker.done).resolves.toBeUndefined();
   });
 
+  it('says at its start which cluster cannot be used and why, and stays up', async () => {
+    const more = 'clusters: [{ name: none, kubeconfig: /none/kubeconfig }]';
+    const { worker, warnings } = await start(configure(await createNamespace(), more));
+    const said = await eventually('it says so', () => warnings.find((line) => line.includes('"cluster":"none"')));
+    expect(JSON.parse(said)).toMatchObject({
+      level: 50,
+      kubeconfig: '/none/kubeconfig',
+      reason: expect.stringContaining('cannot read its kubeconfig'),
+    });
+    await worker.stop();
+  });
+
   it('says where a bundle that it is given is not there', async () => {
     const logger = pino({ level: 'silent' });
     const starting = startWorker({ config: configure('default'), logger, bundlePath: '/none/bundle.js' });

@@ -2,6 +2,8 @@ import { randomUUID } from 'node:crypto';
 import { readFile, writeFile } from 'node:fs/promises';
 import { connect, createServer, type Server, type Socket } from 'node:net';
 import { join } from 'node:path';
+import { MockActivityEnvironment } from '@temporalio/testing';
+import { DefaultLogger } from '@temporalio/worker';
 import { describe, expect, test } from 'vitest';
 import { parse, stringify } from 'yaml';
 import { instanceActivities } from '../../../activities/instance.ts';
@@ -11,7 +13,7 @@ import { type KubeObject, PODS, type Pod } from '../../../providers/kubernetes/o
 import { Watches } from '../../../providers/kubernetes/watch.ts';
 import { podsOf } from '../../../providers/kubernetes/watched.ts';
 import { createRegistry } from '../../../providers/registry.ts';
-import { actor, OPTIONS, useBench } from '../../activities/instance-support.ts';
+import { actor, inMs, OPTIONS, useBench } from '../../activities/instance-support.ts';
 import { deployment, nameOf, uidOf } from '../../support/kubernetes.ts';
 import { eventually } from '../../support/wait.ts';
 
@@ -50,13 +52,67 @@ describe('errors', () => {
     expect(message).toContain('{ apiGroups: [""], resources: ["pods"], verbs: ["get"] }');
   });
 
-  test('credentials that are not accepted: final, and no secret in the message', async () => {
+  test('credentials that are not accepted: to be tried again, and no secret in the message', async () => {
     const file = await kubeconfig('wrong', ({ users }) => {
       users[0]!.user.token = 'wrong-secret';
     });
     const running = assess({ name: 'sandbox', kubeconfig: file });
-    await expect(running).rejects.toMatchObject({ type: 'Forbidden', nonRetryable: true });
+    await expect(running).rejects.toMatchObject({
+      type: 'Unauthenticated',
+      nonRetryable: false,
+      message: expect.stringMatching(/cluster sandbox are not accepted: renew them/),
+    });
     await expect(running).rejects.not.toMatchObject({ message: expect.stringContaining('wrong-secret') });
+  });
+
+  test('credentials that are renewed in the kubeconfig are used without a restart', async () => {
+    const right = await readFile(bench.sandbox.kubernetes.users.salvor!.kubeconfig, 'utf8');
+    const file = await kubeconfig('renewed', ({ users }) => {
+      users[0]!.user.token = 'expired';
+    });
+    const cluster = new Cluster({ name: 'sandbox', kubeconfig: file });
+    const ref = { ...PODS, namespace: 'default', name: 'x' };
+    try {
+      await expect(cluster.get(ref)).rejects.toMatchObject({ status: 401 });
+      // Half written: what it had is refused still, and nothing says that there is no such cluster.
+      await writeFile(file, right.slice(0, 30));
+      await expect(cluster.get(ref)).rejects.toMatchObject({ status: 401 });
+      await writeFile(file, right);
+      expect(await cluster.get(ref)).toBeUndefined();
+    } finally {
+      await cluster.close();
+    }
+  });
+
+  test('of an undo are all to be tried again, with the same words', async () => {
+    const { users } = bench.sandbox.kubernetes;
+    const target = 'k8s/sandbox/default/pod/x';
+    const wrong = await kubeconfig('refused', (config) => {
+      config.users[0]!.user.token = 'wrong';
+    });
+    for (const [config, type, words] of [
+      [
+        { name: 'sandbox', kubeconfig: users.stranger!.kubeconfig },
+        'Forbidden',
+        /Grant it to Salvor .*verbs: \["get"\]/,
+      ],
+      [{ name: 'sandbox', kubeconfig: wrong }, 'Unauthenticated', /not accepted/],
+      [{ name: 'another', kubeconfig: wrong }, 'UnknownTarget', /no cluster "sandbox" .*another/],
+    ] as const) {
+      const registry = createRegistry({ clusters: [config] });
+      const object = { key: target, uid: randomUUID() };
+      const field = { field: 'metadata.labels[salvor.dev/traffic]', before: 'on', set: 'off' };
+      const held = [{ ...field, object, ...actor(), until: inMs(60_000) }];
+      const request = { step: 'restore', actor: actor(), instance: object, held };
+      const environment = new MockActivityEnvironment({}, { logger: new DefaultLogger('ERROR') });
+      const { restore } = instanceActivities(registry, async () => undefined);
+      await expect(environment.run(restore, request)).rejects.toMatchObject({
+        type,
+        nonRetryable: false,
+        message: expect.stringMatching(words),
+      });
+      await registry.close();
+    }
   });
 
   test('a server that does not answer: to be tried again', async () => {
@@ -183,6 +239,23 @@ describe('a shared watch', () => {
     }
   });
 
+  test('that a proxy ends at once, again and again, is begun more and more slowly', async () => {
+    const namespace = await bench.cluster.namespace();
+    const cluster = new Curt({ name: 'sandbox', kubeconfig: bench.sandbox.kubernetes.kubeconfig });
+    const watches = new Watches(cluster);
+    try {
+      const pods = await watches.follow(podsOf(namespace), new AbortController().signal);
+      await bench.cluster.create(deployment({ namespace, name: 'web', replicas: 1 }));
+      await eventually('the pod is seen all the same', () => [...pods.values()].length > 0);
+      expect(cluster.begun).toBe(Curt.ENDED + 1);
+      // Without a pause the five would be over in a few milliseconds.
+      expect(cluster.pauses.every((ms, i) => ms > 50 * 2 ** i)).toBe(true);
+    } finally {
+      watches.close();
+      await cluster.close();
+    }
+  });
+
   test('is not begun where it is forbidden, unreachable or no longer wanted', async () => {
     const { users } = bench.sandbox.kubernetes;
     const stranger = new Cluster({ name: 'sandbox', kubeconfig: users.stranger!.kubeconfig });
@@ -211,6 +284,22 @@ class Forgetful extends Cluster {
     }
     const status = { kind: 'Status', code: 410, reason: 'Expired', metadata: {} as KubeObject['metadata'] };
     yield { type: 'ERROR', object: status };
+  }
+}
+
+/** A cluster whose first watches end without a word, as some proxies end them. */
+class Curt extends Cluster {
+  static readonly ENDED = 4;
+  begun = 0;
+  /** Milliseconds between two of them. */
+  readonly pauses: number[] = [];
+  #last: number | undefined;
+
+  override async *watch(...given: Parameters<Cluster['watch']>): AsyncGenerator<WatchEvent> {
+    if (this.#last !== undefined) this.pauses.push(performance.now() - this.#last);
+    this.#last = performance.now();
+    this.begun += 1;
+    if (this.begun > Curt.ENDED) yield* super.watch(...given);
   }
 }
 
