@@ -46,7 +46,7 @@ export async function follow(context: Context, client: Client, run: Run): Promis
     tell(story);
     const seen = end.signal.aborted ? undefined : await trouble.look(story !== undefined);
     if (seen !== undefined && seen !== noted) note(seen);
-    noted = seen;
+    noted = seen ?? noted;
     await pause(EVERY, end.signal);
   }
   const plan = (await ended)?.plan;
