@@ -127,7 +127,7 @@ interface Parts {
 
 function appOf(parts: Parts): FastifyInstance {
   const { config, client, log, server } = parts;
-  const metrics = new GatewayMetrics();
+  const metrics = new GatewayMetrics(config.rules.map(({ rule }) => rule.name));
   const app = fastify({
     bodyLimit: config.gateway.maxBody,
     serverFactory: (handler) => server.on('request', handler),
