@@ -26,7 +26,7 @@ export function dispatchActivities({ client, taskQueue, searchAttributes }: Disp
 
   async function start(request: DispatchRequest, at: Start): Promise<Started> {
     const { rule, ruleDigest, scope } = request;
-    const { target, ...alert } = at.request;
+    const { target, delivery: _, ...alert } = at.request;
     const proposal = rule.mode === 'observe';
     const workflowId = proposal ? proposalId(rule.name, target) : remediationId(target);
     const input: RemediationInput = {

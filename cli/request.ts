@@ -51,7 +51,13 @@ export function makeBatch(config: Config, { order, updateId, chosen, by }: RunRe
     alertname: `salvor run ${order.runbook}`,
     by,
   };
-  return { rule, ruleDigest, scope, requests: [{ ...request, digest: digest(request) }] };
+  return {
+    delivery: request.fingerprint,
+    rule,
+    ruleDigest,
+    scope,
+    requests: [{ ...request, digest: digest(request) }],
+  };
 }
 
 /**

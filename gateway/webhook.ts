@@ -1,3 +1,4 @@
+import { randomUUID } from 'node:crypto';
 import { parsePayload } from '../model/alertmanager.ts';
 import type { Config } from '../model/config.ts';
 import type { Batch } from '../model/request.ts';
@@ -60,7 +61,7 @@ export function sort(body: unknown, config: Config, metrics: GatewayMetrics): So
   }
   count(metrics, { dropped, unmatched, problems, truncated: payload.truncatedAlerts });
   return {
-    batches: batches(routed),
+    batches: batches(routed, randomUUID()),
     receiver: payload.receiver,
     alerts: alerts.length,
     truncated: payload.truncatedAlerts,

@@ -19,9 +19,12 @@ export interface DispatchRequest {
 }
 
 export interface Start {
-  /** The request ID of the start. A proposal's is its alert, so that a repeat of it proposes nothing again. */
+  /**
+   * The request ID of the start: rule, delivery and alert. A proposal's is its alert, so that a repeat of it proposes
+   * nothing again.
+   */
   episode: string;
-  request: Omit<Request, 'status'>;
+  request: Omit<Request, 'status'> & { delivery: string };
   /** Milliseconds since the epoch at which it was asked for. */
   since: number;
 }

@@ -10,7 +10,7 @@ export interface RemediationInput {
   scope: string;
   /** The request that was admitted. */
   alert: { fingerprint: string; startsAt: string; alertname: string; digest: string; by: string };
-  /** Names this start: responder's first run, target, counter. Two starts of one episode are one start. */
+  /** Names this start: rule, delivery, alert. Two starts of one episode are one start. */
   episode: string;
   /** Workflow ID of the responder that is told of the end; none for a proposal, which holds neither target nor slot. */
   responder?: string;

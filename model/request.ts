@@ -18,6 +18,11 @@ export interface Request {
 
 /** What the gateway hands to one responder in one signal: at most 200 requests and 512 KiB. */
 export interface Batch {
+  /**
+   * Names the delivery: one webhook, or one command. With rule and alert it names a start, so that a responder whose task
+   * is run again, and which may by then have heard more, asks for the very same starts.
+   */
+  delivery: string;
   rule: ResolvedRule;
   /** Digest of the resolved rule; the newest batch rules. */
   ruleDigest: string;

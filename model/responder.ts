@@ -23,8 +23,6 @@ export interface ResponderState {
   cooling: Record<string, number>;
   /** Failed remediations by target, each once however often its end was told: what the retry budget counts. */
   attempts: Record<string, Attempt[]>;
-  /** Counts episodes; with the responder's first run ID it names a start. */
-  counter: number;
   /** Answers given: remediations started, requests that began to wait, were refused, or said nothing new. */
   tally: Record<'admit' | 'wait' | 'refuse' | 'coalesce', number>;
 }
@@ -40,6 +38,8 @@ export interface Open {
 }
 
 export interface Queued {
+  /** Of the batch that brought it. */
+  delivery: string;
   fingerprint: string;
   startsAt: string;
   target: string;

@@ -109,7 +109,7 @@ const MAX_BYTES = 512 * 1024;
  * The matched alerts by rule and scope, in the order in which they came, split so that no batch has more than 200
  * requests or 512 KiB of JSON.
  */
-export function batches(routed: readonly Routed[]): Batch[] {
+export function batches(routed: readonly Routed[], delivery: string): Batch[] {
   const groups = new Map<string, Batch[]>();
   const sizes = new Map<Batch, number>();
   for (const one of routed) {
@@ -121,7 +121,7 @@ export function batches(routed: readonly Routed[]): Batch[] {
     const bytes = jsonBytes(request) + 1;
     let batch = group.at(-1);
     if (!batch || batch.requests.length >= MAX_REQUESTS || (sizes.get(batch) ?? 0) + bytes > MAX_BYTES) {
-      batch = { rule, ruleDigest, scope, requests: [] };
+      batch = { delivery, rule, ruleDigest, scope, requests: [] };
       group.push(batch);
       sizes.set(batch, jsonBytes(batch));
     }

@@ -21,6 +21,8 @@ export interface Answer {
 
 type News = { batch: Batch; answer?: Answer } | { report: EndReport };
 type Wait = Decision & { answer: 'wait' };
+/** A request, and the delivery that brought it. */
+type Delivered = Omit<Request, 'status'> & { delivery: string };
 
 /**
  * The state of one responder and all that changes it. Knows nothing of Temporal: it is told what came and what time it
@@ -32,7 +34,6 @@ export class Admission {
   readonly #memory: Memory;
   readonly #responder: string;
   readonly #scope: string;
-  readonly #run: string;
   readonly #inbox: News[] = [];
   /** Admitted under the rule as it is now, and not yet asked of the server. */
   #starts: Start[] = [];
@@ -45,12 +46,11 @@ export class Admission {
 
   constructor(
     input: ResponderInput,
-    info: { workflowId: string; firstExecutionRunId: string; startTime: Date },
+    info: { workflowId: string; startTime: Date },
     onRefusal: OnRefusal = () => undefined,
   ) {
     this.#responder = info.workflowId;
     this.#scope = input.scope;
-    this.#run = info.firstExecutionRunId;
     this.#checked = info.startTime.getTime();
     this.state = input.state ?? {
       open: {},
@@ -58,7 +58,6 @@ export class Admission {
       settled: {},
       cooling: {},
       attempts: {},
-      counter: 0,
       tally: { admit: 0, wait: 0, refuse: 0, coalesce: 0 },
     };
     this.#queue = new Queue(this.state);
@@ -166,8 +165,9 @@ export class Admission {
     this.#obey(batch, now);
     // Those who wait are older than what came now: what became free is theirs.
     if (this.#freed && !closing) this.#decideWaiting(now);
-    for (const request of batch.requests) {
-      if (request.status === 'resolved') {
+    for (const { status, ...alert } of batch.requests) {
+      const request = { ...alert, delivery: batch.delivery };
+      if (status === 'resolved') {
         this.#resolve(request, now);
         continue;
       }
@@ -205,7 +205,7 @@ export class Admission {
 
   /** Does what was decided; answers the decision that came of it (a full queue turns waiting into refusal). */
   #carryOut(
-    request: Omit<Request, 'status'>,
+    request: Delivered,
     decision: Decision,
     { since, now, answer }: { since: number; now: number; answer?: Answer | undefined },
   ): Decision {
@@ -225,13 +225,14 @@ export class Admission {
     return decision;
   }
 
-  #admit(request: Omit<Request, 'status'>, since: number, now: number): Start {
+  #admit(request: Delivered, since: number, now: number): Start {
     const { state } = this;
-    const { fingerprint, startsAt, target, alertname, digest, by } = request;
+    const { fingerprint, startsAt, target } = request;
     const observes = this.#rule.mode === 'observe';
-    state.counter += 1;
-    const episode = observes ? alertKey(request) : `${this.#run}/${state.counter}`;
-    const start: Start = { episode, request: { fingerprint, startsAt, target, alertname, digest, by }, since };
+    // Of what came only, and of nothing that depends on what else had come when this was decided: see Batch.delivery.
+    const alert = alertKey(request);
+    const episode = observes ? alert : `${this.#rule.name}/${request.delivery}/${alert}`;
+    const start: Start = { episode, request, since };
     this.#starts.push(start);
     // A proposal holds neither target nor slot, and reports to nobody: it is settled as soon as it is asked for.
     if (observes) this.#memory.settle(request, 'observed', now);
@@ -247,7 +248,7 @@ export class Admission {
   }
 
   #keep(
-    request: Omit<Request, 'status'>,
+    request: Delivered,
     { gate, reason, ...wait }: Wait,
     { since, notBefore, now }: { since: number; notBefore?: number; now: number },
   ): Wait | (Decision & { answer: 'refuse' }) {
@@ -259,13 +260,14 @@ export class Admission {
         reason: `${this.#queue.length} requests wait already (${reason})`,
       };
     }
-    const { fingerprint, startsAt, target, alertname, digest, by } = request;
-    this.#queue.add({ fingerprint, startsAt, target, alertname, digest, by, since, gate, reason, notBefore });
+    const { delivery, fingerprint, startsAt, target, alertname, digest, by } = request;
+    const alert = { fingerprint, startsAt, target, alertname, digest, by };
+    this.#queue.add({ ...alert, delivery, since, gate, reason, notBefore });
     return { ...wait, gate, reason };
   }
 
   /** Resolved: what waits is dropped, what is open is told, and what is settled may be forgotten after the cooldown. */
-  #resolve(request: Request, now: number): void {
+  #resolve(request: Delivered, now: number): void {
     const { state } = this;
     // A late word of the end of an earlier firing says nothing of a newer one.
     const isOver = ({ startsAt }: { startsAt: string }): boolean => startsAt <= request.startsAt;

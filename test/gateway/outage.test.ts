@@ -117,6 +117,7 @@ test('a namespace that does not exist: not ready, 503', async () => {
 test('some batches taken and others not: the good ones are, and it is told', async () => {
   const batch = (scope: string): Batch => ({
     rule: gatewayRule(),
+    delivery: 'd',
     ruleDigest: '0123456789abcdef',
     scope,
     requests: [],

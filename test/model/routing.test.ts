@@ -137,13 +137,16 @@ describe('batches', () => {
     Array.from({ length: count }, (_, i) => routed({ ...labels, pod: `web-${i}` })).flat();
 
   it('are made by rule and scope, in the order of the alerts', () => {
-    const made = batches([
-      ...routed({ pod: 'a' }),
-      ...routed({ pod: 'b', namespace: 'other' }),
-      ...routed({ pod: 'c', team: 'sre' }),
-      ...routed({ salvor_id: 'x' }),
-      ...routed({ pod: 'NOT A NAME' }),
-    ]);
+    const made = batches(
+      [
+        ...routed({ pod: 'a' }),
+        ...routed({ pod: 'b', namespace: 'other' }),
+        ...routed({ pod: 'c', team: 'sre' }),
+        ...routed({ salvor_id: 'x' }),
+        ...routed({ pod: 'NOT A NAME' }),
+      ],
+      'd',
+    );
     expect(made.map(({ rule, scope, requests }) => [rule.name, scope, requests.map(({ target }) => target)])).toEqual([
       ['pod-unready', 'eu/shop', ['k8s/eu/shop/pod/a', 'k8s/eu/shop/pod/c']],
       ['pod-unready', 'eu/other', ['k8s/eu/other/pod/b']],
@@ -152,12 +155,12 @@ describe('batches', () => {
   });
 
   it('are none of nothing', () => {
-    expect(batches([])).toEqual([]);
-    expect(batches([{ kind: 'own' }])).toEqual([]);
+    expect(batches([], 'd')).toEqual([]);
+    expect(batches([{ kind: 'own' }], 'd')).toEqual([]);
   });
 
   it('hold at most 200 requests', () => {
-    const made = batches(pods(401));
+    const made = batches(pods(401), 'd');
     expect(made.map(({ requests }) => requests.length)).toEqual([200, 200, 1]);
     expect(made.flatMap(({ requests }) => requests.map(({ target }) => target))).toEqual(
       Array.from({ length: 401 }, (_, i) => `k8s/eu/shop/pod/web-${i}`),
@@ -165,13 +168,16 @@ describe('batches', () => {
   });
 
   it('hold at most 512 KiB of JSON, counted in bytes, whatever the labels hold', () => {
-    const made = batches(pods(50, { alertname: 'KubePodNotReady', summary: 'x'.repeat(100_000) }));
+    const made = batches(pods(50, { alertname: 'KubePodNotReady', summary: 'x'.repeat(100_000) }), 'd');
     expect(made).toHaveLength(1);
     const [first] = pods(1);
     if (first?.kind !== 'matched') throw new Error('expected a match');
     // A name of 200 characters in three bytes each is the most that a label can bring in; ten times it is too much for one.
     const long = { ...first, request: { ...first.request, alertname: 'ü'.repeat(100_000) } };
-    const split = batches(Array.from({ length: 10 }, () => long));
+    const split = batches(
+      Array.from({ length: 10 }, () => long),
+      'd',
+    );
     expect(split.map(({ requests }) => requests.length)).toEqual([2, 2, 2, 2, 2]);
     for (const batch of split) expect(Buffer.byteLength(JSON.stringify(batch))).toBeLessThanOrEqual(512 * 1024);
   });
@@ -197,7 +203,7 @@ rules: [{ name: all, match: ['alertname=~".+"'], runbook: drain-instance, target
       fc.property(fc.array(one, { maxLength: 300 }), (labels) => {
         const all = labels.flatMap((one) => routed(one));
         const matched = all.filter((one) => one.kind === 'matched');
-        const made = batches(all);
+        const made = batches(all, 'd');
         expect(made.flatMap(({ requests }) => requests).length).toBe(matched.length);
         for (const { scope, requests } of made) {
           expect(requests.length).toBeLessThanOrEqual(200);

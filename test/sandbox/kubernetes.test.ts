@@ -141,6 +141,9 @@ describe('evictions', () => {
     const evictions = await sandbox.kubernetes.readAudit({ namespace, subresource: 'eviction', name: first });
     expect(evictions.map(({ responseStatus }) => responseStatus?.code)).toContain(429);
     expect(evictions.at(-1)?.responseStatus?.code).toBe(201);
+    // A second one, by name, would be for the successor in a StatefulSet.
+    const deletes = await sandbox.kubernetes.readAudit({ namespace, user: 'system:kwok', verb: 'delete', name: first });
+    expect(deletes.map(({ responseStatus }) => responseStatus?.code)).toEqual([200]);
   });
 
   /** The status of a request that is refused; throws where it is not, so that `eventually` looks again. */

@@ -157,6 +157,7 @@ export function request(name: string, overrides: Partial<Request> = {}): Request
 }
 
 export const batch = (r: ResolvedRule, requests: Request[], scope = 'shop'): Batch => ({
+  delivery: randomUUID(),
   rule: r,
   ruleDigest: `digest of ${r.mode}`,
   scope,

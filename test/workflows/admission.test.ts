@@ -25,7 +25,7 @@ class Desk {
     this.rule = rule('r', gates);
     this.admission = new Admission(
       { rule: 'r', scope: 'shop', state },
-      { workflowId: 'responder/r/shop', firstExecutionRunId: 'run', startTime: new Date(T0) },
+      { workflowId: 'responder/r/shop', startTime: new Date(T0) },
     );
   }
 

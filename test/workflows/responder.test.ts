@@ -44,7 +44,7 @@ beforeAll(async () => {
   sandbox = await startSandbox({
     parts: ['temporal'],
     // Continue as new early, so that a burst of 1,000 alerts meets it many times.
-    temporal: { dynamicConfig: { 'limit.historyCount.suggestContinueAsNew': 600 } },
+    temporal: { dynamicConfig: { 'limit.historyCount.suggestContinueAsNew': 200 } },
   });
   bench = await startBench(sandbox.temporal.address, instance(held));
 });
@@ -260,7 +260,13 @@ describe('a start that is made twice', () => {
         scope: 'shop',
         rule: rule(id),
         ruleDigest: '',
-        starts: [{ episode, request: { fingerprint, startsAt, target, alertname, digest, by }, since: Date.now() }],
+        starts: [
+          {
+            episode,
+            request: { fingerprint, startsAt, target, alertname, digest, by, delivery: 'd' },
+            since: Date.now(),
+          },
+        ],
         resolved: [],
         check: [],
       });
