@@ -1,6 +1,13 @@
 import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
-import { AppsV1Api, CoreV1Api, KubeConfig, RbacAuthorizationV1Api } from '@kubernetes/client-node';
+import {
+  AppsV1Api,
+  CoreV1Api,
+  KubeConfig,
+  PatchStrategy,
+  RbacAuthorizationV1Api,
+  setHeaderOptions,
+} from '@kubernetes/client-node';
 import { parseAllDocuments } from 'yaml';
 import { TRAFFIC_LABEL } from '../../model/names.ts';
 import { type Kubernetes, UNREADY_ANNOTATION } from '../../sandbox/kubernetes.ts';
@@ -93,8 +100,8 @@ export class Pods {
     return told.map(({ metadata }) => metadata?.name ?? '').sort();
   }
 
+  /** Makes one pod unready or ready again, as if its containers had told the kubelet. */
   async setUnready(namespace: string, name: string, unready: boolean): Promise<void> {
-    const { PatchStrategy, setHeaderOptions } = await import('@kubernetes/client-node');
     await this.#core.patchNamespacedPod(
       { namespace, name, body: { metadata: { annotations: { [UNREADY_ANNOTATION]: unready ? 'true' : null } } } },
       setHeaderOptions('Content-Type', PatchStrategy.MergePatch),
