@@ -21,8 +21,8 @@ try {
   });
   if (tsc.status !== 0) process.exit(tsc.status ?? 1);
 
-  const { bundleWorkflows } = await import(pathToFileURL(join(fresh, 'workers', 'bundle.js')).href);
-  writeFileSync(join(fresh, 'workflow-bundle.js'), (await bundleWorkflows()).code);
+  const { bundleWorkflows, withoutStacks } = await import(pathToFileURL(join(fresh, 'workers', 'bundle.js')).href);
+  writeFileSync(join(fresh, 'workflow-bundle.js'), withoutStacks((await bundleWorkflows()).code));
 
   mkdirSync(dist, { recursive: true });
   const old = `${fresh}.old`;

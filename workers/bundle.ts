@@ -12,6 +12,13 @@ export function bundleWorkflows(logger: Logger = quiet): Promise<WorkflowBundleW
   });
 }
 
+/**
+ * The bundle for production, without stack traces: the SDK takes the stack of every promise that a workflow makes and
+ * looks each line up in the source map, which is a third of what a workflow task costs. Where an error needs its stack,
+ * its history is replayed in a checkout. On the first line, so that the source map stays true.
+ */
+export const withoutStacks = (code: string): string => `Error.stackTraceLimit = 0; ${code}`;
+
 /** Webpack's statistics are of no use to a reader; its errors are thrown. */
 const silence = () => undefined;
 const quiet: Logger = { log: silence, trace: silence, debug: silence, info: silence, warn: silence, error: silence };

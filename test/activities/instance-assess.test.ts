@@ -1,7 +1,15 @@
 import { randomUUID } from 'node:crypto';
 import { describe, expect, test } from 'vitest';
 import { HELD_ANNOTATION, IN_SERVICE_GATE, TRAFFIC_LABEL } from '../../model/names.ts';
-import { deployment, nameOf, service, statefulSet, uidOf, type WorkloadOptions } from '../support/kubernetes.ts';
+import {
+  deployment,
+  isReady,
+  nameOf,
+  service,
+  statefulSet,
+  uidOf,
+  type WorkloadOptions,
+} from '../support/kubernetes.ts';
 import { eventually } from '../support/wait.ts';
 import { actor, inMs, OPTIONS, useBench } from './instance-support.ts';
 
@@ -155,6 +163,7 @@ describe('healthy', () => {
     await bench.cluster.create(deployment({ namespace, name: 'web', gates: [IN_SERVICE_GATE] }));
     const [pod] = await bench.cluster.readyPods(namespace, 'web', 2);
     await bench.cluster.setCondition(namespace, nameOf(pod!), IN_SERVICE_GATE, 'False');
+    await eventually('unready', async () => !isReady((await bench.cluster.pod(namespace, nameOf(pod!)))!));
     expect(await bench.assess(namespace, nameOf(pod!))).toMatchObject({
       verdict: 'healthy',
       why: expect.stringMatching(IN_SERVICE_GATE),
