@@ -71,6 +71,27 @@ export const webUrl = (description: string) =>
     return text;
   }).meta({ description, format: 'uri' });
 
+/**
+ * Where the audit is kept: a file, whose path becomes absolute, or a PostgreSQL database.
+ *
+ * @throws InputError
+ */
+export function auditUrl(text: string, resolvePath: (path: string) => string): string {
+  const wanted = 'expected file:./audit.db or postgres://user@host/database';
+  if (text.startsWith('file:')) {
+    const path = text.slice('file:'.length).replace(/^\/\/(?=\/)/, '');
+    if (path === '' || path.startsWith('~')) throw new InputError(`${wanted}, got ${shown(text)}`);
+    return `file:${resolvePath(path)}`;
+  }
+  const url = URL.canParse(text) ? new URL(text) : undefined;
+  if ((url?.protocol !== 'postgres:' && url?.protocol !== 'postgresql:') || url.pathname.length < 2)
+    throw new InputError(url ? `${wanted}` : `${wanted}, got ${shown(text)}`);
+  // The value is not shown: it holds a secret.
+  if (url.password !== '')
+    throw new InputError('expected an address without a password: use passwordFile or passwordEnv');
+  return text;
+}
+
 /** The name of an environment variable that holds a secret. */
 export const variable = (description: string) =>
   parsed('the name of an environment variable', (text) => {

@@ -1,5 +1,6 @@
 import { z } from 'zod';
 import {
+  auditUrl,
   count,
   duration,
   isLoopback,
@@ -215,6 +216,20 @@ export function configSchema(resolvePath: (path: string) => string) {
       message: 'expected either bearerTokenFile or bearerTokenEnv, not both',
     });
 
+  const audit = section({
+    url: parsed('file:./audit.db or postgres://user@host/database', (text) => auditUrl(text, resolvePath)).meta({
+      description:
+        'file:PATH (SQLite, one machine) or postgres://user@host:port/database. Default: a file of `salvor up`.',
+    }),
+    passwordFile: path(`Password of the database. ${secretFile}`).optional(),
+    passwordEnv: variable('Password of the database: the environment variable that holds it.').optional(),
+  })
+    .refine(({ passwordFile, passwordEnv }) => passwordFile === undefined || passwordEnv === undefined, {
+      ...whole,
+      message: 'expected either passwordFile or passwordEnv, not both',
+    })
+    .optional();
+
   const cluster = section({
     name: clusterName,
     context: nonEmpty(
@@ -226,6 +241,7 @@ export function configSchema(resolvePath: (path: string) => string) {
   return section({
     temporal: temporal.prefault({}).meta({ description: 'Where Temporal is.' }),
     gateway: gateway.prefault({}).meta({ description: 'The webhook server.' }),
+    audit: audit.meta({ description: 'Where the record of every decision and change is kept.' }),
     prometheus: section({ url: webUrl('Address of Prometheus.') })
       .optional()
       .meta({ description: 'Where Prometheus is.' }),

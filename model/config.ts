@@ -19,6 +19,8 @@ export interface Config {
   file: string;
   temporal: ParsedConfig['temporal'];
   gateway: ParsedConfig['gateway'];
+  /** Absent: a file in the data folder of this machine. */
+  audit?: NonNullable<ParsedConfig['audit']>;
   prometheus?: { url: string };
   alertmanager?: { urls: string[] };
   clusters: ClusterConfig[];
@@ -73,7 +75,7 @@ export function parseConfig(text: string, file: string): ParseResult {
 }
 
 /** Files that the configuration names, by their settings; for a look at whether they are there. */
-export function namedFiles({ temporal, gateway, clusters }: Config): { setting: string; path: string }[] {
+export function namedFiles({ temporal, gateway, audit, clusters }: Config): { setting: string; path: string }[] {
   const tls = typeof temporal.tls === 'object' ? temporal.tls : {};
   const files: Record<string, string | undefined> = {
     'temporal.tls.caFile': tls.caFile,
@@ -84,6 +86,7 @@ export function namedFiles({ temporal, gateway, clusters }: Config): { setting: 
     'gateway.basicAuth.passwordFile': gateway.basicAuth?.passwordFile,
     'gateway.tls.certFile': gateway.tls?.certFile,
     'gateway.tls.keyFile': gateway.tls?.keyFile,
+    'audit.passwordFile': audit?.passwordFile,
     ...Object.fromEntries(clusters.map(({ kubeconfig }, i) => [`clusters[${i}].kubeconfig`, kubeconfig])),
   };
   return Object.entries(files).flatMap(([setting, path]) => (path === undefined ? [] : [{ setting, path }]));

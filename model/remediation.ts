@@ -1,5 +1,6 @@
 import type { Change, Held } from './change.ts';
 import type { Outcome } from './outcome.ts';
+import type { RecordedAlert } from './request.ts';
 import type { ResolvedRule } from './rule.ts';
 
 /** Input of the remediation workflow: one episode of healing one target. */
@@ -9,7 +10,7 @@ export interface RemediationInput {
   ruleDigest: string;
   scope: string;
   /** The request that was admitted. */
-  alert: { fingerprint: string; startsAt: string; alertname: string; digest: string; by: string };
+  alert: RecordedAlert;
   /** Names this start: rule, delivery, alert. Two starts of one episode are one start. */
   episode: string;
   /** Workflow ID of the responder that is told of the end; none for a proposal, which holds neither target nor slot. */

@@ -14,7 +14,13 @@ export interface Request {
   digest: string;
   /** Who asked: `alertmanager`, or `person:<name>`. */
   by: string;
+  /** For the record, secrets removed and long values cut. Not kept while the request waits. */
+  labels?: Record<string, string>;
+  annotations?: Record<string, string>;
 }
+
+/** An alert as it is on record. */
+export type RecordedAlert = Omit<Request, 'status' | 'target'>;
 
 /** What the gateway hands to one responder in one signal: at most 200 requests and 512 KiB. */
 export interface Batch {

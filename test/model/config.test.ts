@@ -311,7 +311,7 @@ describe('what is wrong is said with its line and what would be right', () => {
     expect(
       problemsOf(`
 gateway: { listn: x, maxBdy: y }
-audit: { url: 'file:./a.db' }
+limits: {}
 rules:
   - name: A
     match: []
@@ -324,7 +324,7 @@ rules:
     ).toEqual([
       '2:12 gateway.listn',
       '2:22 gateway.maxBdy',
-      '3:1 audit',
+      '3:1 limits',
       '5:11 rules[0].name',
       '6:12 rules[0].match',
       '8:13 rules[0].target',

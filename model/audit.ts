@@ -1,0 +1,76 @@
+import type { Change, Held, ObjectRef } from './change.ts';
+import type { Outcome } from './outcome.ts';
+import type { RemediationInput } from './remediation.ts';
+import type { Decision, RecordedAlert } from './request.ts';
+import type { Mode, ResolvedRule } from './rule.ts';
+
+/**
+ * The audit: what was asked, decided, found, changed and what came of it. Records of one workflow are a stream; they are
+ * chained among themselves, and the heads of all streams are chained into one log (see audit/).
+ *
+ * Workflows only note; activities write. A note is named within its stream, so that writing it again adds nothing.
+ */
+export interface AuditNote {
+  /** Names the note within its stream: the workflow's own count (`1`, `2`, …), or `history`, `release:<uuid>`, … */
+  key: string;
+  /** ISO time by the clock of whoever noted it. */
+  at: string;
+  entry: AuditEntry;
+}
+
+export type AuditEntry =
+  /** A request that waits or was refused: in the stream of its responder. What was admitted is told by `begun`. */
+  | ({ kind: 'decision'; scope: string; rule: string; ruleDigest: string; target: string; mode: Mode } & {
+      alert: RecordedAlert;
+      decision: Exclude<Decision, { answer: 'admit' | 'coalesce' }>;
+      /** ISO time at which it was first asked for; equal to the note's own time unless it had waited. */
+      since: string;
+    })
+  /** A request that waited, and whose alert was resolved meanwhile. */
+  | { kind: 'dropped'; target: string; rule: string; alert: RecordedAlert; why: string }
+  /** First record of a remediation, or of a proposal: all that it was given. */
+  | ({ kind: 'begun' } & Pick<RemediationInput, 'target' | 'rule' | 'ruleDigest' | 'scope' | 'alert' | 'episode'>)
+  /** What was read of live state, on which a decision rests; `facts` are plain JSON, bounded. */
+  | { kind: 'evidence'; what: string; verdict: string; why: string; facts?: Record<string, unknown> }
+  /** Written before the mutation that makes it. */
+  | { kind: 'held'; held: Held }
+  | { kind: 'change'; change: Change }
+  /** A held field is back as it was, or its object is gone. `by` is a person where `salvor release` did it. */
+  | { kind: 'released'; object: ObjectRef; field: string; by?: string; why?: string }
+  | {
+      kind: 'ended';
+      outcome: Outcome | 'terminated';
+      reason: string;
+      plan?: string[];
+      /** The story as people read it: ISO times and lines, in order. */
+      lines: { at: string; text: string }[];
+    }
+  /** The execution's history is kept: SHA-256 (hex) of its stored bytes. */
+  | { kind: 'history'; sha256: string; events: number; bytes: number };
+
+export type AuditKind = AuditEntry['kind'];
+
+/** Whose notes they are. */
+export interface AuditStream {
+  /** First run ID of the workflow. */
+  id: string;
+  kind: 'remediation' | 'responder';
+  workflowId: string;
+  rule: string;
+  /** Of a remediation. */
+  target?: string;
+  runbook?: ResolvedRule['runbook'];
+  mode?: Mode;
+  scope: string;
+}
+
+/** Notes of one stream, in order. */
+export interface AuditPage {
+  stream: AuditStream;
+  notes: AuditNote[];
+}
+
+/** The activity that writes; idempotent by the keys of the notes. Retryable for as long as the store is down. */
+export interface AuditActivities {
+  record(page: AuditPage): Promise<void>;
+}
