@@ -4,6 +4,7 @@ import { digest } from './digest.ts';
 import { shown } from './input-error.ts';
 import { labelValue } from './labels.ts';
 import { formatMatcher, matches } from './matcher.ts';
+import { recordedLabels } from './redact.ts';
 import type { Batch, Request } from './request.ts';
 import type { Mode, ResolvedGates, ResolvedRule, Runbook } from './rule.ts';
 import { RUNBOOK_SPECS } from './runbooks.ts';
@@ -58,6 +59,8 @@ const requestOf = (alert: Alert, target: string): Request => ({
   alertname: short(labelValue(alert.labels, 'alertname')),
   digest: alertDigest(alert),
   by: 'alertmanager',
+  labels: recordedLabels(alert.labels),
+  annotations: recordedLabels(alert.annotations ?? {}),
 });
 
 /** Of the fields of version 4 only: what else a sender adds may be of any depth. */
@@ -102,8 +105,10 @@ export function targetFault(
   return problem === undefined ? undefined : { reason: 'unknown-cluster', problem };
 }
 
-const MAX_REQUESTS = 200;
-const MAX_BYTES = 512 * 1024;
+/** Of one batch. */
+export const MAX_REQUESTS = 200;
+/** Of JSON, of one batch. */
+export const MAX_BYTES = 512 * 1024;
 
 /**
  * The matched alerts by rule and scope, in the order in which they came, split so that no batch has more than 200

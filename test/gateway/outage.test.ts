@@ -1,5 +1,6 @@
 import { kill } from 'node:process';
 import { afterAll, beforeAll, expect, test } from 'vitest';
+import { Courier } from '../../gateway/courier.ts';
 import { deliver } from '../../gateway/deliver.ts';
 import { GatewayMetrics } from '../../gateway/metrics.ts';
 import type { Batch } from '../../model/request.ts';
@@ -124,12 +125,9 @@ test('some batches taken and others not: the good ones are, and it is told', asy
   });
   const [one, two] = [uniqueNamespace(), uniqueNamespace()];
   const tooLong = 'x'.repeat(2_000);
-  const delivery = await deliver(
-    gateway.client,
-    gateway.taskQueue,
-    [batch(one), batch(tooLong), batch(two)],
-    new GatewayMetrics(),
-  );
+  const metrics = new GatewayMetrics();
+  const courier = new Courier(gateway.client, gateway.taskQueue, metrics);
+  const delivery = await deliver(courier, [batch(one), batch(tooLong), batch(two)], metrics);
   expect(delivery.taken.map(({ scope }) => scope).sort()).toEqual([one, two].sort());
   expect(delivery.undelivered.map(({ scope }) => scope)).toEqual([tooLong]);
   expect(delivery.failure?.status).toBe('INVALID_ARGUMENT');

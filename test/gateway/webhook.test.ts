@@ -45,6 +45,8 @@ describe('what responders are told', () => {
         alertname: 'PodNotReady',
         digest: expect.stringMatching(/^[0-9a-f]{16}$/),
         by: 'alertmanager',
+        labels: { alertname: 'PodNotReady', namespace, pod: 'web-0' },
+        annotations: { summary: 'a pod is not ready' },
       },
     ]);
     const { type, taskQueue } = await gateway.client.workflow
@@ -111,16 +113,32 @@ describe('what responders are told', () => {
     expect(await signalled(gateway.client, 'second', scopeOf(namespace))).toHaveLength(1);
   });
 
-  test('a group delivered by both members of a pair at once names the same alerts in each signal', async () => {
+  test('a group delivered by both members of a pair at once names the same alerts each time', async () => {
     const namespace = uniqueNamespace();
     const group = webhook([pod(namespace, 'web-0'), pod(namespace, 'web-1')]);
     const answers = await Promise.all(Array.from({ length: 4 }, () => gateway.post(group)));
 
     expect(answers.map(({ status }) => status)).toEqual([200, 200, 200, 200]);
     const batches = (await signalled(gateway.client, 'pods', scopeOf(namespace))) ?? [];
-    expect(batches).toHaveLength(4);
-    expect(new Set(batches.map(({ delivery: _, ...batch }) => JSON.stringify(batch))).size).toBe(1);
-    expect(new Set(batches.map(({ delivery }) => delivery)).size).toBe(4);
+    const requests = batches.flatMap((batch) => batch.requests);
+    expect(requests).toHaveLength(8);
+    expect(new Set(requests.map((one) => JSON.stringify(one))).size).toBe(2);
+    expect(new Set(batches.map(({ delivery }) => delivery)).size).toBe(batches.length);
+  });
+
+  test('webhooks for one scope that come at once share signals, and nothing is lost or doubled', async () => {
+    const namespace = uniqueNamespace();
+    const names = Array.from({ length: 60 }, (_, n) => `web-${n}`);
+    const answers = await Promise.all(
+      names.map((name) => gateway.post(webhook([pod(namespace, name), pod(namespace, `${name}-b`)]))),
+    );
+    expect(answers.map(({ status, body }) => [status, body.accepted])).toEqual(names.map(() => [200, 2]));
+    const batches = (await signalled(gateway.client, 'pods', scopeOf(namespace))) ?? [];
+    expect(Math.max(...batches.map(({ requests }) => requests.length))).toBeLessThanOrEqual(200);
+    expect(new Set(batches.map(({ delivery }) => delivery)).size).toBe(batches.length);
+    const targets = batches.flatMap(({ requests }) => requests.map(({ target }) => target));
+    expect(new Set(targets).size).toBe(120);
+    expect(targets).toHaveLength(120);
   });
 
   test('unknown fields of a later Alertmanager are no reason to refuse', async () => {
