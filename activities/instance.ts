@@ -1,6 +1,7 @@
 import { Context } from '@temporalio/activity';
 import { ActivityCancelledError, type Client } from '@temporalio/client';
 import { ApplicationFailure } from '@temporalio/common';
+import type { AuditPage } from '../model/audit.ts';
 import type { InstancePort } from '../model/ports/instance.ts';
 import type { Attempt, InstanceProvider, Pulse } from '../providers/instance.ts';
 import type { Registry } from '../providers/registry.ts';
@@ -24,8 +25,15 @@ export const fenceOf =
   (taskToken, details) =>
     client.withDeadline(Date.now() + FENCE_MS, () => client.activity.heartbeat(taskToken, details));
 
+/** Puts on record what is about to be done. Never throws, and does not take long: healing goes on without a record. */
+export type Announce = (page: AuditPage) => Promise<void>;
+
 /** The activities behind the Instance port. */
-export function instanceActivities(registry: Registry, fence: Fence): InstancePort {
+export function instanceActivities(
+  registry: Registry,
+  fence: Fence,
+  announce: Announce = async () => undefined,
+): InstancePort {
   const of = async <T>(
     target: string,
     act: (provider: InstanceProvider) => Promise<T>,
@@ -39,7 +47,10 @@ export function instanceActivities(registry: Registry, fence: Fence): InstancePo
   };
   return {
     assess: (request) => of(request.target, (it) => it.assess(request)),
-    cut: (request) => of(request.instance.key, (it) => it.cut(request, attempt(fence))),
+    cut: async (request) => {
+      if (request.audit) await announce(request.audit);
+      return of(request.instance.key, (it) => it.cut(request, attempt(fence)));
+    },
     restore: (request) => of(request.instance.key, (it) => it.restore(request, attempt(fence)), asUndoFailure),
     hold: (request) => of(request.instance.key, (it) => it.hold(request, pulse(fence))),
     replace: (request) => of(request.instance.key, (it) => it.replace(request, pulse(fence))),

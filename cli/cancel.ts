@@ -1,4 +1,6 @@
 import type { Command } from 'commander';
+import { MESSAGE } from '../model/names.ts';
+import type { CancelRequest } from '../model/remediation.ts';
 import { action } from './command.ts';
 import { print, printJson } from './output.ts';
 import { CliError, EXIT } from './status.ts';
@@ -24,12 +26,16 @@ export function cancel(program: Command): void {
               advice: 'There is nothing to cancel.',
             });
           }
+          const by = person();
+          const reason = options.reason ?? '';
+          const asked: CancelRequest = { by, reason };
+          await client.workflow.getHandle(run.workflowId, run.id).signal(MESSAGE.cancel, asked);
           // The client's own cancel() takes no reason.
           await client.workflowService.requestCancelWorkflowExecution({
             namespace,
             workflowExecution: { workflowId: run.workflowId, runId: run.id },
-            identity: person(),
-            reason: options.reason ?? '',
+            identity: by,
+            reason,
           });
           const answered = (await askStory(client, run)) !== undefined;
           if (context.json) printJson({ ...run, cancelRequested: true, workerAnswers: answered });

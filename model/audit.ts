@@ -1,6 +1,6 @@
 import type { Change, Held, ObjectRef } from './change.ts';
 import type { Outcome } from './outcome.ts';
-import type { RemediationInput } from './remediation.ts';
+import type { RemediationInput, Story } from './remediation.ts';
 import type { Decision, RecordedAlert } from './request.ts';
 import type { Mode, ResolvedRule } from './rule.ts';
 
@@ -37,14 +37,18 @@ export type AuditEntry =
   | { kind: 'change'; change: Change }
   /** A held field is back as it was, or its object is gone. `by` is a person where `salvor release` did it. */
   | { kind: 'released'; object: ObjectRef; field: string; by?: string; why?: string }
+  /** A person asked for its end. */
+  | { kind: 'cancel'; by: string; reason: string }
   | {
       kind: 'ended';
       outcome: Outcome | 'terminated';
       reason: string;
       plan?: string[];
       /** The story as people read it: ISO times and lines, in order. */
-      lines: { at: string; text: string }[];
+      lines: Story['lines'];
     }
+  /** So many notes before this one were dropped, for the store was down for so long that they could not be carried on. */
+  | { kind: 'lost'; count: number }
   /** The execution's history is kept: SHA-256 (hex) of its stored bytes. */
   | { kind: 'history'; sha256: string; events: number; bytes: number };
 
@@ -68,6 +72,12 @@ export interface AuditStream {
 export interface AuditPage {
   stream: AuditStream;
   notes: AuditNote[];
+}
+
+/** What keeps them: the audit store. */
+export interface AuditWriter {
+  /** Adds the notes whose keys are new in their stream. When it resolves they are durable. */
+  append(page: AuditPage): Promise<void>;
 }
 
 /** The activity that writes; idempotent by the keys of the notes. Retryable for as long as the store is down. */

@@ -16,6 +16,8 @@ export const MESSAGE = {
   run: 'run',
   /** To a remediation: its alert is resolved; a hint to look again, never an action by itself. */
   resolved: 'resolved',
+  /** To a remediation, before it is cancelled: {@link import('./remediation.ts').CancelRequest}. */
+  cancel: 'cancel',
   /** Query of a responder: its {@link import('./responder.ts').ResponderState}. */
   state: 'state',
   /** Query of a remediation: its {@link import('./remediation.ts').Story}. */

@@ -1,7 +1,7 @@
 import type { Change, Held } from './change.ts';
 import type { Outcome } from './outcome.ts';
 import type { RecordedAlert } from './request.ts';
-import type { ResolvedRule } from './rule.ts';
+import type { Mode, ResolvedRule } from './rule.ts';
 
 /** Input of the remediation workflow: one episode of healing one target. */
 export interface RemediationInput {
@@ -29,6 +29,14 @@ export interface Ending {
   plan?: string[];
 }
 
+/** The signal `cancel` of a remediation: who cancels it, for the server does not tell a workflow. */
+export interface CancelRequest {
+  /** `person:<name>` */
+  by: string;
+  /** Empty where none was given. */
+  reason: string;
+}
+
 /** The signal `ended` of a responder. */
 export interface EndReport {
   episode: string;
@@ -50,9 +58,16 @@ export interface Story {
   target: string;
   rule: string;
   runbook: string;
+  mode?: Mode;
+  /** What it was started for: the alert's name, and the ISO time since which it fires. */
+  alert?: { name: string; startsAt: string };
   phase: string;
-  /** ISO times and lines, in order. */
-  lines: { at: string; text: string }[];
+  /** The diagnosis on which it acts, or does not. */
+  why?: string;
+  /** What comes next, and by when (ISO time) at the latest. */
+  next?: { what: string; until?: string };
+  /** ISO times and lines, in order; with the phase in which each was said. */
+  lines: { at: string; text: string; phase?: string }[];
   changes: Change[];
   held: Held[];
   ending?: Ending;

@@ -1,3 +1,4 @@
+import type { AuditNote } from './audit.ts';
 import type { ResolvedRule } from './rule.ts';
 
 /** Input of the responder workflow, one per rule and scope. Those who start it give only rule name and scope. */
@@ -6,6 +7,8 @@ export interface ResponderInput {
   scope: string;
   /** Carried over continue-as-new. */
   state?: ResponderState;
+  /** Likewise: how many notes were made so far, and those that the audit store has not taken yet. */
+  notes?: { count: number; pending: AuditNote[] };
 }
 
 /** All that a responder remembers. Plain JSON, bounded (see workflows/responder.ts), carried over continue-as-new. */

@@ -1,12 +1,13 @@
+import type { AuditEntry } from '../model/audit.ts';
 import { type DispatchRequest, type DispatchResult, MAX_STARTS, type Start } from '../model/dispatch.ts';
 import { alertKey, decide } from '../model/gates.ts';
 import { proposalId, remediationId } from '../model/names.ts';
 import { COOLS, SETTLES } from '../model/outcome.ts';
 import type { EndReport } from '../model/remediation.ts';
-import type { Batch, Decision, Request, RunAnswer } from '../model/request.ts';
-import type { ResponderInput, ResponderState } from '../model/responder.ts';
+import type { Batch, Decision, RecordedAlert, Request, RunAnswer } from '../model/request.ts';
+import type { Queued, ResponderInput, ResponderState } from '../model/responder.ts';
 import type { ResolvedRule } from '../model/rule.ts';
-import { Memory, type OnRefusal } from './memory.ts';
+import { Memory } from './memory.ts';
 import { Queue } from './queue.ts';
 
 const MINUTE = 60_000;
@@ -34,6 +35,7 @@ export class Admission {
   readonly #memory: Memory;
   readonly #responder: string;
   readonly #scope: string;
+  readonly #note: (entry: AuditEntry) => void;
   readonly #inbox: News[] = [];
   /** Admitted under the rule as it is now, and not yet asked of the server. */
   #starts: Start[] = [];
@@ -47,7 +49,7 @@ export class Admission {
   constructor(
     input: ResponderInput,
     info: { workflowId: string; startTime: Date },
-    onRefusal: OnRefusal = () => undefined,
+    note: (entry: AuditEntry) => void = () => undefined,
   ) {
     this.#responder = info.workflowId;
     this.#scope = input.scope;
@@ -61,7 +63,8 @@ export class Admission {
       tally: { admit: 0, wait: 0, refuse: 0, coalesce: 0 },
     };
     this.#queue = new Queue(this.state);
-    this.#memory = new Memory(this.state, onRefusal);
+    this.#memory = new Memory(this.state);
+    this.#note = note;
   }
 
   take(batch: Batch): void {
@@ -220,7 +223,10 @@ export class Admission {
       if (answer) this.#answers.set(episode, answer);
       return decision;
     }
-    if (decision.answer === 'refuse') this.#memory.refuse(request, decision.reason, now);
+    if (decision.answer === 'refuse') {
+      this.#memory.refuse(request, decision.reason, now);
+      this.#decided(request, decision, since);
+    }
     tally[decision.answer] += 1;
     return decision;
   }
@@ -254,16 +260,27 @@ export class Admission {
   ): Wait | (Decision & { answer: 'refuse' }) {
     if (this.#queue.isFull(this.#rule.gates.maxQueue)) {
       this.#memory.settle(request, 'refused', now);
-      return {
+      const full: Decision & { answer: 'refuse' } = {
         answer: 'refuse',
         gate: 'queue-full',
         reason: `${this.#queue.length} requests wait already (${reason})`,
       };
+      this.#decided(request, full, since);
+      return full;
     }
     const { delivery, fingerprint, startsAt, target, alertname, digest, by } = request;
     const alert = { fingerprint, startsAt, target, alertname, digest, by };
     this.#queue.add({ ...alert, delivery, since, gate, reason, notBefore });
+    this.#decided(request, { ...wait, gate, reason }, since);
     return { ...wait, gate, reason };
+  }
+
+  /** On record, once: what waits and is decided anew to go on waiting says nothing new. */
+  #decided(request: Delivered | Queued, decision: Wait | (Decision & { answer: 'refuse' }), since: number): void {
+    const { name: rule, mode } = this.#rule;
+    const ruleDigest = this.state.ruleDigest ?? '';
+    const about = { scope: this.#scope, rule, ruleDigest, mode, target: request.target, alert: recorded(request) };
+    this.#note({ kind: 'decision', ...about, decision, since: new Date(since).toISOString() });
   }
 
   /** Resolved: what waits is dropped, what is open is told, and what is settled may be forgotten after the cooldown. */
@@ -271,7 +288,10 @@ export class Admission {
     const { state } = this;
     // A late word of the end of an earlier firing says nothing of a newer one.
     const isOver = ({ startsAt }: { startsAt: string }): boolean => startsAt <= request.startsAt;
-    this.#queue.drop(request.fingerprint, isOver);
+    for (const queued of this.#queue.drop(request.fingerprint, isOver)) {
+      const why = 'its alert was resolved while it waited';
+      this.#note({ kind: 'dropped', target: queued.target, rule: this.#rule.name, alert: recorded(queued), why });
+    }
     const forgetAt = now + this.#rule.gates.cooldown;
     const settled = state.settled[alertKey(request)];
     if (settled) settled.until = Math.min(settled.until, forgetAt);
@@ -333,8 +353,8 @@ export class Admission {
       if (!due && Object.keys(state.open).length >= rule.gates.maxInFlight) break;
       if (queued.since + rule.gates.waitAtMost <= now) {
         this.#queue.remove(queued);
-        this.#memory.refuse(queued, `waited too long: ${queued.reason}`, now);
-        state.tally.refuse += 1;
+        const refused = { answer: 'refuse', gate: queued.gate, reason: `waited too long: ${queued.reason}` } as const;
+        this.#carryOut(queued, refused, { since: queued.since, now });
       } else if ((queued.notBefore ?? 0) <= now) {
         const decision = decide({ request: queued, rule, state, now, waiting: true });
         queued.notBefore = undefined;
@@ -373,3 +393,17 @@ export class Admission {
     this.#answers.delete(episode);
   }
 }
+
+const recorded = (request: Delivered | Queued): RecordedAlert => {
+  const { fingerprint, startsAt, alertname, digest, by } = request;
+  const { labels, annotations } = request as Delivered;
+  return {
+    fingerprint,
+    startsAt,
+    alertname,
+    digest,
+    by,
+    ...(labels && { labels }),
+    ...(annotations && { annotations }),
+  };
+};

@@ -1,26 +1,107 @@
+import type { Change, FieldValue, Held } from '../model/change.ts';
+import type { Story } from '../model/remediation.ts';
 import type { ResponderState } from '../model/responder.ts';
 
-/** Lines of a list; Temporal keeps at most a few kilobytes of details. */
-const MOST = 20;
+/**
+ * What Temporal's UI shows of a workflow beside its events, in Markdown. It costs no history. The UI hands it to its
+ * renderer in an address, and a server keeps a few kilobytes of it, so everything here is bounded.
+ */
 
-/** What a responder has in hand, in Markdown, for Temporal's UI. Costs no history. */
+/** Lines of a responder's list. */
+const MOST = 20;
+/** Fields that are held, changes and lines of a remediation's story: the latest. */
+const MOST_HELD = 5;
+const MOST_CHANGES = 8;
+const MOST_LINES = 10;
+/** Characters of one value, and of all. */
+const LONGEST = 240;
+const MOST_CHARACTERS = 4_000;
+
+/** What a responder has in hand. */
 export function detailsOf({ open, queue, tally, rule }: ResponderState): string {
-  const underWay = Object.entries(open).map(([target, { since }]) => `${target}, since ${clock(since)}`);
+  const underWay = Object.entries(open).map(([target, { since }]) => `${code(target)}, since ${clock(since)}`);
   const waiting = Object.values(queue).map(
-    ({ target, since, gate, reason }) => `${target}, since ${clock(since)} (${gate}): ${reason}`,
+    ({ target, since, gate, reason }) => `${code(target)}, since ${clock(since)} (${gate}): ${plain(reason)}`,
   );
   const { admit, wait, refuse, coalesce } = tally;
   return [
     `mode **${rule?.mode}** · started ${admit} · made to wait ${wait} · refused ${refuse} · said nothing new ${coalesce}`,
-    ...section('Under way', underWay),
-    ...section('Waiting', waiting),
+    ...section('Under way', firstOf(underWay, MOST)),
+    ...section('Waiting', firstOf(waiting, MOST)),
   ].join('\n');
 }
 
-const clock = (at: number): string => new Date(at).toISOString().slice(11, 19);
+/**
+ * How a remediation stands: what it is about, why, what it does and what comes next, what it holds, what it changed.
+ *
+ * @param next what comes next, and the ISO time until when; by default what the story itself says
+ */
+export function remediationDetails(story: Story, next = story.next): string {
+  const { held, changes, lines } = story;
+  const head = [...headOf(story), ...(story.ending ? [] : nextOf(next))];
+  const rest = [
+    ...section(`Held now (${held.length})`, lastOf(held.map(heldLine), MOST_HELD)),
+    ...section(`Changes (${changes.length})`, lastOf(changes.map(changeLine), MOST_CHANGES)),
+  ];
+  // The latest lines take what is left; the last one first, for a reader may see no more than the beginning.
+  const latest = lines.slice(-MOST_LINES).map(({ at, text }) => `\`${timeOf(at)}\` ${plain(text)}`);
+  latest.reverse();
+  const all = () => [...head, ...rest, ...section('Latest first', latest)].join('\n');
+  while (latest.length > 1 && all().length > MOST_CHARACTERS) latest.pop();
+  return all().slice(0, MOST_CHARACTERS);
+}
+
+function headOf({ target, runbook, rule, mode, alert, phase, why, ending }: Story): string[] {
+  const about = [
+    ...(alert ? [`alert **${plain(alert.name)}** since ${dateOf(alert.startsAt)}`] : []),
+    `rule **${plain(rule)}**`,
+    ...(mode ? [`mode **${mode}**`] : []),
+  ];
+  return [
+    `**${runbook}** of ${code(target)}`,
+    '',
+    about.join(' · '),
+    '',
+    ending ? `**${ending.outcome}**: ${plain(ending.reason)}` : `phase **${plain(phase)}**`,
+    ...(why && why !== ending?.reason ? ['', `why: ${plain(why)}`] : []),
+  ];
+}
+
+const nextOf = (next: Story['next']): string[] =>
+  next ? ['', `next: ${plain(next.what)}${next.until ? `, until **${timeOf(next.until)}** UTC` : ''}`] : [];
+
+const heldLine = ({ object, field, before, set, until }: Held): string =>
+  `${code(field)} of ${code(object.key)}: ${value(before)} → ${value(set)}, until ${timeOf(until)}`;
+
+const changeLine = ({ at, what, object }: Change): string => `\`${timeOf(at)}\` ${plain(what)} (${code(object.key)})`;
+
+const value = (field: FieldValue): string => (field === null ? '*absent*' : code(JSON.stringify(field)));
+
+const clock = (at: number): string => timeOf(new Date(at).toISOString());
+
+/** `03:17:42`, in UTC: what a workflow knows of time zones. */
+const timeOf = (iso: string): string => iso.slice(11, 19);
+
+/** `2026-03-01 03:17:42`, likewise: for what may have been long ago. */
+const dateOf = (iso: string): string => `${iso.slice(0, 10)} ${timeOf(iso)}`;
 
 function section(title: string, lines: string[]): string[] {
-  if (lines.length === 0) return [];
-  const more = lines.length > MOST ? [`- … and ${lines.length - MOST} more`] : [];
-  return ['', `**${title}** (${lines.length})`, ...lines.slice(0, MOST).map((line) => `- ${line}`), ...more];
+  return lines.length === 0 ? [] : ['', `**${title}**`, '', ...lines.map((line) => `- ${line}`)];
+}
+
+const firstOf = (lines: string[], most: number): string[] =>
+  lines.length > most ? [...lines.slice(0, most), `… and ${lines.length - most} more`] : lines;
+
+const lastOf = (lines: string[], most: number): string[] =>
+  lines.length > most ? [`… and ${lines.length - most} before`, ...lines.slice(-most)] : lines;
+
+/** Text of strangers as text: what Markdown or HTML would make of it is taken from it. */
+const plain = (text: string): string => cut(text).replaceAll(/[\\`*_[\]<>|~&#]/g, '\\$&');
+
+/** Likewise, as code: names and values, of which every character matters. */
+const code = (text: string): string => `\`${cut(text).replaceAll('`', "'")}\``;
+
+function cut(text: string): string {
+  const line = text.replaceAll(/\s+/g, ' ').trim();
+  return line.length > LONGEST ? `${line.slice(0, LONGEST - 1)}…` : line;
 }

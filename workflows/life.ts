@@ -11,12 +11,15 @@ import {
   upsertSearchAttributes,
   workflowInfo,
 } from '@temporalio/workflow';
+import type { AuditPage } from '../model/audit.ts';
 import type { Change, Held } from '../model/change.ts';
 import { type SearchAttribute, searchValue } from '../model/names.ts';
 import type { Outcome } from '../model/outcome.ts';
 import type { Actor } from '../model/ports/instance.ts';
-import type { Ending, RemediationInput, Story } from '../model/remediation.ts';
+import type { CancelRequest, Ending, RemediationInput, Story } from '../model/remediation.ts';
 import type { SettleActivities } from '../model/settle.ts';
+import { remediationDetails } from './details.ts';
+import { Notes, putOnRecord } from './record.ts';
 
 const { settle } = proxyLocalActivities<SettleActivities>({
   startToCloseTimeout: '10 seconds',
@@ -29,8 +32,10 @@ export class Life {
   readonly input: RemediationInput;
   readonly actor: Actor;
   readonly story: Story;
+  readonly #notes: Notes;
   readonly #undos: { what: string; undo: () => Promise<Change[]> }[] = [];
   #hints = 0;
+  #cancelledBy: CancelRequest | undefined;
 
   constructor(input: RemediationInput) {
     this.input = input;
@@ -40,23 +45,37 @@ export class Life {
       target,
       rule: rule.name,
       runbook: rule.runbook,
+      mode: rule.mode,
+      alert: { name: input.alert.alertname, startsAt: input.alert.startsAt },
       phase: 'diagnose',
+      next: { what: 'look at it' },
       lines: [],
       changes: [],
       held: [],
     };
+    const { scope, alert, episode, ruleDigest } = input;
+    const { name, runbook, mode } = rule;
+    this.#notes = new Notes({ kind: 'remediation', rule: name, target, runbook, mode, scope });
+    this.#notes.add({ kind: 'begun', target, rule, ruleDigest, scope, alert, episode });
     this.say(`${input.alert.alertname} of ${input.alert.startsAt}, rule ${rule.name}, mode ${rule.mode}`);
   }
 
-  /** A phase begins; shown in Temporal's UI and by `salvor show`. */
-  phase(phase: string, text?: string): void {
+  /** A phase begins; shown in Temporal's UI and by `salvor show`, with what comes next. */
+  phase(phase: string, text: string, next?: Story['next']): void {
     this.story.phase = phase;
-    if (text) this.say(text);
+    this.story.next = next;
+    this.say(text);
   }
 
   say(text: string): void {
-    this.story.lines.push({ at: new Date().toISOString(), text });
-    setCurrentDetails(this.story.lines.map((line) => `- \`${line.at.slice(11, 19)}\` ${line.text}`).join('\n'));
+    this.story.lines.push({ at: new Date().toISOString(), text, phase: this.story.phase });
+    setCurrentDetails(remediationDetails(this.story));
+  }
+
+  /** The diagnosis on which it acts. */
+  because(why: string): void {
+    this.story.why = why;
+    this.say(why);
   }
 
   /** ISO time, `ms` milliseconds from now. */
@@ -64,26 +83,44 @@ export class Life {
     return new Date(Date.now() + ms).toISOString();
   }
 
+  /** What was read of live state, and what was made of it. */
+  evidence(what: string, verdict: string, why: string, facts?: Record<string, unknown>): void {
+    this.#notes.add({ kind: 'evidence', what, verdict, why, ...(facts && { facts }) });
+  }
+
   /**
-   * Makes a change that is to be undone if the remediation does not come to a good end. The undo is registered before
-   * the change is made, for a step that timed out may have been applied.
+   * Makes a change that is to be undone if the remediation does not come to a good end. The undo is registered, and what
+   * will be held is noted, before the change is made, for a step that timed out may have been applied.
+   *
+   * @param make is given what has been noted so far, for its activity to write down before it acts
    */
-  async change(what: string, make: () => Promise<Change[]>, undo?: { held: Held[]; undo: () => Promise<Change[]> }) {
-    if (undo) {
-      this.#undos.push({ what, undo: undo.undo });
-      this.story.held.push(...undo.held);
-    }
-    this.record(await make());
+  async change(
+    what: string,
+    make: (audit: AuditPage) => Promise<Change[]>,
+    { held, undo }: { held: Held[]; undo: () => Promise<Change[]> },
+  ): Promise<void> {
+    this.#undos.push({ what, undo });
+    this.story.held.push(...held);
+    for (const field of held) this.#notes.add({ kind: 'held', held: field });
+    this.record(await make(this.#notes.page()));
   }
 
   record(changes: Change[]): void {
-    for (const change of changes) this.say(change.what);
+    for (const change of changes) {
+      this.say(change.what);
+      this.#notes.add({ kind: 'change', change });
+    }
     this.story.changes.push(...changes);
   }
 
   /** What was held has been given back, or is gone: nothing is left to undo. */
   released(): void {
     this.#undos.length = 0;
+    this.#release();
+  }
+
+  #release(): void {
+    for (const { object, field } of this.story.held) this.#notes.add({ kind: 'released', object, field });
     this.story.held = [];
   }
 
@@ -94,6 +131,17 @@ export class Life {
   /** The alert is resolved: a reason to look again at once. */
   hint(): void {
     this.#hints += 1;
+  }
+
+  /** A person asks for its end: the cancel itself follows. */
+  cancelledBy(request: CancelRequest): void {
+    this.#cancelledBy = request;
+    this.#notes.add({ kind: 'cancel', ...request });
+  }
+
+  get whoCancelled(): string {
+    const { by, reason } = this.#cancelledBy ?? { by: 'a person', reason: '' };
+    return `cancelled by ${by}${reason ? `: ${reason}` : ''}`;
   }
 
   /** Awaits `wait`; looks again, beside it, whenever the alert was resolved. */
@@ -114,13 +162,13 @@ export class Life {
 
   /** Undoes, newest first, whatever happens; an undo that fails is named in the reason. */
   async giveUp(ending: Ending): Promise<Ending> {
-    this.phase('undo', ending.reason);
+    this.phase('undo', ending.reason, { what: 'undo what was done' });
     let { outcome, reason } = ending;
     await CancellationScope.nonCancellable(async () => {
       for (let undo = this.#undos.pop(); undo; undo = this.#undos.pop()) {
         try {
           this.record(await undo.undo());
-          this.story.held = [];
+          this.#release();
         } catch (error) {
           outcome = 'failed';
           reason = `${reason}; and could not undo "${undo.what}": ${explain(error)}. A person must undo it`;
@@ -130,7 +178,7 @@ export class Life {
     return this.end(outcome, reason);
   }
 
-  /** Puts the end on record and tells the responder; the workflow does not end before. */
+  /** Tells the responder and puts all on record; the workflow does not end before. */
   async settle(ending: Ending): Promise<void> {
     const { input } = this;
     this.story.ending = ending;
@@ -138,6 +186,14 @@ export class Life {
     log.info('remediation ends', { target: input.target, outcome: ending.outcome, reason: ending.reason });
     if (input.searchAttributes)
       upsertSearchAttributes([attribute('SalvorOutcome', ending.outcome), attribute('SalvorReason', ending.reason)]);
+    const { outcome, reason, plan } = ending;
+    this.#notes.add({ kind: 'ended', outcome, reason, ...(plan && { plan }), lines: this.story.lines });
+    // Beside each other: the responder's slot is free at once, also while the audit store is down.
+    await Promise.all([putOnRecord(this.#notes.page()), this.#report(ending)]);
+  }
+
+  async #report(ending: Ending): Promise<void> {
+    const { input } = this;
     if (!input.responder) return;
     const { episode, target, rule, ruleDigest, scope, alert } = input;
     const { outcome, reason } = ending;

@@ -9,20 +9,14 @@ const MAX_SETTLED = 2_500;
 const MAX_CARRIED = 512 * 1024;
 
 type Firing = Pick<Request, 'fingerprint' | 'startsAt'>;
-/** Told of each refusal, for the record. */
-export type OnRefusal = (refused: Firing & Pick<Request, 'target'> & { reason: string }) => void;
-
 type Kept = 'settled' | 'cooling' | 'attempts';
 
 /** What a responder knows of the past, and forgets. All times in milliseconds since the epoch. */
 export class Memory {
   readonly #state: ResponderState;
 
-  readonly #onRefusal: OnRefusal;
-
-  constructor(state: ResponderState, onRefusal: OnRefusal) {
+  constructor(state: ResponderState) {
     this.#state = state;
-    this.#onRefusal = onRefusal;
   }
 
   /** About this firing nothing new needs be done, for as long as it is remembered. */
@@ -30,8 +24,7 @@ export class Memory {
     this.#state.settled[alertKey(alert)] = { outcome, until: now + remember };
   }
 
-  refuse(alert: Firing & Pick<Request, 'target'>, reason: string, now: number): void {
-    this.#onRefusal({ target: alert.target, fingerprint: alert.fingerprint, startsAt: alert.startsAt, reason });
+  refuse(alert: Firing, reason: string, now: number): void {
     this.#state.settled[alertKey(alert)] = { outcome: 'refused', reason: reason.slice(0, 120), until: now + REMEMBER };
   }
 

@@ -46,12 +46,12 @@ export class Queue {
     this.#bytes -= sizeOf(queued);
   }
 
-  /** Drops the firings of one alert for which `which` holds. */
-  drop(fingerprint: string, which: (queued: Queued) => boolean): void {
-    for (const key of [...(this.#keys.get(fingerprint) ?? [])]) {
-      const queued = this.#state.queue[key];
-      if (queued && which(queued)) this.remove(queued);
-    }
+  /** Drops the firings of one alert for which `which` holds, and answers them. */
+  drop(fingerprint: string, which: (queued: Queued) => boolean): Queued[] {
+    const all = [...(this.#keys.get(fingerprint) ?? [])].map((key) => this.#state.queue[key]);
+    const dropped = all.filter((queued) => queued !== undefined).filter(which);
+    for (const queued of dropped) this.remove(queued);
+    return dropped;
   }
 
   /** Finds anew when the first is due: after something that they wait for has changed. */

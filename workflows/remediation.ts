@@ -5,14 +5,17 @@ import {
   defineSignal,
   isCancellation,
   setHandler,
+  setWorkflowOptions,
+  workflowInfo,
 } from '@temporalio/workflow';
 import { MESSAGE } from '../model/names.ts';
 import { INSTANCE_ERRORS } from '../model/ports/instance.ts';
-import type { Ending, RemediationInput, Story } from '../model/remediation.ts';
+import type { CancelRequest, Ending, RemediationInput, Story } from '../model/remediation.ts';
 import { explain, failureType, Life } from './life.ts';
 import { RUNBOOKS } from './runbooks/registry.ts';
 
 const resolved = defineSignal(MESSAGE.resolved);
+const cancel = defineSignal<[CancelRequest]>(MESSAGE.cancel);
 const story = defineQuery<Story>(MESSAGE.story);
 
 /**
@@ -22,6 +25,7 @@ const story = defineQuery<Story>(MESSAGE.story);
 export async function remediation(input: RemediationInput): Promise<Ending> {
   const life = new Life(input);
   setHandler(resolved, () => life.hint());
+  setHandler(cancel, (request) => life.cancelledBy(request));
   setHandler(story, () => life.story);
   let ending: Ending;
   let cancellation: unknown;
@@ -38,8 +42,17 @@ export async function remediation(input: RemediationInput): Promise<Ending> {
   return ending;
 }
 
+/**
+ * Under Worker Versioning it ends on the build that it began with. A worker without a version may not say so: the
+ * server refuses it.
+ */
+setWorkflowOptions(
+  () => (workflowInfo().currentDeploymentVersion?.deploymentName ? { versioningBehavior: 'PINNED' } : {}),
+  remediation,
+);
+
 function endOf(life: Life, error: unknown): Ending {
-  if (isCancellation(error)) return life.end('cancelled', 'cancelled by a person');
+  if (isCancellation(error)) return life.end('cancelled', life.whoCancelled);
   if (failureType(error) === INSTANCE_ERRORS.replaced) return life.end('not-needed', explain(error));
   return life.end('failed', explain(error));
 }

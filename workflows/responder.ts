@@ -21,6 +21,7 @@ import type { Batch, RunAnswer } from '../model/request.ts';
 import type { ResponderInput, ResponderState } from '../model/responder.ts';
 import { Admission } from './admission.ts';
 import { detailsOf } from './details.ts';
+import { keepRecord, Notes } from './record.ts';
 
 const alerts = defineSignal<[Batch]>(MESSAGE.alerts);
 const ended = defineSignal<[EndReport]>(MESSAGE.ended);
@@ -43,10 +44,14 @@ const { dispatch } = proxyLocalActivities<DispatchActivities>({
  * starts it again.
  */
 export async function responder(input: ResponderInput): Promise<void> {
-  const admission = new Admission(input, workflowInfo(), (refused) =>
-    log.warn('refused', { ...refused, rule: input.rule }),
-  );
-  const alarm = new Alarm();
+  const { rule, scope } = input;
+  const notes = new Notes({ kind: 'responder', rule, scope }, input.notes);
+  const admission = new Admission(input, workflowInfo(), (entry) => {
+    notes.add(entry);
+    if (entry.kind === 'decision' && entry.decision.answer === 'refuse')
+      log.warn('refused', { rule, target: entry.target, reason: entry.decision.reason });
+  });
+  void CancellationScope.nonCancellable(() => keepRecord(notes));
   let signals = 0;
   let updates = 0;
 
@@ -77,11 +82,30 @@ export async function responder(input: ResponderInput): Promise<void> {
 
   const isFull = (): boolean =>
     workflowInfo().continueAsNewSuggested || signals >= MAX_SIGNALS || updates >= MAX_UPDATES;
+  const onRecord = (): boolean => notes.pending.length === 0;
+  try {
+    await serve(admission, isFull, onRecord);
+  } catch (error) {
+    // Cancelled by a person: what was decided is put on record all the same.
+    if (isCancellation(error)) await CancellationScope.nonCancellable(() => condition(onRecord));
+    throw error;
+  }
+  if (!admission.idle || !onRecord())
+    await continueAsNew<typeof responder>({ rule, scope, state: admission.carry(), notes: notes.carry() });
+}
+
+/** Decides until nothing is left to remember and all is on record, or the run is full. */
+async function serve(admission: Admission, isFull: () => boolean, onRecord: () => boolean): Promise<void> {
+  const alarm = new Alarm();
+  // Not before the first news: a run that has heard of nothing yet is not over.
+  let heard = false;
+  const isOver = (): boolean => heard && admission.idle && onRecord();
   for (;;) {
     // A worker that dies here loses nothing: what came is in the history, and is decided again in the same way.
     alarm.set(admission.nextDue(Date.now()));
-    await condition(() => admission.pressing || alarm.rung);
+    await condition(() => admission.pressing || alarm.rung || isOver());
     alarm.quiet();
+    heard = true;
 
     for (let work = admission.decide(Date.now(), isFull()); work; work = admission.decide(Date.now(), isFull())) {
       // If the worker dies within this await, the starts are made again with the same episodes: the server knows them.
@@ -91,11 +115,9 @@ export async function responder(input: ResponderInput): Promise<void> {
     setCurrentDetails(detailsOf(admission.state));
 
     // A signal that arrives while these commands are on their way makes the server refuse them: none is lost.
-    if (!isFull() && !admission.idle) continue;
+    if (!isFull() && !isOver()) continue;
     await condition(allHandlersFinished);
-    if (admission.hasNews) continue;
-    if (admission.idle) return;
-    await continueAsNew<typeof responder>({ ...input, state: admission.carry() });
+    if (!admission.hasNews) return;
   }
 }
 

@@ -1,3 +1,4 @@
+import type { AuditPage } from '../audit.ts';
 import type { Change, Held, ObjectRef } from '../change.ts';
 import type { DrainInstanceOptions } from '../rule.ts';
 
@@ -70,6 +71,8 @@ export interface CutRequest {
   actor: Actor;
   instance: ObjectRef;
   held: Held[];
+  /** Of a cut: what is to be on record before it acts. */
+  audit?: AuditPage;
 }
 
 export interface HoldRequest extends CutRequest {

@@ -1,8 +1,10 @@
 import { randomUUID } from 'node:crypto';
 import { Client } from '@temporalio/client';
 import { DefaultLogger, NativeConnection, Runtime, Worker } from '@temporalio/worker';
+import { auditActivities } from '../../activities/audit.ts';
 import { dispatchActivities } from '../../activities/dispatch.ts';
 import { settleActivities } from '../../activities/settle.ts';
+import type { AuditPage } from '../../model/audit.ts';
 import { MESSAGE, remediationId, responderId, WORKFLOW, watchQueue } from '../../model/names.ts';
 import type { Assessment, InstancePort } from '../../model/ports/instance.ts';
 import type { Batch, Request } from '../../model/request.ts';
@@ -15,6 +17,10 @@ export interface Bench {
   taskQueue: string;
   /** Names of the instance activities in the order in which they were called, with their target's name. */
   calls: string[];
+  /** What was put on record, as it came. */
+  pages: AuditPage[];
+  /** Makes the audit store refuse all, or take all again. */
+  store: { down: boolean };
   stop(): Promise<void>;
 }
 
@@ -23,11 +29,18 @@ export async function startBench(address: string, instance: InstancePort): Promi
   quiet();
   const taskQueue = `test-${randomUUID()}`;
   const calls: string[] = [];
+  const pages: AuditPage[] = [];
+  const store = { down: false };
+  const append = async (page: AuditPage): Promise<void> => {
+    if (store.down) throw new Error('the store is down');
+    pages.push(page);
+  };
   const connection = await NativeConnection.connect({ address });
   const client = new Client({ connection });
   const activities = {
     ...dispatchActivities({ client, taskQueue, searchAttributes: false }),
     ...settleActivities({ client, taskQueue }),
+    ...auditActivities({ append }),
     ...recorded(instance, calls),
   };
   const shared = { connection, activities, shutdownForceTime: '1 second' } as const;
@@ -40,6 +53,8 @@ export async function startBench(address: string, instance: InstancePort): Promi
     client,
     taskQueue,
     calls,
+    pages,
+    store,
     async stop() {
       for (const worker of workers) worker.shutdown();
       await Promise.all(running);

@@ -61,15 +61,19 @@ export async function drainInstance(life: Life): Promise<Ending> {
   const look = (uid?: string) => assess({ target, options, actor: life.actor, uid });
 
   const found = await look();
+  life.evidence('diagnosis', found.verdict, found.why, found.verdict === 'sick' ? factsOf(found) : undefined);
   if (found.verdict !== 'sick') return life.end(found.verdict === 'protected' ? 'refused' : 'not-needed', found.why);
-  life.say(found.why);
+  life.because(found.why);
   if (rule.mode === 'observe') return life.end('observed', found.why, found.plan);
   const { uid } = found.instance;
 
   const cutRequest = await cutTraffic(life, found);
 
-  life.phase('hold', `waiting up to ${formatDuration(options.recoverWithin)} for it to recover`);
   const deadline = life.in(options.recoverWithin);
+  life.phase('hold', `waiting up to ${formatDuration(options.recoverWithin)} for it to recover`, {
+    what: `put it back when it has been healthy for ${formatDuration(options.stableFor)}, else ${options.replace ? 'replace it' : 'put it back and fail'}`,
+    until: deadline,
+  });
   const held = await life.looking(
     waiting('wait for it to recover, then give its traffic back', options.recoverWithin).hold({
       ...cutRequest,
@@ -80,6 +84,7 @@ export async function drainInstance(life: Life): Promise<Ending> {
     async () => describe(await look(uid)),
   );
   life.record(held.changes);
+  life.evidence('hold', held.verdict, held.why);
   if (held.verdict === 'contested') return life.end('failed', held.why);
   if (held.verdict !== 'sick') {
     life.released();
@@ -90,6 +95,7 @@ export async function drainInstance(life: Life): Promise<Ending> {
 
   // The wait was long: look again before the next mutation.
   const again = await look(uid);
+  life.evidence('diagnosis', again.verdict, again.why);
   if (again.verdict === 'gone') {
     life.released();
     return life.end('not-needed', again.why);
@@ -108,9 +114,9 @@ async function cutTraffic(life: Life, found: Sick): Promise<CutRequest> {
     until: life.in(recoverWithin + evictWithin + 10 * MINUTE),
   }));
   const request: CutRequest = { step: 'cut', actor: life.actor, instance: found.instance, held };
-  life.phase('cut', `traffic: ${found.traffic.way} (${found.traffic.why})`);
+  life.phase('cut', `traffic: ${found.traffic.way} (${found.traffic.why})`, { what: 'take it out of traffic' });
   if (held.length > 0)
-    await life.change('cut traffic', () => cut(request), {
+    await life.change('cut traffic', (audit) => cut({ ...request, audit }), {
       held,
       undo: () => restore({ ...request, step: 'restore' }),
     });
@@ -130,28 +136,34 @@ async function replaceIt(life: Life, found: Sick, outSince: string | undefined):
   const { instance, owner } = found;
   const quietFrom = outSince ? Date.parse(outSince) : Date.now();
   const notBefore = new Date(quietFrom + quietFor).toISOString();
-  life.phase('replace', 'asking for its eviction');
+  const deadline = life.in(quietFor + evictWithin);
+  life.phase('replace', 'asking for its eviction', { what: 'evict it within its disruption budgets', until: deadline });
   const replaced = await waiting('evict it within its disruption budgets', quietFor + evictWithin).replace({
     step: 'replace',
     actor,
     instance,
     owner,
     notBefore,
-    deadline: life.in(quietFor + evictWithin),
+    deadline,
   });
   life.record(replaced.changes);
+  life.evidence('replace', replaced.verdict, replaced.why);
   if (replaced.verdict === 'blocked') return life.end('failed', replaced.why);
   life.released();
   if (replaced.verdict === 'gone') return life.end('not-needed', replaced.why);
 
-  life.phase('verify', replaced.why);
+  const ready = life.in(verifyWithin);
+  life.phase('verify', replaced.why, { what: 'see its replacement Ready', until: ready });
   const verified = await waiting('wait for its replacement', verifyWithin).verify({
     actor,
     instance,
     owner,
-    deadline: life.in(verifyWithin),
+    deadline: ready,
   });
+  life.evidence('verify', verified.verified ? 'verified' : 'unverified', verified.why);
   return life.end(verified.verified ? 'remediated' : 'failed', verified.why);
 }
+
+const factsOf = ({ instance, traffic, owner, plan }: Sick) => ({ instance, traffic, owner, plan });
 
 const describe = (look: Assessment): string => `${look.verdict}: ${look.why}`;

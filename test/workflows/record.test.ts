@@ -1,0 +1,189 @@
+import { randomUUID } from 'node:crypto';
+import { Context } from '@temporalio/activity';
+import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest';
+import type { AuditEntry, AuditPage } from '../../model/audit.ts';
+import { MESSAGE } from '../../model/names.ts';
+import type { CutRequest, HoldResult, InstancePort } from '../../model/ports/instance.ts';
+import { type Sandbox, startSandbox } from '../../sandbox/sandbox.ts';
+import { door, eventually } from '../support/wait.ts';
+import {
+  type Bench,
+  batch,
+  deliver,
+  instance,
+  pod,
+  remediationOf,
+  request,
+  rule,
+  startBench,
+  stateOf,
+} from '../support/workflows.ts';
+
+/** Doors by pod name: a hold that has one waits until the test opens it. */
+const doors = new Map<string, ReturnType<typeof door<HoldResult>>>();
+const recovered: HoldResult = { verdict: 'recovered', why: 'healthy', changes: [] };
+const cuts: CutRequest[] = [];
+const usual = instance();
+const world: Partial<InstancePort> = {
+  cut: async (asked) => {
+    cuts.push(asked);
+    return usual.cut(asked);
+  },
+  hold: async ({ instance: { key } }) => {
+    const beat = setInterval(() => Context.current().heartbeat(), 200);
+    try {
+      return (
+        (await Promise.race([doors.get(key.split('/').at(-1) ?? '')?.opened, Context.current().cancelled])) ?? recovered
+      );
+    } finally {
+      clearInterval(beat);
+    }
+  },
+};
+
+let sandbox: Sandbox<'temporal'>;
+let bench: Bench;
+let id: string;
+
+beforeAll(async () => {
+  sandbox = await startSandbox({ parts: ['temporal'] });
+  bench = await startBench(sandbox.temporal.address, instance(world));
+});
+afterAll(async () => {
+  await bench.stop();
+  await sandbox.stop();
+});
+beforeEach(() => {
+  id = `t${randomUUID().slice(0, 8)}`;
+  bench.store.down = false;
+});
+
+const shut = (name: string) => {
+  const made = door<HoldResult>();
+  doors.set(name, made);
+  return made;
+};
+const isHeld = (name: string) => eventually(`hold ${name}`, () => bench.calls.includes(`hold ${name}`));
+const pagesOf = (kind: 'remediation' | 'responder'): AuditPage[] =>
+  bench.pages.filter(({ stream }) => stream.kind === kind && stream.rule === id);
+const kindsOf = (page: AuditPage | undefined) => page?.notes.map(({ entry }) => entry.kind);
+const decisions = () =>
+  pagesOf('responder')
+    .flatMap(({ notes }) => notes)
+    .map(({ entry }) => entry)
+    .filter((entry): entry is AuditEntry & { kind: 'decision' } => entry.kind === 'decision');
+
+describe('a remediation', () => {
+  it('has all on record before it ends; what it will hold, before it cuts', async () => {
+    const labels = { alertname: 'KubePodNotReady', pod: `${id}-a` };
+    await deliver(bench, batch(rule(id), [request(`${id}-a`, { labels })]));
+    const handle = await eventually('started', async () => {
+      const found = remediationOf(bench, `${id}-a`);
+      await found.describe();
+      return found;
+    });
+    await handle.result();
+    const cut = cuts.find(({ instance: { key } }) => key === pod(`${id}-a`));
+    expect(kindsOf(cut?.audit)).toEqual(['begun', 'evidence', 'held']);
+    const [page, ...more] = pagesOf('remediation');
+    expect(more).toEqual([]);
+    expect(page?.stream).toMatchObject({
+      id: (await handle.describe()).runId,
+      target: pod(`${id}-a`),
+      runbook: 'drain-instance',
+      mode: 'act',
+      scope: 'shop',
+    });
+    expect(kindsOf(page)).toEqual(['begun', 'evidence', 'held', 'change', 'evidence', 'released', 'ended']);
+    expect(page?.notes.map(({ key }) => key)).toEqual(['1', '2', '3', '4', '5', '6', '7']);
+    // The cut and the end name the same notes by the same keys, so that the second writing of them adds nothing.
+    expect(page?.notes.slice(0, 3)).toEqual(cut?.audit?.notes);
+    expect(page?.notes[0]?.entry).toMatchObject({ kind: 'begun', alert: { labels } });
+    expect(page?.notes.at(-1)?.entry).toMatchObject({ kind: 'ended', outcome: 'recovered' });
+  });
+
+  it('that is cancelled has its undo and its end on record', async () => {
+    shut(`${id}-a`);
+    await deliver(bench, batch(rule(id), [request(`${id}-a`)]));
+    await isHeld(`${id}-a`);
+    await remediationOf(bench, `${id}-a`).signal(MESSAGE.cancel, { by: 'person:ada', reason: 'wrong pod' });
+    await remediationOf(bench, `${id}-a`).cancel();
+    await remediationOf(bench, `${id}-a`)
+      .result()
+      .catch(() => undefined);
+    const [page] = pagesOf('remediation');
+    expect(kindsOf(page)?.slice(-3)).toEqual(['change', 'released', 'ended']);
+    expect(page?.notes.at(-1)?.entry).toMatchObject({
+      outcome: 'cancelled',
+      reason: 'cancelled by person:ada: wrong pod',
+    });
+  });
+
+  it('heals while the store is down, frees its slot, and ends when its record is in', async () => {
+    bench.store.down = true;
+    const name = `${id}-a`;
+    await deliver(bench, batch(rule(id), [request(name)]));
+    await eventually('the responder knows of its end', async () => {
+      const { settled, open } = await stateOf(bench, id);
+      return Object.values(settled)[0]?.outcome === 'recovered' && Object.keys(open).length === 0;
+    });
+    expect((await remediationOf(bench, name).describe()).status.name).toBe('RUNNING');
+    expect(pagesOf('remediation')).toEqual([]);
+    bench.store.down = false;
+    await remediationOf(bench, name).result();
+    expect(kindsOf(pagesOf('remediation')[0])?.at(-1)).toBe('ended');
+  });
+
+  it('that only observes is on record too', async () => {
+    await deliver(bench, batch(rule(id, {}, 'observe'), [request(`${id}-a`)]));
+    const [page] = await eventually('on record', () => pagesOf('remediation').length === 1 && pagesOf('remediation'));
+    expect(kindsOf(page)).toEqual(['begun', 'evidence', 'ended']);
+    expect(page?.notes.at(-1)?.entry).toMatchObject({ outcome: 'observed', plan: expect.any(Array) });
+    expect(page?.stream.mode).toBe('observe');
+  });
+});
+
+describe('a responder', () => {
+  it('puts on record what waits, what is refused and what is dropped, each once', async () => {
+    const r = rule(id, { maxQueue: 1 });
+    const [a, b, c] = ['a', 'b', 'c'].map((letter) => request(`${id}-${letter}`));
+    const held = shut(`${id}-a`);
+    await deliver(bench, batch(r, [a!]));
+    await isHeld(`${id}-a`);
+    await deliver(bench, batch(r, [b!, c!]));
+    await deliver(bench, batch(r, [a!, b!, c!]));
+    await deliver(bench, batch(r, [{ ...b!, status: 'resolved' }]));
+    await eventually('the drop is on record', () =>
+      pagesOf('responder').some(({ notes }) => notes.some(({ entry }) => entry.kind === 'dropped')),
+    );
+    expect(decisions()).toMatchObject([
+      { target: pod(`${id}-b`), decision: { answer: 'wait', gate: 'in-flight' }, rule: id, mode: 'act' },
+      { target: pod(`${id}-c`), decision: { answer: 'refuse', gate: 'queue-full' } },
+    ]);
+    held.open(recovered);
+  });
+
+  it('notes nothing of what is admitted or says nothing new: its remediation does', async () => {
+    const held = shut(`${id}-a`);
+    await deliver(bench, batch(rule(id), [request(`${id}-a`)]));
+    await deliver(bench, batch(rule(id), [request(`${id}-a`)]));
+    await isHeld(`${id}-a`);
+    held.open(recovered);
+    await remediationOf(bench, `${id}-a`).result();
+    expect(pagesOf('responder')).toEqual([]);
+  });
+
+  it('goes on deciding while the store is down; the record follows, in order and numbered', async () => {
+    bench.store.down = true;
+    const held = shut(`${id}-a`);
+    await deliver(bench, batch(rule(id), [request(`${id}-a`)]));
+    await isHeld(`${id}-a`);
+    for (const letter of ['b', 'c', 'd']) await deliver(bench, batch(rule(id), [request(`${id}-${letter}`)]));
+    await eventually('all wait', async () => (await stateOf(bench, id)).tally.wait === 3);
+    bench.store.down = false;
+    await eventually('all on record', () => decisions().length === 3);
+    const keys = pagesOf('responder').flatMap(({ notes }) => notes.map(({ key }) => key));
+    expect(keys).toEqual(['1', '2', '3']);
+    held.open(recovered);
+  });
+});

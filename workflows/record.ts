@@ -1,0 +1,82 @@
+import { condition, proxyActivities, proxyLocalActivities, workflowInfo } from '@temporalio/workflow';
+import type { AuditActivities, AuditEntry, AuditNote, AuditPage, AuditStream } from '../model/audit.ts';
+
+const now = proxyLocalActivities<AuditActivities>({
+  startToCloseTimeout: '5 seconds',
+  scheduleToCloseTimeout: '6 seconds',
+  retry: { maximumAttempts: 2, initialInterval: '200 milliseconds' },
+});
+/** The server tries it again for as long as the store is down, without an event of the history. */
+const later = proxyActivities<AuditActivities>({
+  summary: 'put on record what the audit store could not take at once',
+  startToCloseTimeout: '20 seconds',
+  retry: { initialInterval: '2 seconds', maximumInterval: '1 minute' },
+});
+
+/** Resolves when the page is durable in the audit store, however long that takes. Writing it again adds nothing. */
+export async function putOnRecord(page: AuditPage): Promise<void> {
+  try {
+    await now.record(page);
+  } catch {
+    // Whatever it was, the server repeats it, and shows why it fails.
+    await later.record(page);
+  }
+}
+
+/** What a workflow notes, numbered; its activities write it down. */
+export class Notes {
+  readonly stream: AuditStream;
+  /** Noted so far. */
+  count: number;
+  /** Not yet known to be on record. */
+  readonly pending: AuditNote[];
+
+  constructor(stream: Omit<AuditStream, 'id' | 'workflowId'>, carried = { count: 0, pending: [] as AuditNote[] }) {
+    const { firstExecutionRunId: id, workflowId } = workflowInfo();
+    this.stream = { id, workflowId, ...stream };
+    this.count = carried.count;
+    this.pending = carried.pending;
+  }
+
+  add(entry: AuditEntry): void {
+    this.count += 1;
+    this.pending.push({ key: String(this.count), at: new Date().toISOString(), entry });
+  }
+
+  /**
+   * For the next run. The labels of the alerts stay behind, for they would make it too large; beyond 1,000 the oldest
+   * notes do too, and it is noted that they did.
+   */
+  carry(): { count: number; pending: AuditNote[] } {
+    const lost = this.pending.length - MOST_CARRIED;
+    if (lost > 0) this.add({ kind: 'lost', count: lost });
+    return { count: this.count, pending: this.pending.slice(-MOST_CARRIED).map(withoutLabels) };
+  }
+
+  page(most = Number.POSITIVE_INFINITY): AuditPage {
+    return { stream: this.stream, notes: this.pending.slice(0, most) };
+  }
+}
+
+/** About 400 bytes each, in a payload of at most 2 MiB that also carries what the responder remembers. */
+const MOST_CARRIED = 1_000;
+
+function withoutLabels(note: AuditNote): AuditNote {
+  const { entry } = note;
+  if (entry.kind !== 'decision' && entry.kind !== 'dropped') return note;
+  const { labels: _, annotations: __, ...alert } = entry.alert;
+  return { ...note, entry: { ...entry, alert } };
+}
+
+/** Notes of one page: a decision is about a kilobyte, and the server takes 2 MiB. */
+const PAGE = 200;
+
+/** Puts notes on record as they come, one page at a time. Never resolves; what is under way is still pending. */
+export async function keepRecord(notes: Notes): Promise<never> {
+  for (;;) {
+    await condition(() => notes.pending.length > 0);
+    const page = notes.page(PAGE);
+    await putOnRecord(page);
+    notes.pending.splice(0, page.notes.length);
+  }
+}
