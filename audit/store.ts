@@ -53,12 +53,14 @@ export interface AuditFilter {
   to?: string;
   rule?: string;
   runbook?: string;
+  /** A target key, or the beginning of one up to a `/`: all below it. */
   target?: string;
   outcome?: string;
   /** A person's name, or `alertmanager`. */
   by?: string;
   /** A part of the reason, case ignored. */
   reason?: string;
+  /** Without it, all. */
   limit?: number;
 }
 
@@ -129,19 +131,31 @@ export interface AuditStore {
   /** Ended remediations whose history is not kept yet, oldest first; and those that have been running since before `since`. */
   withoutHistory(limit: number): Promise<AuditStream[]>;
   runningSince(since: string, limit: number): Promise<AuditStream[]>;
-  /** Keeps a history, compressed, and notes its hash. Again it adds nothing. */
+  /** Keeps a history, compressed, and notes its hash; secrets are removed first. Again it adds nothing. */
   keepHistory(stream: string, history: { json: string; events: number }): Promise<void>;
+  /** Temporal has no history of this stream any more: it is not asked for again. */
+  historyGone(stream: string): Promise<void>;
   histories(filter: AuditFilter & { stream?: string }): AsyncIterable<StoredHistory>;
   /** Resolves where the database answers. */
   ping(): Promise<void>;
+  /** What the last operation found, without asking the database. */
+  state(): StoreState;
   close(): Promise<void>;
+}
+
+/** Whether the database can be reached. */
+export interface StoreState {
+  up: boolean;
+  /** ISO time since which it is down, and what a person can do about it. */
+  since?: string;
+  error?: string;
 }
 
 /** Where the store is and how it is opened. */
 export interface AuditStoreOptions {
   /** `file:<path>`, or `postgres://[user@]host[:port]/database`. */
   url: string;
-  /** For PostgreSQL: a file that has the password, or a variable. */
+  /** For PostgreSQL. */
   password?: string;
   /** Refuse to create it: for commands that only read. */
   mustExist?: boolean;

@@ -8,6 +8,7 @@ export const COMPONENTS = [
   'etcd',
   'prometheus',
   'alertmanager',
+  'postgres',
 ] as const;
 export type ComponentName = (typeof COMPONENTS)[number];
 
@@ -34,7 +35,11 @@ export interface ComponentSpec {
   release(os: string, arch: string): Release | undefined;
   /** A Go module in sandbox/build. `packages`: how many are compiled, for the progress. */
   build?: { module: string; package: string; ldflags: string; packages: number };
-  debian?: { package: string; member: string };
+  /**
+   * `member`: path of the executable in the package. `whole`: it needs the files beside it, so all that the package
+   * brings and this machine lacks is kept, and the version's part of the path is a `*`.
+   */
+  debian?: { package: string; member: string; whole?: true };
 }
 
 const GITHUB = 'https://github.com';
@@ -173,5 +178,14 @@ export const CATALOGUE: Record<ComponentName, ComponentSpec> = {
       ldflags: '-s -w -X github.com/prometheus/common/version.Version=0.28.1',
       packages: 514,
     },
+  },
+  postgres: {
+    version: '15',
+    commands: ['postgres'],
+    versionPattern: /postgres \(PostgreSQL\) (\d+(?:\.\d+)*)/,
+    accepts: (version) => atLeast(version, '13'),
+    // The project publishes its source, and its packages for the systems' own package managers.
+    release: () => undefined,
+    debian: { package: 'postgresql', member: 'usr/lib/postgresql/*/bin/postgres', whole: true },
   },
 };

@@ -1,8 +1,9 @@
+import { globSync } from 'node:fs';
 import { access, constants, mkdir, readdir, rm } from 'node:fs/promises';
 import { delimiter, join } from 'node:path';
 import { CATALOGUE, type ComponentName, type ComponentSpec, variableOf } from './catalogue.ts';
 import { lock } from './locks.ts';
-import { build, download, fromDebian, install, type Tell } from './obtain.ts';
+import { build, download, fromDebian, install, installFolder, type Tell } from './obtain.ts';
 import { componentCache } from './paths.ts';
 import { consoleProgress, type OnProgress } from './progress.ts';
 import { run } from './run.ts';
@@ -39,8 +40,8 @@ const found = new Map<string, Promise<string>>();
 /**
  * The path of a component's executable. Looks at: the path in its variable (SALVOR_ETCD, …), used as it is; the PATH, where
  * Kubernetes, etcd and kwok must be the pinned version, Temporal at least server 1.29, Prometheus 2.42, Alertmanager
- * 0.25; Salvor's cache; the project's release download (unless SALVOR_NO_DOWNLOAD is set); a build with Go, or Debian's
- * package. What it gets is kept in the cache; two processes never get the same component at once.
+ * 0.25, PostgreSQL 13; Salvor's cache; the project's release download (unless SALVOR_NO_DOWNLOAD is set); a build with Go,
+ * or Debian's package. What it gets is kept in the cache; two processes never get the same component at once.
  * @throws MissingComponentError
  */
 export function findComponent(name: ComponentName, options: { onProgress?: OnProgress } = {}): Promise<string> {
@@ -97,7 +98,7 @@ async function inPath(spec: ComponentSpec, tried: string[]): Promise<string | un
 
 async function inCache(name: ComponentName, spec: ComponentSpec): Promise<string | undefined> {
   const pinned = placeOf(name, spec.version);
-  if (await isExecutable(pinned)) return pinned;
+  if (!spec.debian?.whole && (await isExecutable(pinned))) return pinned;
   if (spec.debian === undefined) return undefined;
   const { os, arch } = platform();
   const entries = await readdir(componentCache()).catch(() => []);
@@ -105,7 +106,15 @@ async function inCache(name: ComponentName, spec: ComponentSpec): Promise<string
     const version = entry.match(/^([a-z-]+)-(\d[\d.]*)-([a-z0-9]+)-([a-z0-9]+)$/);
     return version?.[1] === name && version[3] === os && version[4] === arch && spec.accepts(version[2] ?? '');
   });
-  return other === undefined ? undefined : join(componentCache(), other);
+  if (other === undefined) return undefined;
+  return spec.debian.whole
+    ? inFolder(join(componentCache(), other), spec.debian.member)
+    : join(componentCache(), other);
+}
+
+function inFolder(folder: string, member: string): string | undefined {
+  const [file] = globSync(member, { cwd: folder });
+  return file === undefined ? undefined : join(folder, file);
 }
 
 async function get(name: ComponentName, spec: ComponentSpec, tried: string[], tell: Tell): Promise<string> {
@@ -164,9 +173,13 @@ async function byBuild(name: ComponentName, spec: ComponentSpec, folder: string,
 async function byDebian(name: ComponentName, spec: ComponentSpec, folder: string, tried: string[], tell: Tell) {
   if (spec.debian === undefined) return undefined;
   try {
-    const { file, version } = await fromDebian(spec.debian, folder, tell);
+    const { file, unpacked, version } = await fromDebian(spec.debian, folder, tell);
     if (!spec.accepts(version)) throw new Error(`it is version ${version}, which is too old`);
     const place = placeOf(name, version);
+    if (spec.debian.whole) {
+      await installFolder(unpacked, place);
+      return inFolder(place, spec.debian.member);
+    }
     await install(file, place);
     return place;
   } catch (error) {

@@ -1,6 +1,6 @@
 import { createHash } from 'node:crypto';
-import { createWriteStream } from 'node:fs';
-import { chmod, copyFile, readdir, rename } from 'node:fs/promises';
+import { createWriteStream, globSync } from 'node:fs';
+import { chmod, copyFile, readdir, rename, rm } from 'node:fs/promises';
 import { basename, join } from 'node:path';
 import { Readable, Transform } from 'node:stream';
 import { pipeline } from 'node:stream/promises';
@@ -115,18 +115,20 @@ export async function build(spec: NonNullable<ComponentSpec['build']>, folder: s
 
 /**
  * Takes the executable out of Debian's package; installs nothing, and needs no root where the package lists are there.
- * @returns the path of the executable in `folder`, and its version
+ * @returns the path of the executable in `folder`, the folder of all that was unpacked, and the version
  * @throws ToolError where this is no Debian, or the package cannot be had
  */
 export async function fromDebian(
   debian: NonNullable<ComponentSpec['debian']>,
   folder: string,
   tell: Tell,
-): Promise<{ file: string; version: string }> {
+): Promise<{ file: string; unpacked: string; version: string }> {
   tell('package', `getting Debian's package ${debian.package}`);
-  const get = (): Promise<string> =>
+  const get = async (): Promise<void> => {
+    const packages = debian.whole ? await lacking(debian.package) : [debian.package];
     // `_apt` may not write to our folder; the signature of the archive is checked all the same.
-    run('apt-get', ['download', '-q', '-o', 'APT::Sandbox::User=root', debian.package], { cwd: folder });
+    await run('apt-get', ['download', '-q', '-o', 'APT::Sandbox::User=root', ...packages], { cwd: folder });
+  };
   try {
     await get();
   } catch (error) {
@@ -136,12 +138,27 @@ export async function fromDebian(
     await run('apt-get', ['update', '-q']);
     await get();
   }
-  const archive = (await readdir(folder)).find((name) => name.endsWith('.deb'));
-  const version = archive?.split('_')[1]?.match(/^\d+(\.\d+)*/)?.[0];
-  if (archive === undefined || version === undefined)
-    throw new ToolError(`apt-get left no package of ${debian.package}`);
-  await run('dpkg-deb', ['-x', archive, 'unpacked'], { cwd: folder });
-  return { file: join(folder, 'unpacked', debian.member), version };
+  const archives = (await readdir(folder)).filter((name) => name.endsWith('.deb'));
+  const version = archives
+    .find((name) => name.startsWith(`${debian.package}_`))
+    ?.split('_')[1]
+    ?.match(/^\d+(\.\d+)*/)?.[0];
+  if (version === undefined) throw new ToolError(`apt-get left no package of ${debian.package}`);
+  const unpacked = join(folder, 'unpacked');
+  for (const archive of archives) await run('dpkg-deb', ['-x', archive, unpacked], { cwd: folder });
+  const [file] = globSync(debian.member, { cwd: unpacked });
+  if (file === undefined) throw new ToolError(`Debian's package ${debian.package} has no ${debian.member}`);
+  return { file: join(unpacked, file), unpacked, version };
+}
+
+/** A package, and what it depends on as far as this machine does not have it. */
+async function lacking(name: string): Promise<string[]> {
+  const plan = await run('apt-get', ['install', '--simulate', '--reinstall', '--no-install-recommends', '-q', name]);
+  const planned = plan.split('\n').flatMap((line) => line.match(/^Inst (\S+)/)?.[1] ?? []);
+  // What it stands for (`postgresql` for `postgresql-15`) is needed even where it is installed: from the cache it is run.
+  const depends = (await run('apt-cache', ['depends', '--important', name])).split('\n');
+  const same = depends.flatMap((line) => line.match(/Depends: (\S+)/)?.[1] ?? []).filter((one) => one.startsWith(name));
+  return [...new Set([name, ...planned, ...same])];
 }
 
 /** Puts an executable in its place in the cache, whole or not at all. */
@@ -150,4 +167,10 @@ export async function install(file: string, place: string): Promise<void> {
   await copyFile(file, beside);
   await chmod(beside, 0o755);
   await rename(beside, place);
+}
+
+/** Puts a folder in its place in the cache, whole or not at all. */
+export async function installFolder(folder: string, place: string): Promise<void> {
+  await rm(place, { recursive: true, force: true });
+  await rename(folder, place);
 }
