@@ -1,0 +1,143 @@
+import type { Config } from '../model/config.ts';
+import { canonicalJson } from '../model/digest.ts';
+import { type Arrival, arrivalsOf } from './arrivals.ts';
+import { CHANGES, type ChangeKind, type Difference, differenceOf, type Pair, pairsOf, ruleOf } from './compare.ts';
+import { Evidence } from './evidence.ts';
+import type { Recorded, RecordedRequest } from './record.ts';
+import { isWhole, type Matched, newRoutes, recordedRoutes } from './routes.ts';
+import { type Fate, simulate } from './simulate.ts';
+
+export interface Backtest {
+  /** Decisions that were compared. */
+  compared: number;
+  /** ISO times of the requests of the first and the last of them. */
+  first?: string;
+  last?: string;
+  /** By rule, kind of change and time. */
+  differences: Difference[];
+  totals: { rule: string; change: ChangeKind; count: number }[];
+  unknown: Unknown;
+}
+
+/** What the record does not tell. */
+export interface Unknown {
+  /** Decisions that the simulation under the recorded rules comes to otherwise than the record. */
+  unreproduced: number;
+  /** Alerts that keep their rule, for not all of their labels are on record. */
+  withoutLabels: number;
+  /** Alerts that were left out, for the settings of their rule are not on record. */
+  leftOut: number;
+  /** Notes that never reached the audit store. */
+  lost: number;
+  /** Rules whose `with` differs: nobody has seen how their remediations would go with it. */
+  changedOptions: string[];
+}
+
+export interface BacktestOptions {
+  /** Milliseconds since the epoch: what was asked for before then is only the past of what is compared. */
+  from: number;
+  /** Only decisions of this rule, be it under the recorded rules or the new ones. */
+  rule?: string;
+}
+
+/**
+ * Puts what is on record through the recorded rules and through those of a configuration, and compares what each
+ * decides. Pure: the same record and configuration give the same answer, whatever the order of the record.
+ */
+export function backtest(recorded: Recorded, config: Config, { from, rule }: BacktestOptions): Backtest {
+  const { arrivals, leftOut } = knownArrivals(recorded, from);
+  const pairs = simulateBoth(recorded, arrivals, config).filter(
+    ({ arrival, before, after }) =>
+      arrival.at >= from && (rule === undefined || [before, after].some((end) => end && ruleOf(end) === rule)),
+  );
+  const differences = pairs
+    .map((pair) => differenceOf(pair, config))
+    .filter((difference) => difference !== undefined)
+    .sort(byRuleAndChange);
+  const [first, last] = [pairs[0], pairs.at(-1)];
+  const withoutLabels = new Set(pairs.map(({ arrival }) => arrival).filter(keepsItsRule));
+  return {
+    compared: pairs.length,
+    ...(first && last && { first: iso(first.arrival.at), last: iso(last.arrival.at) }),
+    differences,
+    totals: totalsOf(differences),
+    unknown: {
+      unreproduced: pairs.filter((pair) => !isReproduced(pair)).length,
+      withoutLabels: withoutLabels.size,
+      leftOut,
+      lost: recorded.lost,
+      changedOptions: [...new Set(pairs.flatMap(changedOptions))].sort(),
+    },
+  };
+}
+
+/** Those that can be simulated under the rules of the record. */
+function knownArrivals(recorded: Recorded, from: number) {
+  const all = arrivalsOf(recorded).map((arrival) => ({ arrival, was: recordedRoutes(arrival, recorded.rules) }));
+  const arrivals = all.flatMap(({ arrival, was }) => (was ? [{ arrival, was }] : []));
+  return { arrivals, leftOut: all.filter(({ arrival, was }) => was === undefined && arrival.at >= from).length };
+}
+
+function simulateBoth(recorded: Recorded, known: { arrival: Arrival; was: Matched[] }[], config: Config): Pair[] {
+  const arrivals = known.map(({ arrival }) => arrival);
+  const evidence = new Evidence(recorded.requests);
+  const routes = arrivals.map((arrival) => newRoutes(arrival, recorded.rules, config));
+  const before = simulate(
+    arrivals,
+    known.map(({ was }) => was),
+    evidence,
+  );
+  const after = simulate(arrivals, routes, evidence);
+  return arrivals.flatMap((arrival, i) => {
+    const problems = (routes[i] ?? []).filter((route) => route.kind === 'problem');
+    return pairsOf(arrival, before[i] ?? [], [...(after[i] ?? []), ...problems]);
+  });
+}
+
+const iso = (at: number): string => new Date(at).toISOString();
+
+const compare = (a: string, b: string): number => (a < b ? -1 : Number(a > b));
+
+/** The sort is stable: within a kind they stay in the order in which they came. */
+const byRuleAndChange = (a: Difference, b: Difference): number =>
+  compare(a.rule, b.rule) || CHANGES.indexOf(a.change) - CHANGES.indexOf(b.change);
+
+function totalsOf(differences: readonly Difference[]): Backtest['totals'] {
+  const totals: Backtest['totals'] = [];
+  for (const { rule, change } of differences) {
+    const last = totals.at(-1);
+    if (last?.rule === rule && last.change === change) last.count += 1;
+    else totals.push({ rule, change, count: 1 });
+  }
+  return totals;
+}
+
+const keepsItsRule = ({ alert }: Arrival): boolean => !alert.by.startsWith('person:') && !isWhole(alert);
+
+const changedOptions = ({ before, after }: Pair): string[] =>
+  before &&
+  after &&
+  'route' in after &&
+  ruleOf(before) === ruleOf(after) &&
+  canonicalJson(before.route.rule.with) !== canonicalJson(after.route.rule.with)
+    ? [ruleOf(before)]
+    : [];
+
+/** Whether the simulation under the recorded rules comes to what is on record. */
+function isReproduced({ arrival, before }: Pair): boolean {
+  const recorded = before && arrival.requests.find((request) => request.rule === ruleOf(before));
+  if (!recorded) return true;
+  if (!recorded.wait && !recorded.refused && !recorded.episode) return before.decision === 'coalesced';
+  if (recorded.wait?.gate !== before.wait?.gate) return false;
+  if (recorded.refused) return before.decision === 'refused' && before.gate === recorded.refused.gate;
+  if (recorded.droppedAt !== undefined) return before.decision === 'dropped';
+  // Without an end it still waited when the record ends.
+  return !recorded.episode || (before.decision === 'admitted' && tookAsLong(recorded, before));
+}
+
+/** Starting takes a moment, which the simulation does not count; one that waits for many others waits for as many moments. */
+function tookAsLong({ at, wait, episode }: RecordedRequest, fate: Fate): boolean {
+  if (!wait || !episode) return true;
+  const took = episode.begunAt - at;
+  return Math.abs(took - (fate.decidedAt - fate.at)) <= Math.max(10_000, took / 10);
+}

@@ -1,0 +1,56 @@
+import type { Outcome } from '../model/outcome.ts';
+import type { Arrival } from './arrivals.ts';
+import type { Episode, RecordedRequest } from './record.ts';
+import type { Matched } from './routes.ts';
+
+/** How a remediation goes in the simulation. */
+export interface Run {
+  /** Milliseconds. */
+  duration: number;
+  outcome: Outcome | 'terminated';
+  /** It never ran, or not to an end that is on record: nobody has seen how it would go. */
+  assumed: boolean;
+}
+
+/** What is on record of how remediations went. */
+export class Evidence {
+  /** Durations of the remediations that acted, ascending, by rule, and by rule and outcome. */
+  readonly #durations = new Map<string, number[]>();
+
+  constructor(requests: readonly RecordedRequest[]) {
+    for (const { rule, episode } of requests) {
+      if (!episode?.ended || episode.rule.mode !== 'act') continue;
+      const duration = durationOf(episode);
+      for (const key of [rule, `${rule} ${episode.ended.outcome}`]) {
+        const known = this.#durations.get(key);
+        if (known) known.push(duration);
+        else this.#durations.set(key, [duration]);
+      }
+    }
+    for (const durations of this.#durations.values()) durations.sort((a, b) => a - b);
+  }
+
+  /** How the remediation that a rule starts for an alert went; else how it is assumed to go. */
+  of({ requests }: Arrival, { rule, request: { target } }: Matched): Run {
+    const ran = requests
+      .filter((request) => request.target === target)
+      .sort((a, b) => Number(b.rule === rule.name) - Number(a.rule === rule.name))
+      .map(({ episode }) => episode)
+      .find((episode) => episode?.ended && tells(episode));
+    if (ran?.ended) return { duration: durationOf(ran), outcome: ran.ended.outcome, assumed: false };
+    // Where the rule has never acted, it takes the time that it gives an instance to heal by itself.
+    const duration = this.#median(`${rule.name} remediated`) ?? this.#median(rule.name) ?? rule.with.recoverWithin;
+    return { duration, outcome: 'remediated', assumed: true };
+  }
+
+  #median(key: string): number | undefined {
+    const durations = this.#durations.get(key) ?? [];
+    return durations[Math.floor((durations.length - 1) / 2)];
+  }
+}
+
+/** A proposal that would have acted says nothing of how long that would have taken, and what would have come of it. */
+const tells = ({ rule, ended }: Episode): boolean =>
+  rule.mode === 'act' || ended?.outcome === 'not-needed' || ended?.outcome === 'refused';
+
+const durationOf = ({ begunAt, ended }: Episode): number => Math.max(0, (ended?.at ?? begunAt) - begunAt);

@@ -1,0 +1,60 @@
+import { labelFingerprint } from '../model/alertmanager.ts';
+import type { Config } from '../model/config.ts';
+import { digest } from '../model/digest.ts';
+import type { RecordedAlert } from '../model/request.ts';
+import { type Routed, route, targetFault } from '../model/routing.ts';
+import type { ResolvedRule } from '../model/rule.ts';
+import { parseTarget } from '../model/target.ts';
+import type { Arrival } from './arrivals.ts';
+import type { Recorded, RecordedRequest } from './record.ts';
+
+export type Matched = Extract<Routed, { kind: 'matched' }>;
+
+/** Where an alert went, by the record; undefined where the settings of a rule are not on record. */
+export function recordedRoutes({ requests }: Arrival, rules: Recorded['rules']): Matched[] | undefined {
+  const routes = requests.map((request) => {
+    const rule = request.episode?.rule ?? rules.get(request.ruleDigest);
+    return rule && matched(request, rule, request.ruleDigest);
+  });
+  return routes.every((one) => one !== undefined) ? routes : undefined;
+}
+
+/** Where it would go now. One whose labels are not all on record keeps its rules, where these still exist. */
+export function newRoutes(arrival: Arrival, rules: Recorded['rules'], config: Config): Routed[] {
+  const { alert, requests } = arrival;
+  if (alert.by.startsWith('person:')) return requests.flatMap((request) => askedFor(request, rules, config));
+  const { fingerprint, startsAt, labels, annotations = {} } = alert;
+  if (labels && isWhole(alert))
+    return asRecorded(route({ status: 'firing', fingerprint, startsAt, labels, annotations }, config), requests);
+  return requests.flatMap((request) => {
+    const configured = config.rules.find(({ rule }) => rule.name === request.rule);
+    return configured ? [matched(request, configured.rule, configured.digest)] : [];
+  });
+}
+
+/** Responders hear of an alert side by side: those that are on record keep the order in which they did. */
+function asRecorded(routes: readonly Routed[], requests: readonly RecordedRequest[]): Routed[] {
+  const place = (routed: Routed) =>
+    routed.kind === 'matched' ? requests.findIndex(({ rule }) => rule === routed.rule.name) : -1;
+  const known = routes.filter((one) => place(one) >= 0).sort((a, b) => place(a) - place(b));
+  return routes.map((one) => (place(one) < 0 ? one : (known.shift() ?? one)));
+}
+
+/** Whether all of its labels are on record as they were: the fingerprint is a hash of them. */
+export const isWhole = ({ fingerprint, labels }: RecordedAlert): boolean =>
+  labels !== undefined && labelFingerprint(labels) === fingerprint;
+
+/** What a person asks for with `salvor run` is matched by no rule; its gates are the defaults. */
+function askedFor(request: RecordedRequest, rules: Recorded['rules'], config: Config): Routed[] {
+  const then = request.episode?.rule ?? rules.get(request.ruleDigest);
+  if (!then) return [];
+  const fault = targetFault(then.runbook, parseTarget(request.target), config);
+  if (fault) return [{ kind: 'problem', rule: then.name, ...fault }];
+  const rule = { ...then, gates: config.defaults.gates };
+  return [matched(request, rule, digest(rule))];
+}
+
+function matched({ alert, target, scope }: RecordedRequest, rule: ResolvedRule, ruleDigest: string): Matched {
+  const { labels: _, annotations: __, ...about } = alert;
+  return { kind: 'matched', rule, ruleDigest, scope, request: { ...about, status: 'firing', target } };
+}
