@@ -1,7 +1,9 @@
 import { randomUUID } from 'node:crypto';
+import { join } from 'node:path';
 import { Client, Connection } from '@temporalio/client';
 import { pino } from 'pino';
 import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest';
+import type { AuditStoreOptions } from '../../audit/store.ts';
 import { makeBatch, requestRun } from '../../cli/request.ts';
 import { listRuns } from '../../cli/runs.ts';
 import { type Config, parseConfig } from '../../model/config.ts';
@@ -15,11 +17,13 @@ const KEYWORD = 2;
 let sandbox: Sandbox<'temporal'>;
 let connection: Connection;
 const workers: RunningWorker[] = [];
+let audit: AuditStoreOptions;
 
 beforeAll(async () => {
   // A server that has never heard of Salvor.
   sandbox = await startSandbox({ parts: ['temporal'], temporal: { searchAttributes: [] } });
   connection = await Connection.connect({ address: sandbox.temporal.address });
+  audit = { url: `file:${join(sandbox.folder, 'audit.db')}` };
 });
 afterEach(() => Promise.all(workers.splice(0).map((worker) => worker.stop())));
 afterAll(async () => {
@@ -51,7 +55,7 @@ const attributesOf = async (namespace: string): Promise<Record<string, unknown>>
 async function start(config: Config): Promise<{ worker: RunningWorker; warnings: string[] }> {
   const warnings: string[] = [];
   const logger = pino({ level: 'warn' }, { write: (line: string) => warnings.push(line) });
-  const worker = await startWorker({ config, logger });
+  const worker = await startWorker({ config, audit, logger });
   workers.push(worker);
   return { worker, warnings };
 }
@@ -137,7 +141,7 @@ describe('the worker', () => {
 
   it('says where a bundle that it is given is not there', async () => {
     const logger = pino({ level: 'silent' });
-    const starting = startWorker({ config: configure('default'), logger, bundlePath: '/none/bundle.js' });
+    const starting = startWorker({ config: configure('default'), audit, logger, bundlePath: '/none/bundle.js' });
     await expect(starting).rejects.toThrow('/none/bundle.js');
   });
 });

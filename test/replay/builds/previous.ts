@@ -1,0 +1,15 @@
+import { defineQuery, setHandler, setWorkflowOptions, workflowInfo } from '@temporalio/workflow';
+import type { Ending, RemediationInput } from '../../../model/remediation.ts';
+import { remediation as today } from '../../../workflows/remediation.ts';
+
+export { responder } from '../../../workflows/responder.ts';
+
+export async function remediation(input: RemediationInput): Promise<Ending> {
+  setHandler(defineQuery<string>('build'), () => 'previous');
+  return await today(input);
+}
+
+setWorkflowOptions(
+  () => (workflowInfo().currentDeploymentVersion?.deploymentName ? { versioningBehavior: 'PINNED' } : {}),
+  remediation,
+);
