@@ -88,7 +88,7 @@ async function setStage(sandbox: Sandbox): Promise<Stage> {
   const logger = createLogger('warn');
   const shop = new Shop({ name: 'sandbox', context: 'sandbox', kubeconfig: kubernetes.kubeconfig });
   const [worker, gateway, metrics] = await Promise.all([
-    startWorker({ config, logger }),
+    startWorker({ config, audit: { url: `file:${join(folder, 'audit.db')}` }, logger }),
     startGateway({ config, logger }),
     shop.open(),
   ]);

@@ -12,7 +12,9 @@ import type { Context } from './command.ts';
 import { loadConfig } from './configuration.ts';
 import { CUT_SHORT, type Stop } from './lifetime.ts';
 import { note, paint, print } from './output.ts';
+import { monitorOf, telemetryOf, tracedClient } from './processes.ts';
 import { CliError, EXIT, type ExitStatus } from './status.ts';
+import { auditOptions } from './store.ts';
 
 export interface UpOptions {
   data?: string;
@@ -83,17 +85,24 @@ async function start(written: Config, data: string, port: number, uiPort: number
     const config = { ...written, temporal: { ...written.temporal, address: temporal.address } };
     const logger = createLogger('warn');
     const [{ startWorker }, { startGateway }] = await parts;
-    const worker = await startWorker({ config, logger });
-    const gateway = await startGateway({ config, logger }).catch(async (error: unknown) => {
+    const telemetry = await telemetryOf(config, 'salvor');
+    const client = telemetry && tracedClient(config, telemetry);
+    // Beside Temporal's own state, unless the configuration has a place for it.
+    const audit = auditOptions(config, config.audit?.url ?? `file:${join(data, 'audit.db')}`);
+    const worker = await startWorker({ config, audit, logger, telemetry, measured: true });
+    const own = { config, logger, moreMetrics: worker.metrics, ...(client && { client }) };
+    const gateway = await startGateway(own).catch(async (error: unknown) => {
       await worker.stop();
       throw new CliError(error instanceof Error ? error.message : String(error), { status: EXIT.usage, cause: error });
     });
+    const monitor = config.worker.listen && (await monitorOf(worker, config.worker.listen, logger));
     const keeper = keepUp(temporal, logger);
     const failed = Promise.race([keeper.failed, worker.done.then(() => ended('the worker'), failure)]);
     const stop = async (): Promise<void> => {
       keeper.stop();
       await gateway.close();
       await worker.stop().catch((error: unknown) => logger.warn({ err: error }, CUT_SHORT));
+      await Promise.all([monitor?.close(), client?.connection.close(), telemetry?.close()]);
       await temporal.stop();
       held.free();
     };

@@ -6,6 +6,15 @@ import type { Ending, RemediationInput, Story } from '../model/remediation.ts';
 
 type Event = NonNullable<History['events']>[number];
 type Payload = Parameters<typeof defaultPayloadConverter.fromPayload>[0];
+/** The phase that an activity of a runbook begins. */
+const PHASES: Record<string, string> = {
+  cut: 'cut',
+  hold: 'hold',
+  replace: 'replace',
+  verify: 'verify',
+  restore: 'undo',
+};
+
 type Payloads = { payloads?: Payload[] | null } | null | undefined;
 
 /**
@@ -23,7 +32,9 @@ export function storyOf(history: History): Story | undefined {
     target,
     rule: rule.name,
     runbook: rule.runbook,
-    phase: 'running',
+    mode: rule.mode,
+    alert: { name: alert.alertname, startsAt: alert.startsAt },
+    phase: 'diagnose',
     lines: [],
     changes: [],
     held: [],
@@ -36,10 +47,12 @@ export function storyOf(history: History): Story | undefined {
       activities.set(String(event.eventId), name);
       // A cut that was asked for may have been made, whatever became of its answer.
       if (name === 'cut') story.held = (fieldsOf(first(scheduled.input))['held'] ?? []) as Held[];
+      story.phase = PHASES[name] ?? story.phase;
     }
-    for (const text of tell(event, activities, story)) story.lines.push({ at: timeOf(event), text });
+    for (const text of tell(event, activities, story))
+      story.lines.push({ at: timeOf(event), text, phase: story.phase });
   }
-  story.lines[0] ??= { at: timeOf(events[0]), text: '' };
+  story.lines[0] ??= { at: timeOf(events[0]), text: '', phase: 'diagnose' };
   story.lines[0].text = `${alert.alertname} of ${alert.startsAt}, rule ${rule.name}, mode ${rule.mode}`;
   if (story.ending) story.phase = story.ending.outcome;
   return story;
@@ -48,6 +61,7 @@ export function storyOf(history: History): Story | undefined {
 /** What one event says to a person; takes changes and the ending out of it. */
 function tell(event: Event, activities: Map<string, string>, story: Story): string[] {
   const nameOf = (id: unknown): string => activities.get(String(id)) ?? 'activity';
+  if (event.activityTaskScheduledEventAttributes) return [summaryOf(event) ?? `${nameOf(event.eventId)} begins`];
   const done = event.activityTaskCompletedEventAttributes;
   if (done) return answered(nameOf(done.scheduledEventId), first(done.result), story);
   const marker = event.markerRecordedEventAttributes;
@@ -57,10 +71,16 @@ function tell(event: Event, activities: Map<string, string>, story: Story): stri
   const late = event.activityTaskTimedOutEventAttributes;
   if (late) return [`${nameOf(late.scheduledEventId)} timed out: ${messageOf(late.failure)}`];
   const signal = event.workflowExecutionSignaledEventAttributes;
-  if (signal) return [signal.signalName === MESSAGE.resolved ? 'the alert is resolved' : `signal ${signal.signalName}`];
+  if (signal) return signalled(signal.signalName ?? '');
   const cancel = event.workflowExecutionCancelRequestedEventAttributes;
   if (cancel) return [askedFor({ by: cancel.identity || 'somebody', reason: cancel.cause ?? '' })];
   return ended(event, story);
+}
+
+function signalled(name: string): string[] {
+  if (name === MESSAGE.resolved) return ['the alert is resolved'];
+  // Comes just before the cancel itself, which is told.
+  return name === MESSAGE.cancel ? [] : [`signal ${name}`];
 }
 
 function ended(event: Event, story: Story): string[] {
@@ -88,6 +108,7 @@ function settled(value: unknown, story: Story): string[] {
 function answered(activity: string, value: unknown, story: Story): string[] {
   if (isEnding(value)) return settled(value, story);
   const { verdict, why, changes } = fieldsOf(value);
+  if (activity === 'assess' && typeof why === 'string') story.why ??= why;
   if (givesBack(activity, verdict)) story.held = [];
   const made = (Array.isArray(value) ? value : Array.isArray(changes) ? changes : []) as Change[];
   story.changes.push(...made);
@@ -165,6 +186,13 @@ const isEnding = (value: unknown): value is Ending => {
 function first(payloads: Payloads): unknown {
   const payload = payloads?.payloads?.[0];
   return payload ? defaultPayloadConverter.fromPayload(payload) : undefined;
+}
+
+/** What the workflow called it, as Temporal's UI shows it. */
+function summaryOf(event: Event): string | undefined {
+  const payload = event.userMetadata?.summary;
+  const summary = payload ? defaultPayloadConverter.fromPayload(payload) : undefined;
+  return typeof summary === 'string' ? summary : undefined;
 }
 
 function messageOf(failure: { message?: string | null; cause?: unknown } | null | undefined): string {

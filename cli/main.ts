@@ -1,10 +1,17 @@
 import { readFileSync } from 'node:fs';
 import { Command, CommanderError } from 'commander';
+import { audit } from './audit.ts';
+import { backtest } from './backtest.ts';
 import { cancel } from './cancel.ts';
 import { config } from './config.ts';
+import { deploy } from './deploy.ts';
 import { report } from './errors.ts';
 import { gateway } from './gateway.ts';
+import { held } from './held.ts';
 import { list } from './list.ts';
+import { release } from './release.ts';
+import { replay } from './replay.ts';
+import { remediationReport } from './report.ts';
 import { run } from './run.ts';
 import { sandbox } from './sandbox.ts';
 import { show } from './show.ts';
@@ -22,7 +29,14 @@ const COMMANDS: readonly ((program: Command) => void)[] = [
   list,
   show,
   watch,
+  remediationReport,
   cancel,
+  held,
+  release,
+  audit,
+  replay,
+  backtest,
+  deploy,
   config,
   sandbox,
 ];
@@ -68,7 +82,7 @@ export function program(json = false): Command {
     .addHelpText(
       'after',
       '\nExit status: 0 done · 1 failed, or a check found something · 2 wrong use or configuration · 3 refused ·\n' +
-        '  4 could not find out (Temporal out of reach) · 130 interrupted',
+        '  4 could not find out (Temporal, an API or the audit store out of reach) · 130 interrupted',
     );
   if (json) salvor.configureOutput({ writeErr: () => undefined });
   for (const add of COMMANDS) add(salvor);

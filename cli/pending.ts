@@ -1,19 +1,21 @@
 import { type Client, WorkflowNotFoundError } from '@temporalio/client';
+import type { AuditLine } from '../audit/store.ts';
 import { MESSAGE, WORKFLOW } from '../model/names.ts';
 import type { ResponderState } from '../model/responder.ts';
 import { isUnanswered } from './silence.ts';
 import { clock, localized } from './times.ts';
 
-/** A request that has no run: it waits for a gate, or one has refused it. Known to its responder alone. */
+/** A request that has no run: it waits for a gate, or one has refused it. */
 export interface Pending {
   outcome: 'waiting' | 'refused';
   rule: string;
-  scope: string;
+  /** Absent where the audit store tells of it. */
+  scope?: string;
   /** Absent where its responder has kept the refusal, but not of what. */
   target?: string;
   gate?: string;
   reason: string;
-  /** ISO time since which it waits. */
+  /** ISO time since which it waits, or at which it was refused; absent where its responder has not kept it. */
   since?: string;
 }
 
@@ -91,6 +93,27 @@ function pendingOf(workflowId: string, { queue = {}, settled = {} }: Partial<Res
     .filter(({ outcome, reason }) => outcome === 'refused' && reason !== undefined)
     .map(({ reason = '' }): Pending => ({ outcome: 'refused', ...at, reason }));
   return [...waiting, ...refused];
+}
+
+/**
+ * Refusals of both sources, each once: a responder has forgotten target and time of those that it remembers, so that the
+ * record of the same tells more.
+ *
+ * @param recorded lines of the audit store; the reason of a line begins with its gate
+ */
+export function mergeRefusals(remembered: Pending[], recorded: AuditLine[]): Pending[] {
+  const isRecorded = ({ outcome, rule, reason }: Pending): boolean =>
+    outcome === 'refused' && recorded.some((line) => line.rule === rule && line.reason.endsWith(reason));
+  const told = recorded.map(
+    ({ rule, target, reason, at }): Pending => ({
+      outcome: 'refused',
+      rule,
+      ...(target !== undefined && { target }),
+      reason,
+      since: at,
+    }),
+  );
+  return [...remembered.filter((one) => !isRecorded(one)), ...told];
 }
 
 /** `waits since 17:52:03 (in-flight): 1 of at most 1 …`, or `refused: …` */

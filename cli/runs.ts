@@ -153,13 +153,18 @@ export async function findRun(client: Client, meant: string): Promise<Run> {
       advice: 'Give more characters of it.',
     });
   }
-  if (!run) {
-    throw new CliError(`no run has an ID that begins with "${meant}"`, {
+  if (!run) throw new UnknownRunError(meant);
+  return run;
+}
+
+/** No run that Temporal still keeps has such an ID. */
+export class UnknownRunError extends CliError {
+  constructor(meant: string) {
+    super(`no run has an ID that begins with "${meant}"`, {
       status: EXIT.failed,
-      advice: '`salvor list` shows the runs that Temporal still keeps.',
+      advice: '`salvor list` shows the runs that there are.',
     });
   }
-  return run;
 }
 
 async function latestOf(client: Client, target: string): Promise<Run> {
@@ -181,7 +186,7 @@ export class NoRunError extends CliError {
 
   constructor(target: string, pending: Pending[], unasked: number) {
     const waits = pending.some(({ outcome }) => outcome === 'waiting');
-    const known = pending.map((one) => `\n  rule ${one.rule} in ${one.scope} ${sentenceOf(one)}`).join('');
+    const known = pending.map((one) => `\n  rule ${one.rule} in ${one.scope ?? '?'} ${sentenceOf(one)}`).join('');
     super(`no run for the target ${target}${waits ? ' yet' : ''}${known}`, {
       status: pending.length > 0 && !waits ? EXIT.refused : EXIT.failed,
       advice:

@@ -1,13 +1,16 @@
 import { type Client, QueryNotRegisteredError } from '@temporalio/client';
-import type { Change, FieldValue } from '../model/change.ts';
-import { formatDuration } from '../model/duration.ts';
+import type { AuditRecord } from '../audit/store.ts';
 import { MESSAGE } from '../model/names.ts';
 import type { Story } from '../model/remediation.ts';
 import { askedFor, type CancelRequest, cancelOf, storyOf } from './history.ts';
-import { paint, table } from './output.ts';
+import { paint } from './output.ts';
+import { colourOf, planText, printable, reportText, type Style } from './report/text.ts';
 import type { Run } from './runs.ts';
 import { isUnanswered } from './silence.ts';
+import { type Entry, lasted, type Timeline, timelineOfRecords, timelineOfStory } from './timeline.ts';
 import { clock, dateAndTime, localized, zone } from './times.ts';
+
+export { lasted };
 
 /** Milliseconds that a worker has to tell a story; without one the server lets a query hang. */
 const ANSWER_WITHIN = 3_000;
@@ -15,8 +18,10 @@ const ANSWER_WITHIN = 3_000;
 export interface Told {
   /** Undefined where the history is not one of a remediation. */
   story?: Story;
-  /** Who told it: a worker, or, where none answers, the history. */
-  source: 'worker' | 'history';
+  /** Who told it: a worker, or, where none answers, the history; or the audit store, where Temporal knows it no more. */
+  source: 'worker' | 'history' | 'audit';
+  /** Of the audit store: its records, which tell more than a story does. */
+  records?: AuditRecord[];
   cancel?: CancelRequest;
 }
 
@@ -43,67 +48,23 @@ export async function askStory(client: Client, run: Run): Promise<Story | undefi
   }
 }
 
-const COLOURS: Record<string, 'green' | 'yellow' | 'red' | 'cyan'> = {
-  remediated: 'green',
-  recovered: 'green',
-  'not-needed': 'green',
-  observed: 'cyan',
-  running: 'cyan',
-  refused: 'yellow',
-  waiting: 'yellow',
-};
+export const paintOutcome = (outcome: string): string => paint(colourOf(outcome.trim()), outcome);
 
-export const paintOutcome = (outcome: string): string => paint(COLOURS[outcome.trim()] ?? 'red', outcome);
+/** For people at a terminal: in its colours, and in this machine's time. */
+export const TERMINAL: Style = { paint, clock, dateAndTime, sentence: localized, zone: zone() };
+
+/** What happened in a run, as far as it is told. A worker tells what it did; who cancelled it the server knows. */
+export function timelineOf(run: Run, { story, source, cancel, records }: Told): Timeline {
+  const recorded = records && timelineOfRecords(records);
+  if (recorded) return recorded;
+  const asked: Entry[] = cancel ? [{ at: cancel.at, part: 'decision', text: askedFor(cancel) }] : [];
+  return timelineOfStory(run, story, source, source === 'worker' ? asked : []);
+}
 
 /** `salvor show` for people. */
-export function describe(run: Run, { story, source, cancel }: Told): string[] {
-  const took = run.endedAt ? `, took ${lasted(run.startedAt, run.endedAt)}` : '';
-  const started = `${dateAndTime(run.startedAt)} (${zone()})`;
-  const lines = [
-    `${paint('bold', run.target)}  ${run.runbook}  ${paintOutcome(run.outcome)}`,
-    paint('dim', `id ${run.id}  rule ${run.rule}  mode ${run.mode}  started ${started}${took}`),
-    ...(source === 'history' ? [paint('yellow', 'no worker answers; read from the history')] : []),
-    '',
-    ...linesOf(story, source === 'worker' ? cancel : undefined).map(timelineLine),
-  ];
-  if (story && story.changes.length > 0) lines.push('', paint('bold', 'Changes'), ...changeLines(story.changes));
-  if (story && story.held.length > 0) {
-    lines.push('', paint('bold', source === 'worker' ? 'Still altered' : 'Still altered, as far as the history tells'));
-    for (const { object, field, before, set, until } of story.held)
-      lines.push(`  ${object.key}  ${field}: ${show(before)} → ${show(set)}, until ${dateAndTime(until)}`);
-  }
-  return [...lines, ...planLines(story?.ending?.plan)];
-}
+export const describe = (run: Run, told: Told): string[] => reportText(timelineOf(run, told), TERMINAL);
 
-/** What a run that observes would have done. */
-export const planLines = (plan: string[] | undefined): string[] =>
-  plan ? ['', paint('bold', 'It would have'), ...plan.map((step, at) => `  ${at + 1}. ${step}`)] : [];
-
-/** A worker tells what it did; who cancelled it the server knows. */
-function linesOf(story: Story | undefined, cancel: CancelRequest | undefined): Story['lines'] {
-  const lines = story?.lines ?? [];
-  if (!cancel) return lines;
-  return [...lines, { at: cancel.at, text: askedFor(cancel) }].sort((a, b) => Date.parse(a.at) - Date.parse(b.at));
-}
+export const planLines = (plan: string[] | undefined): string[] => planText(plan, TERMINAL);
 
 export const timelineLine = ({ at, text }: Story['lines'][number]): string =>
-  `  ${paint('dim', clock(at))}  ${localized(text)}`;
-
-const changeLines = (changes: Change[]): string[] =>
-  table(
-    changes.map(({ at, object, field, before, after }) => [
-      `  ${clock(at)}`,
-      object.key,
-      field,
-      `${show(before)} → ${show(after)}`,
-    ]),
-    (text, column) => (column === 0 ? paint('dim', text) : text),
-  );
-
-const show = (value: FieldValue): string => (value === null ? 'absent' : JSON.stringify(value));
-
-/** `1m12s`, `850ms`; whole seconds from a minute on. */
-export function lasted(from: string, to: string): string {
-  const ms = Math.max(0, Date.parse(to) - Date.parse(from));
-  return formatDuration(ms < 10_000 ? ms : Math.round(ms / 1000) * 1000);
-}
+  `  ${paint('dim', clock(at))}  ${localized(printable(text))}`;

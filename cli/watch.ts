@@ -29,7 +29,14 @@ export async function follow(context: Context, client: Client, run: Run): Promis
     { askStory, fetchStory, paintOutcome, planLines, timelineLine },
     { Trouble },
     { localized, zone },
-  ] = await Promise.all([import('./runs.ts'), import('./story.ts'), import('./trouble.ts'), import('./times.ts')]);
+    { printable },
+  ] = await Promise.all([
+    import('./runs.ts'),
+    import('./story.ts'),
+    import('./trouble.ts'),
+    import('./times.ts'),
+    import('./report/text.ts'),
+  ]);
   if (!context.json) print(`${run.target}  ${run.runbook}  id ${run.id}  (times in ${zone()})`);
   let told = 0;
   const tell = (story: Story | undefined): void => {
@@ -57,7 +64,10 @@ export async function follow(context: Context, client: Client, run: Run): Promis
   if (context.json) print(JSON.stringify({ ...over, ...(cancel && { cancel }), ...(plan && { plan }) }));
   else {
     const by = cancel ? ` (asked for by ${cancel.by}${cancel.reason ? `: ${cancel.reason}` : ''})` : '';
-    print(`${paintOutcome(over.outcome)}${over.reason ? `: ${localized(over.reason)}` : ''}${by}`, ...planLines(plan));
+    print(
+      `${paintOutcome(over.outcome)}${over.reason ? `: ${localized(printable(over.reason))}` : ''}${by}`,
+      ...planLines(plan),
+    );
   }
   return statusOf(over.outcome);
 }

@@ -1,3 +1,4 @@
+import type { Change, Held, ObjectRef } from '../model/change.ts';
 import type { InstancePort } from '../model/ports/instance.ts';
 
 /**
@@ -37,3 +38,22 @@ export type InstanceProvider = Omit<InstancePort, Waits | Writes> & {
 } & {
   [W in Writes]: (request: Parameters<InstancePort[W]>[0], attempt: Attempt) => ReturnType<InstancePort[W]>;
 };
+
+/** What came of giving one held field back by hand. */
+export interface Release {
+  /**
+   * - `given-back`: it is as it was before Salvor held it
+   * - `as-before`: it was so already; the note is gone
+   * - `kept`: somebody else has changed it, or holds it now, and that is respected; the note is gone
+   * - `gone`: the object is no longer there
+   * - `unclear`: it looks as Salvor set it, and nothing says that it was Salvor: nothing was touched, a person must decide
+   */
+  result: 'given-back' | 'as-before' | 'kept' | 'gone' | 'unclear';
+  /** For people. */
+  why: string;
+  /** What was written. */
+  changes: Change[];
+}
+
+/** What an object itself says is held on it; or why that cannot be told, for people. */
+export type HeldOn = { object: ObjectRef } & ({ holds: Held[]; problem?: never } | { holds?: never; problem: string });

@@ -4,6 +4,7 @@ import { Agent, type Dispatcher, ProxyAgent, request, Socks5ProxyAgent } from 'u
 import { FinalError, UnavailableError } from '../errors.ts';
 import { ApiError, type Asked, describeAsked, type Status, type Verb } from './errors.ts';
 import { type KubeObject, type List, pathOf, type Ref } from './objects.ts';
+import { traced } from './trace.ts';
 
 /** A cluster of `salvor.yaml`. Without kubeconfig and context: in-cluster, else the default kubeconfig. */
 export interface ClusterConfig {
@@ -158,7 +159,9 @@ export class Cluster {
     const timeout = AbortSignal.timeout(REQUEST_MS);
     const signal = options.signal ? AbortSignal.any([options.signal, timeout]) : timeout;
     const asked: Asked = { cluster: this.name, verb, ref };
-    const response = await this.#send(asked, path, { ...options, signal }, REQUEST_MS, options.signal);
+    const response = await traced(asked, () =>
+      this.#send(asked, path, { ...options, signal }, REQUEST_MS, options.signal),
+    );
     try {
       const body = (await response.body.json()) as T;
       const auditId = response.headers['audit-id'];

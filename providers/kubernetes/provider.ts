@@ -1,10 +1,12 @@
+import type { Held } from '../../model/change.ts';
 import type { ObjectTarget } from '../../model/target.ts';
-import type { InstanceProvider } from '../instance.ts';
+import type { InstanceProvider, Release } from '../instance.ts';
 import { assess } from './assess.ts';
 import { Cluster, type ClusterConfig } from './cluster.ts';
 import { PROTECTED_LABELS } from './health.ts';
 import { hold } from './hold.ts';
 import { PODS, type Ref } from './objects.ts';
+import { release } from './release.ts';
 import { replace } from './replace.ts';
 import { restore } from './restore.ts';
 import { cut } from './traffic.ts';
@@ -36,6 +38,15 @@ export class Kubernetes {
       replace: (request, pulse) => replace(cluster, ref, request, pulse),
       verify: (request, pulse) => verify(cluster, watches, ref, request, pulse),
     };
+  }
+
+  /** Gives back what is held on one pod, without its remediation. */
+  release(
+    { namespace, name }: Pick<ObjectTarget, 'namespace' | 'name'>,
+    held: Held,
+    dryRun: boolean,
+  ): Promise<Release> {
+    return release(this.cluster, { ...PODS, namespace, name }, held, dryRun);
   }
 
   async close(): Promise<void> {

@@ -20,6 +20,7 @@ beforeAll(async () => {
     join(folder, 'salvor.yaml'),
     `temporal: { address: ${sandbox.temporal.address} }
 clusters: [{ name: sandbox, kubeconfig: ${sandbox.kubernetes.kubeconfig} }, { name: gone, kubeconfig: ./gone }]
+audit: { url: 'file:./audit.db' }
 defaults: { gates: { maxInFlight: 10, cooldown: 0s } }
 `,
   );
@@ -45,7 +46,7 @@ afterAll(async () => {
   rmSync(folder, { recursive: true, force: true });
 });
 
-const startWorker = (): Staying => stay(['worker'], { cwd: folder });
+const startWorker = (): Staying => stay(['worker', '--single'], { cwd: folder });
 const salvor = (...args: string[]): Promise<Ended> => invoke(args, { cwd: folder });
 
 /** A deployment of two behind a Service; answers its namespace and the target of its first pod. */

@@ -95,7 +95,7 @@ export class Stack {
     const worker = await startComponent({
       name: 'salvor worker',
       file: process.execPath,
-      args: [join(ROOT, 'bin', 'salvor.mjs'), 'worker', '--config', this.configFile],
+      args: [join(ROOT, 'bin', 'salvor.mjs'), 'worker', '--single', '--config', this.configFile],
       logFile: join(this.sandbox.folder, `worker-${this.#workers}.log`),
     });
     await untilReady(worker, async () => (await readFile(worker.logFile, 'utf8')).includes('worker is ready'));
@@ -211,6 +211,7 @@ export class Stack {
     const text = JSON.stringify({
       temporal: { address: temporal.address },
       gateway: { listen: '127.0.0.1:0', bearerTokenFile: tokenFile },
+      audit: { url: 'file:./audit.db' },
       clusters: [{ name: this.cluster.name, kubeconfig: kubernetes.users[SALVOR]?.kubeconfig }],
       rules: Object.entries(rules).map(([name, rule]) => ({
         name,
