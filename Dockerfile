@@ -13,6 +13,7 @@ COPY activities activities
 COPY providers providers
 COPY workers workers
 COPY gateway gateway
+COPY audit audit
 COPY sandbox sandbox
 COPY cli cli
 RUN node build/build.mjs && npm prune --omit=dev --ignore-scripts

@@ -4,6 +4,7 @@ import { join } from 'node:path';
 import { Client, Connection } from '@temporalio/client';
 import { DefaultLogger, Runtime } from '@temporalio/worker';
 import { loadConfig } from '../cli/configuration.ts';
+import { auditOptions } from '../cli/store.ts';
 import { startGateway } from '../gateway/server.ts';
 import { remediationId, responderId } from '../model/names.ts';
 import { freePort } from '../sandbox/ports.ts';
@@ -65,7 +66,7 @@ export const cost: Benchmark = async ({ rounds, say }) => {
   });
   const { config } = await loadConfig({ config: { file, named: true } });
   const logger = createLogger('warn');
-  const worker = await startWorker({ config, logger });
+  const worker = await startWorker({ config, audit: auditOptions(config), logger });
   const gateway = await startGateway({ config, logger });
   const connection = await Connection.connect({ address });
   const pods = new Pods(sandbox.kubernetes);

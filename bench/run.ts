@@ -10,6 +10,8 @@ const BENCHMARKS: Record<string, () => Promise<Benchmark>> = {
   cost: async () => (await import('./cost.ts')).cost,
   peer: async () => (await import('./peer.ts')).peer,
   start: async () => (await import('./start.ts')).start,
+  replay: async () => (await import('./replay.ts')).replay,
+  audit: async () => (await import('./audit.ts')).audit,
 };
 
 const { values, positionals } = parseArgs({

@@ -71,6 +71,7 @@ export class GatewayMetrics {
   constructor(rules: readonly string[] = []) {
     for (const rule of ['', ...rules]) this.alerts.inc({ rule, result: 'bad' }, 0);
     for (const status of ['UNAVAILABLE', 'DEADLINE_EXCEEDED']) this.temporalErrors.inc({ status }, 0);
+    this.rejections.inc({ reason: 'unauthenticated' }, 0);
     this.truncated.inc(0);
   }
 }

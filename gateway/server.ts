@@ -11,10 +11,13 @@ import { readSetting, secretOf } from '../providers/temporal/secret.ts';
 import { answerOf, logDelivery } from './answer.ts';
 import { authenticator, type Credentials, isLoopback, isOpen } from './auth.ts';
 import { parseBody } from './body.ts';
-import { deliver, failureOf } from './deliver.ts';
+import { Courier } from './courier.ts';
+import { deliver } from './deliver.ts';
+import { failureOf } from './failure.ts';
 import { GatewayMetrics } from './metrics.ts';
 import { endBroken, refuse } from './refuse.ts';
 import { checkType, Rejection } from './reject.ts';
+import { traced } from './trace.ts';
 import { sort } from './webhook.ts';
 
 /** Milliseconds in which a request must have arrived as a whole. */
@@ -38,6 +41,8 @@ export interface GatewayOptions {
   /** Without it the gateway connects as `config.temporal` says, lazily: Temporal need not be up. */
   client?: Client;
   logger?: Logger;
+  /** What else `/metrics` shows, in Prometheus' text format: where worker and gateway are one process. */
+  moreMetrics?: () => Promise<string>;
 }
 
 /**
@@ -45,13 +50,14 @@ export interface GatewayOptions {
  *
  * @throws where it would listen beyond loopback without authentication, cannot listen, or a secret cannot be read
  */
-export async function startGateway({ config, client: given, logger }: GatewayOptions): Promise<Gateway> {
+export async function startGateway(options: GatewayOptions): Promise<Gateway> {
+  const { config, client: given, logger, moreMetrics = async () => '' } = options;
   const log = logger ?? pino(pino.destination(2));
   const credentials = credentialsOf(config.gateway);
   const host = await hostOf(config.gateway.listen, credentials);
   const server = serverOf(config.gateway.tls);
   const client = given ?? lazyClient(config.temporal);
-  const app = appOf({ config, client, log, credentials, server });
+  const app = appOf({ config, client, log, credentials, server, moreMetrics });
   try {
     await app.listen({ host, port: config.gateway.listen.port });
   } catch (error) {
@@ -123,10 +129,11 @@ interface Parts {
   log: Logger;
   credentials: Credentials;
   server: Server;
+  moreMetrics: () => Promise<string>;
 }
 
 function appOf(parts: Parts): FastifyInstance {
-  const { config, client, log, server } = parts;
+  const { config, client, log, server, moreMetrics } = parts;
   const metrics = new GatewayMetrics(config.rules.map(({ rule }) => rule.name));
   const app = fastify({
     bodyLimit: config.gateway.maxBody,
@@ -155,12 +162,13 @@ function appOf(parts: Parts): FastifyInstance {
     return reply.code(503).header('retry-after', RETRY_AFTER).send({ error: 'Temporal cannot be reached.' });
   });
   app.get('/metrics', async (_request, reply) =>
-    reply.type(metrics.registry.contentType).send(await metrics.registry.metrics()),
+    reply.type(metrics.registry.contentType).send((await metrics.registry.metrics()) + (await moreMetrics())),
   );
   return app;
 }
 
 function addWebhook(app: FastifyInstance, { config, client, log, credentials }: Parts, metrics: GatewayMetrics): void {
+  const courier = new Courier(client, config.temporal.taskQueue, metrics);
   const authenticate = authenticator(credentials);
   const realm = [credentials.bearer && 'Bearer', credentials.basic && 'Basic realm="salvor"']
     .filter(Boolean)
@@ -176,13 +184,15 @@ function addWebhook(app: FastifyInstance, { config, client, log, credentials }: 
       checkType(headers['content-type'], headers['content-encoding']);
     },
     onResponse: async (_request, reply) => metrics.requests.inc({ code: reply.statusCode }),
-    handler: async (request, reply) => {
-      const sorted = sort(request.body, config, metrics);
-      const delivery = await deliver(client, config.temporal.taskQueue, sorted.batches, metrics);
-      logDelivery(log, sorted, delivery, reply.elapsedTime);
-      if (delivery.undelivered.length > 0) reply.code(503).header('retry-after', RETRY_AFTER);
-      return answerOf(sorted, delivery);
-    },
+    handler: (request, reply) =>
+      traced(request.headers, async (span) => {
+        const sorted = sort(request.body, config, metrics);
+        const delivery = await deliver(courier, sorted.batches, metrics);
+        logDelivery(log, sorted, delivery, reply.elapsedTime);
+        if (delivery.undelivered.length > 0) reply.code(503).header('retry-after', RETRY_AFTER);
+        span.setAttributes({ 'http.response.status_code': reply.statusCode, 'salvor.alerts': sorted.alerts });
+        return answerOf(sorted, delivery);
+      }),
   });
 }
 

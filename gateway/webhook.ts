@@ -1,10 +1,10 @@
-import { randomUUID } from 'node:crypto';
 import { parsePayload } from '../model/alertmanager.ts';
 import type { Config } from '../model/config.ts';
 import type { Batch } from '../model/request.ts';
 import { batches, type Routed, route } from '../model/routing.ts';
 import type { GatewayMetrics } from './metrics.ts';
 import { Rejection } from './reject.ts';
+import { deliveryName } from './trace.ts';
 
 /**
  * One webhook, sorted: what goes to the responders, and what becomes of the rest. An alert that two rules match counts
@@ -61,7 +61,7 @@ export function sort(body: unknown, config: Config, metrics: GatewayMetrics): So
   }
   count(metrics, { dropped, unmatched, problems, truncated: payload.truncatedAlerts });
   return {
-    batches: batches(routed, randomUUID()),
+    batches: batches(routed, deliveryName()),
     receiver: payload.receiver,
     alerts: alerts.length,
     truncated: payload.truncatedAlerts,

@@ -56,7 +56,7 @@ export type AuditKind = AuditEntry['kind'];
 
 /** Whose notes they are. */
 export interface AuditStream {
-  /** First run ID of the workflow. */
+  /** Run ID of a remediation; first run ID of a responder, whose later runs go on with it. */
   id: string;
   kind: 'remediation' | 'responder';
   workflowId: string;

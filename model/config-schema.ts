@@ -230,6 +230,20 @@ export function configSchema(resolvePath: (path: string) => string) {
     })
     .optional();
 
+  const worker = section({
+    listen: parsed('host:port to listen on', parseHostAndPort).optional().meta({
+      description:
+        'host:port on which `salvor worker` serves /metrics, /healthz and /readyz, such as 127.0.0.1:9096. Default: none.',
+    }),
+  });
+
+  const telemetry = section({
+    otlp: section({
+      url: webUrl('Address of a collector that takes OTLP over HTTP, such as http://localhost:4318.'),
+      headersFile: path('Headers to send to it, one `name: value` a line.').optional(),
+    }).meta({ description: 'Where traces are sent.' }),
+  });
+
   const cluster = section({
     name: clusterName,
     context: nonEmpty(
@@ -241,6 +255,8 @@ export function configSchema(resolvePath: (path: string) => string) {
   return section({
     temporal: temporal.prefault({}).meta({ description: 'Where Temporal is.' }),
     gateway: gateway.prefault({}).meta({ description: 'The webhook server.' }),
+    worker: worker.prefault({}).meta({ description: 'The worker.' }),
+    telemetry: telemetry.optional().meta({ description: 'Traces by OpenTelemetry. Default: none.' }),
     audit: audit.meta({ description: 'Where the record of every decision and change is kept.' }),
     prometheus: section({ url: webUrl('Address of Prometheus.') })
       .optional()

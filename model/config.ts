@@ -19,6 +19,9 @@ export interface Config {
   file: string;
   temporal: ParsedConfig['temporal'];
   gateway: ParsedConfig['gateway'];
+  worker: ParsedConfig['worker'];
+  /** Absent: nothing is traced. */
+  telemetry?: NonNullable<ParsedConfig['telemetry']>;
   /** Absent: a file in the data folder of this machine. */
   audit?: NonNullable<ParsedConfig['audit']>;
   prometheus?: { url: string };
@@ -75,7 +78,13 @@ export function parseConfig(text: string, file: string): ParseResult {
 }
 
 /** Files that the configuration names, by their settings; for a look at whether they are there. */
-export function namedFiles({ temporal, gateway, audit, clusters }: Config): { setting: string; path: string }[] {
+export function namedFiles({
+  temporal,
+  gateway,
+  telemetry,
+  audit,
+  clusters,
+}: Config): { setting: string; path: string }[] {
   const tls = typeof temporal.tls === 'object' ? temporal.tls : {};
   const files: Record<string, string | undefined> = {
     'temporal.tls.caFile': tls.caFile,
@@ -86,6 +95,7 @@ export function namedFiles({ temporal, gateway, audit, clusters }: Config): { se
     'gateway.basicAuth.passwordFile': gateway.basicAuth?.passwordFile,
     'gateway.tls.certFile': gateway.tls?.certFile,
     'gateway.tls.keyFile': gateway.tls?.keyFile,
+    'telemetry.otlp.headersFile': telemetry?.otlp.headersFile,
     'audit.passwordFile': audit?.passwordFile,
     ...Object.fromEntries(clusters.map(({ kubeconfig }, i) => [`clusters[${i}].kubeconfig`, kubeconfig])),
   };

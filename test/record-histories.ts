@@ -2,10 +2,10 @@ import { execFile } from 'node:child_process';
 import { mkdir, readFile, rm, writeFile } from 'node:fs/promises';
 import { hostname, tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { promisify } from 'node:util';
+import { parseArgs, promisify } from 'node:util';
 import type { WorkflowHandle } from '@temporalio/client';
 import { historyToJSON } from '@temporalio/common/lib/proto-utils.js';
-import { proposalId, responderId, runRule } from '../model/names.ts';
+import { proposalId, responderId, runRule, TRAFFIC_LABEL } from '../model/names.ts';
 import { UNREADY_ANNOTATION } from '../sandbox/kubernetes.ts';
 import type { Complaint } from './e2e/exporter.ts';
 import { PATIENCE, Stack } from './e2e/support.ts';
@@ -15,7 +15,8 @@ import { eventually } from './support/wait.ts';
 /**
  * Records what test/replay replays: the histories of whole ways on real components, one for each way in which a workflow
  * can go, into test/histories/<version>. Run by hand (`npm run histories`) before a release, or when a workflow has
- * learned a new way; the histories of earlier releases stay as they are.
+ * learned a new way; the histories of earlier releases stay as they are. `npm run histories -- refused dropped` records
+ * only those whose names hold one of these words; `--into DIR` puts them elsewhere.
  */
 const ROOT = join(import.meta.dirname, '..');
 const EVICT_AT_ONCE = { recoverWithin: '0s', stableFor: '0s', quietFor: '0s' };
@@ -28,6 +29,8 @@ const RULES = {
   blocked: { with: { ...EVICT_AT_ONCE, evictWithin: '1s' } },
   unverified: { with: { ...EVICT_AT_ONCE, verifyWithin: '1s' } },
   kept: { with: { recoverWithin: '1s', stableFor: '1s', replace: false } },
+  unqueued: { with: { recoverWithin: '5m', stableFor: '1s' }, gates: { cooldown: '1s', maxQueue: 0 } },
+  impatient: { with: { recoverWithin: '5m', stableFor: '1s' }, gates: { cooldown: '1s', waitAtMost: '1s' } },
 } as const;
 type Rule = keyof typeof RULES;
 
@@ -78,6 +81,16 @@ async function alertOnly(it: Complaint): Promise<WorkflowHandle> {
   await end(handle);
   stack.exporter.set(it, false);
   return handle;
+}
+
+/** Of this very run, whatever goes by its Workflow ID later. */
+async function thisRun(handle: WorkflowHandle): Promise<WorkflowHandle> {
+  return stack.client.workflow.getHandle(handle.workflowId, (await handle.describe()).runId);
+}
+
+/** A command of a person. */
+async function salvor(...args: string[]): Promise<void> {
+  await promisify(execFile)(process.execPath, [join(ROOT, 'bin', 'salvor.mjs'), '--config', stack.configFile, ...args]);
 }
 
 const heldBy = (it: Complaint) => stack.untilAt(it, 'hold');
@@ -150,8 +163,34 @@ const REMEDIATIONS: Record<string, () => Promise<WorkflowHandle>> = {
     return toItsEnd(it);
   },
   'failed-unverified': async () => toItsEnd((await workload('unverified', { broken: true })).it),
+  /** Somebody lets the traffic in again, each time that Salvor has cut it. */
+  async 'failed-contested'() {
+    const { it, namespace } = await workload('recovers');
+    await stack.breakPod(it);
+    await heldBy(it);
+    const run = await thisRun(stack.remediation(it));
+    const contest = async () => {
+      if ((await run.describe()).status.name !== 'RUNNING') return true;
+      if ((await stack.cluster.trafficLabel(namespace, it.pod)) === 'off')
+        await stack.cluster.patchPod(namespace, it.pod, { metadata: { labels: { [TRAFFIC_LABEL]: 'on' } } });
+      return false;
+    };
+    await eventually('it gives up', contest, PATIENCE);
+    stack.exporter.set(it, false);
+    return run;
+  },
   'failed-kept': async () => toItsEnd((await workload('kept')).it),
   async cancelled() {
+    const { it, namespace } = await workload('recovers');
+    await stack.breakPod(it);
+    await heldBy(it);
+    await salvor('cancel', stack.cluster.target(namespace, it.pod), '--reason', 'wrong pod');
+    await end(stack.remediation(it));
+    stack.exporter.set(it, false);
+    return stack.remediation(it);
+  },
+  /** In Temporal's UI, which leaves no word of why. */
+  async 'cancelled-without-a-word'() {
     const { it } = await workload('recovers');
     await stack.breakPod(it);
     await heldBy(it);
@@ -161,6 +200,23 @@ const REMEDIATIONS: Record<string, () => Promise<WorkflowHandle>> = {
     return stack.remediation(it);
   },
 };
+
+/** The first one is held; the second one, of the same scope, has to do without the only slot. */
+async function heldAndAnother(rule: Rule): Promise<{ it: Complaint; other: Complaint }> {
+  const { it, other } = await workload(rule);
+  await stack.breakPod(it);
+  await heldBy(it);
+  await stack.breakPod(other);
+  return { it, other };
+}
+
+/** Both are well again; the responder's run ends when it has nothing left to remember. */
+async function mended(...all: Complaint[]): Promise<void> {
+  for (const one of all) await stack.mendPod(one);
+}
+
+const tally = async (it: Complaint): Promise<{ refuse: number }> => (await stack.responder(it)).tally;
+const queued = async (it: Complaint): Promise<number> => Object.keys((await stack.responder(it)).queue).length;
 
 const RESPONDERS: Record<string, () => Promise<WorkflowHandle>> = {
   /** Admits one, coalesces its repeats, hears of its end, and ends itself after the cooldown. */
@@ -176,16 +232,51 @@ const RESPONDERS: Record<string, () => Promise<WorkflowHandle>> = {
   },
   /** The second one waits for the only slot, and gets it. */
   async waited() {
-    const { it, other } = await workload('recovers');
-    await stack.breakPod(it);
-    await heldBy(it);
-    await stack.breakPod(other);
-    await eventually('it waits', async () => Object.keys((await stack.responder(it)).queue).length === 1);
-    await stack.mendPod(it);
+    const { it, other } = await heldAndAnother('recovers');
+    await eventually('it waits', async () => (await queued(it)) === 1, PATIENCE);
+    await mended(it);
     await heldBy(other);
-    await stack.mendPod(other);
+    await mended(other);
     await end(responderOf(it));
     return responderOf(it);
+  },
+  /** No other may wait for the only slot. */
+  async refused() {
+    const { it, other } = await heldAndAnother('unqueued');
+    await eventually('it is refused', async () => (await tally(it)).refuse === 1, PATIENCE);
+    await mended(it, other);
+    await end(responderOf(it));
+    return responderOf(it);
+  },
+  /** The second one waits for the only slot, for too long. */
+  async overdue() {
+    const { it, other } = await heldAndAnother('impatient');
+    await eventually('it is refused', async () => (await tally(it)).refuse === 1, PATIENCE);
+    await mended(it, other);
+    await end(responderOf(it));
+    return responderOf(it);
+  },
+  /** The second one is well again while it waits. */
+  async dropped() {
+    const { it, other } = await heldAndAnother('recovers');
+    await eventually('it waits', async () => (await queued(it)) === 1, PATIENCE);
+    await mended(other);
+    await eventually('it waits no more', async () => (await queued(it)) === 0, PATIENCE);
+    await mended(it);
+    await end(responderOf(it));
+    return responderOf(it);
+  },
+  /** By a person, while a remediation is open; its end starts the next run. */
+  async cancelled() {
+    const { it } = await workload('recovers');
+    await stack.breakPod(it);
+    await heldBy(it);
+    const run = await thisRun(responderOf(it));
+    await run.cancel();
+    await end(run);
+    await mended(it);
+    await end(stack.remediation(it));
+    return run;
   },
   /** A person's request, by `salvor run`. */
   async run() {
@@ -193,8 +284,7 @@ const RESPONDERS: Record<string, () => Promise<WorkflowHandle>> = {
     await stack.cluster.setUnready(namespace, it.pod, true);
     const target = stack.cluster.target(namespace, it.pod);
     const options = ['--mode', 'act', '--wait', '--with', 'recoverWithin=1s', '--with', 'stableFor=1s'];
-    const args = ['run', 'drain-instance', target, ...options, '--with', 'quietFor=0s', '--config', stack.configFile];
-    await promisify(execFile)(process.execPath, [join(ROOT, 'bin', 'salvor.mjs'), ...args]);
+    await salvor('run', 'drain-instance', target, ...options, '--with', 'quietFor=0s');
     return responderOf({ ...it, rule: runRule('drain-instance') });
   },
 };
@@ -220,8 +310,8 @@ async function continued(): Promise<Record<string, WorkflowHandle>> {
   const { workflow } = stack.client;
   const { workflowId } = responderOf(it);
   return {
-    'continued-as-new': workflow.getHandle(workflowId, runId),
-    'carried-on': workflow.getHandle(workflowId, second),
+    'responder-continued-as-new': workflow.getHandle(workflowId, runId),
+    'responder-carried-on': workflow.getHandle(workflowId, second),
   };
 }
 
@@ -244,29 +334,61 @@ async function textOf(handle: WorkflowHandle): Promise<string> {
   return `{"events":[\n${events.map((event) => JSON.stringify(event)).join(',\n')}\n]}\n`;
 }
 
-/** The texts by the names of their files. */
-async function recordAll(): Promise<Map<string, string>> {
-  const texts = new Map<string, string>();
-  const record = async (name: string, handle: WorkflowHandle): Promise<void> => {
-    const text = await textOf(handle);
-    texts.set(`${name}.json`, text);
-    console.log(`${name}: ${text.length} characters, ${handle.workflowId}`);
-  };
-  for (const [name, scenario] of Object.entries(REMEDIATIONS)) await record(`drain-instance-${name}`, await scenario());
-  for (const [name, scenario] of Object.entries(RESPONDERS)) await record(`responder-${name}`, await scenario());
-  for (const [name, handle] of Object.entries(await continued())) await record(`responder-${name}`, handle);
-  return texts;
+/** One recording: the histories of a scenario, by the names of their files. */
+type Recording = () => Promise<Record<string, WorkflowHandle>>;
+
+const named =
+  (name: string, scenario: () => Promise<WorkflowHandle>): Recording =>
+  async () => ({ [name]: await scenario() });
+
+const RECORDINGS: Record<string, Recording> = Object.fromEntries([
+  ...Object.entries(REMEDIATIONS).map(([name, scenario]) => [
+    `drain-instance-${name}`,
+    named(`drain-instance-${name}`, scenario),
+  ]),
+  ...Object.entries(RESPONDERS).map(([name, scenario]) => [`responder-${name}`, named(`responder-${name}`, scenario)]),
+  ['responder-continued', continued],
+]);
+
+/** A busy machine may let a wait run out; each scenario has a workload of its own, so it can be played again. */
+const TRIES = 2;
+
+async function record(name: string, recording: Recording): Promise<Map<string, string>> {
+  for (let tried = 1; ; tried++) {
+    try {
+      const texts = new Map<string, string>();
+      for (const [file, handle] of Object.entries(await recording())) {
+        const text = await textOf(handle);
+        texts.set(`${file}.json`, text);
+        console.log(`${file}: ${text.length} characters, ${handle.workflowId}`);
+      }
+      return texts;
+    } catch (error) {
+      console.error(`${name}, try ${tried} of ${TRIES}:`, error);
+      if (tried === TRIES) throw error;
+    }
+  }
 }
 
+const { values, positionals } = parseArgs({ allowPositionals: true, options: { into: { type: 'string' } } });
+const chosen = Object.entries(RECORDINGS).filter(
+  ([name]) => positionals.length === 0 || positionals.some((part) => name.includes(part)),
+);
+
+/** Nothing is written before all of it is recorded. Those of this version that were not chosen stay. */
 async function main(): Promise<void> {
   const { version } = JSON.parse(await readFile(join(ROOT, 'package.json'), 'utf8')) as { version: string };
+  if (chosen.length === 0)
+    throw new Error(`there is no such scenario; there are: ${Object.keys(RECORDINGS).join(', ')}`);
   try {
     await stack.start(RULES, { dynamicConfig: { 'limit.historyCount.suggestContinueAsNew': CONTINUE_AT } });
-    const texts = await recordAll();
-    const folder = join(ROOT, 'test', 'histories', version);
-    await rm(folder, { recursive: true, force: true });
+    const texts = new Map<string, string>();
+    for (const [name, recording] of chosen) for (const entry of await record(name, recording)) texts.set(...entry);
+    const folder = values.into ?? join(ROOT, 'test', 'histories', version);
+    if (positionals.length === 0) await rm(folder, { recursive: true, force: true });
     await mkdir(folder, { recursive: true });
     for (const [name, text] of texts) await writeFile(join(folder, name), text);
+    console.log(`${texts.size} histories in ${folder}`);
   } finally {
     await stack.stop();
   }

@@ -6,8 +6,11 @@ import { bundleWorkflowCode, type Logger, type WorkflowBundleWithSourceMap } fro
  * Takes seconds; a built tree has the result in `dist/workflow-bundle.js`.
  */
 export function bundleWorkflows(logger: Logger = quiet): Promise<WorkflowBundleWithSourceMap> {
+  const fileOf = (name: string): string =>
+    join(import.meta.dirname, '..', 'workflows', name + extname(import.meta.filename));
   return bundleWorkflowCode({
-    workflowsPath: join(import.meta.dirname, '..', 'workflows', `index${extname(import.meta.filename)}`),
+    workflowsPath: fileOf('index'),
+    workflowInterceptorModules: [fileOf('trace')],
     logger,
   });
 }

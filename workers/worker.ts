@@ -2,18 +2,26 @@ import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { Client } from '@temporalio/client';
 import { NativeConnection, Worker, type WorkerOptions, type WorkflowBundleOption } from '@temporalio/worker';
+import { announcing, auditActivities } from '../activities/audit.ts';
 import { dispatchActivities } from '../activities/dispatch.ts';
 import { fenceOf, instanceActivities } from '../activities/instance.ts';
 import { settleActivities } from '../activities/settle.ts';
+import type { AuditStoreOptions } from '../audit/store.ts';
 import type { Config } from '../model/config.ts';
 import { watchQueue } from '../model/names.ts';
 import { createRegistry } from '../providers/registry.ts';
 import { connectOptions } from '../providers/temporal/connect.ts';
+import { type Audit, openAudit } from './audit.ts';
 import { bundleWorkflows } from './bundle.ts';
 import { tryClusters } from './clusters.ts';
 import type { Logger } from './logging.ts';
-import { installRuntime } from './runtime.ts';
+import { WorkerMetrics } from './metrics.ts';
+import type { Health } from './monitor.ts';
+import { installRuntime, temporalMetrics } from './runtime.ts';
 import { ensureSearchAttributes } from './search-attributes.ts';
+import { answers, countWorkflows } from './signs.ts';
+import type { Telemetry } from './telemetry.ts';
+import { type Version, versioned } from './versioning.ts';
 
 /** How long a cut or an undo that is under way may take to end; Kubernetes kills after 30 s by default. */
 const GRACE = '20 seconds';
@@ -26,9 +34,17 @@ const WAITS = 5_000;
 
 export interface WorkerSettings {
   config: Config;
+  /** Where the record is kept. */
+  audit: AuditStoreOptions;
   logger: Logger;
   /** Workflow bundle; by default the one of the build, or, from source, one that is made now. */
   bundlePath?: string;
+  /** Traces, where they are configured. */
+  telemetry?: Telemetry | undefined;
+  /** Temporal's SDK counts what it does, for {@link RunningWorker.metrics}. */
+  measured?: boolean;
+  /** Which build it is, where builds are promoted one by one; without it any worker takes anything. */
+  version?: Version | undefined;
 }
 
 /** A worker that polls. */
@@ -42,6 +58,9 @@ export interface RunningWorker {
   stop(): Promise<void>;
   /** Settles as `stop` does; rejects also where the worker dies by itself. */
   done: Promise<void>;
+  /** In Prometheus' text format: the worker's own, the audit store's and the SDK's. */
+  metrics(): Promise<string>;
+  health(): Promise<Health>;
 }
 
 /**
@@ -50,24 +69,39 @@ export interface RunningWorker {
  *
  * @throws where Temporal cannot be reached
  */
-export async function startWorker({ config, logger, bundlePath }: WorkerSettings): Promise<RunningWorker> {
-  installRuntime(logger);
+export async function startWorker(settings: WorkerSettings): Promise<RunningWorker> {
+  const { config, logger, bundlePath, telemetry, measured = false, version } = settings;
+  await installRuntime(logger, measured);
   const { namespace, taskQueue } = config.temporal;
   const [connection, workflowBundle] = await Promise.all([
     NativeConnection.connect(connectOptions(config.temporal)),
     findBundle(bundlePath),
   ]);
   const registry = createRegistry(config);
+  let audit: Audit | undefined;
   const close = async (): Promise<void> => {
+    await audit?.close();
     await registry.close();
     await connection.close();
   };
   try {
     // The worker's own connection, so that the server hands the first task of what is started here straight back.
-    const client = new Client({ connection, namespace });
+    const client = new Client({ connection, namespace, interceptors: { workflow: telemetry?.client ?? [] } });
+    const metrics = new WorkerMetrics(
+      config.rules.map(({ rule }) => rule),
+      (query) => countWorkflows(client, query),
+    );
     const searchAttributes = await ensureSearchAttributes(connection, namespace, logger);
-    const instance = instanceActivities(registry, fenceOf(client));
-    const common = { connection, namespace, shutdownForceTime: FORCE } satisfies Partial<WorkerOptions>;
+    audit = await openAudit({ options: settings.audit, client, registry: metrics.registry, logger });
+    const { store } = audit;
+    const instance = instanceActivities(registry, fenceOf(client), announcing(store));
+    const common = {
+      connection,
+      namespace,
+      shutdownForceTime: FORCE,
+      interceptors: telemetry?.worker ?? {},
+      ...versioned(version),
+    } satisfies Partial<WorkerOptions>;
     const workers = await Promise.all([
       Worker.create({
         ...common,
@@ -77,6 +111,7 @@ export async function startWorker({ config, logger, bundlePath }: WorkerSettings
           ...instance,
           ...dispatchActivities({ client, taskQueue, searchAttributes }),
           ...settleActivities({ client, taskQueue }),
+          ...auditActivities(metrics.counting(store)),
         },
         shutdownGraceTime: GRACE,
         // Measured: with the defaults a burst waits for polls, not for work.
@@ -100,14 +135,20 @@ export async function startWorker({ config, logger, bundlePath }: WorkerSettings
     ]);
     // In the background: Salvor stays up for the clusters that do answer.
     void tryClusters(config.clusters, logger);
-    return run(workers, close, searchAttributes);
+    const polls = (): boolean => workers.every((worker) => worker.getState() === 'RUNNING');
+    return {
+      ...run(workers, close),
+      searchAttributes,
+      metrics: async () => (await metrics.registry.metrics()) + (await temporalMetrics()),
+      health: async () => ({ polls: polls(), temporal: await answers(client), audit: store.state() }),
+    };
   } catch (error) {
     await close();
     throw error;
   }
 }
 
-function run(workers: Worker[], close: () => Promise<void>, searchAttributes: boolean): RunningWorker {
+function run(workers: Worker[], close: () => Promise<void>): Pick<RunningWorker, 'stop' | 'done'> {
   const shutdown = (): void => {
     for (const worker of workers) if (worker.getState() === 'RUNNING') worker.shutdown();
   };
@@ -120,7 +161,6 @@ function run(workers: Worker[], close: () => Promise<void>, searchAttributes: bo
     await close();
   });
   return {
-    searchAttributes,
     done,
     stop: () => {
       shutdown();

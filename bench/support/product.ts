@@ -44,6 +44,7 @@ export async function configure(folder: string, options: ConfigOptions): Promise
   const config = {
     temporal: { address: temporal, taskQueue: QUEUE },
     gateway: { listen },
+    audit: { url: 'file:./audit.db' },
     clusters: kubernetes ? [{ name: CLUSTER, kubeconfig: kubernetes.users['salvor']?.kubeconfig }] : [],
     rules: kubernetes ? [rule] : [],
   };
@@ -79,7 +80,7 @@ export async function startGateway(options: StartOptions): Promise<Component> {
 
 /** `salvor worker`, when it polls both its queues. */
 export async function startWorker(options: StartOptions & { client: Client }): Promise<Component> {
-  const worker = await salvor('worker', [], options);
+  const worker = await salvor('worker', ['--single'], options);
   await untilReady(worker, async () => {
     const queues: [string, 1 | 2][] = [
       [QUEUE, 1],

@@ -15,6 +15,7 @@ random() {
 }
 
 random postgres_password
+random audit_password
 random webhook_token
 
 if [ ! -s secrets/kubeconfig ]; then

@@ -11,11 +11,11 @@ import {
   writeFileSync,
 } from 'node:fs';
 import { tmpdir } from 'node:os';
-import { join } from 'node:path';
+import { basename, join } from 'node:path';
 import { Ajv2020 } from 'ajv/dist/2020.js';
 import { afterAll, describe, expect, it } from 'vitest';
 import { parse } from 'yaml';
-import { parseConfig } from '../../model/config.ts';
+import { namedFiles, parseConfig } from '../../model/config.ts';
 import { mounts, ROOT, readStack, readText, type Service, service } from './stack.ts';
 
 const stack = readStack();
@@ -24,7 +24,7 @@ const lasting = services.filter(([, { restart }]) => restart === 'unless-stopped
 
 /** Environment variables that the images take: template and entry point of Temporal's server, tools/sql, the CLI, the UI. */
 const KNOWN: Record<string, string[]> = {
-  postgres: ['POSTGRES_USER', 'POSTGRES_PASSWORD_FILE'],
+  postgres: ['POSTGRES_USER', 'POSTGRES_PASSWORD_FILE', 'PGHOST', 'PGUSER', 'PGDATABASE'],
   'temporalio/admin-tools': [
     'SQL_PLUGIN',
     'SQL_HOST',
@@ -53,6 +53,7 @@ const LISTENS: Record<string, number> = {
   prometheus: 9090,
   alertmanager: 9093,
   gateway: 9095,
+  worker: 9096,
 };
 function expectService(address: string): void {
   const [host = '', port] = address.split(':');
@@ -141,7 +142,7 @@ describe('docker-compose.yml', () => {
     },
   );
 
-  it.each(lasting.filter(([name]) => name !== 'worker'))('%s has a health check', (_name, { healthcheck }) => {
+  it.each(lasting)('%s has a health check', (_name, { healthcheck }) => {
     expect(healthcheck?.test[0]).toBe('CMD');
   });
 
@@ -163,12 +164,29 @@ describe('what the services of docker-compose.yml read', () => {
   it('salvor.yaml names services, and files that gateway and worker have', () => {
     expectService(config.temporal.address);
     expect(config.gateway.listen).toEqual({ host: '0.0.0.0', port: LISTENS.gateway });
-    const files = [config.gateway.bearerTokenFile, ...config.clusters.map(({ kubeconfig }) => kubeconfig)];
+    expect(config.worker.listen).toEqual({ host: '0.0.0.0', port: LISTENS.worker });
+    const files = namedFiles(config).map(({ path }) => path);
     for (const name of ['gateway', 'worker']) {
       const held = (service(stack, name).secrets ?? []).map((secret) => `/run/secrets/${secret}`);
       expect(held).toEqual(expect.arrayContaining(files));
     }
     expect(config.temporal.namespace).toBe(service(stack, 'temporal-namespace').environment?.TEMPORAL_NAMESPACE);
+  });
+
+  it('the audit is in a database of its own, made with the password that Salvor has', () => {
+    const url = new URL(config.audit?.url ?? '');
+    expectService(url.host);
+    const script = readText('deploy/compose/audit-database.sh');
+    expect(script).toContain(`CREATE ROLE ${url.username} `);
+    expect(script).toContain(`CREATE DATABASE ${url.pathname.slice(1)} OWNER ${url.username}`);
+    expect(script).toContain(`cat ${config.audit?.passwordFile})`);
+    expect(service(stack, 'audit-database').environment?.PGUSER).toBe(
+      service(stack, 'postgresql').environment?.POSTGRES_USER,
+    );
+    for (const name of ['gateway', 'worker'])
+      expect(service(stack, name).depends_on?.['audit-database']).toEqual({
+        condition: 'service_completed_successfully',
+      });
   });
 
   it('acts on nothing before a person says so', () => {
@@ -205,6 +223,7 @@ describe('what the services of docker-compose.yml read', () => {
       scrape_configs: {
         job_name: string;
         static_configs?: { targets: string[] }[];
+        dns_sd_configs?: { names: string[]; port: number }[];
         file_sd_configs?: { files: string[] }[];
       }[];
     };
@@ -213,24 +232,31 @@ describe('what the services of docker-compose.yml read', () => {
     );
     for (const address of listed.flatMap(({ targets }) => targets))
       expectService(address.replace('localhost', 'prometheus'));
-    expect(prometheus.rule_files).toEqual(['rules/*.yml']);
+    for (const { names, port } of prometheus.scrape_configs.flatMap(({ dns_sd_configs = [] }) => dns_sd_configs))
+      for (const name of names) expectService(`${name}:${port}`);
+    expect(prometheus.rule_files).toEqual(['rules/*.yml', 'salvor/*.yml']);
     for (const file of prometheus.scrape_configs
       .flatMap(({ file_sd_configs = [] }) => file_sd_configs)
       .flatMap(({ files }) => files)) {
       expect(existsSync(join(ROOT, 'examples/compose', file)), file).toBe(true);
     }
     expect(mounts(service(stack, 'prometheus')).map(({ target }) => target)).toEqual(
-      expect.arrayContaining(['/etc/prometheus/prometheus.yml', '/etc/prometheus/rules', '/etc/prometheus/targets']),
+      expect.arrayContaining([
+        '/etc/prometheus/prometheus.yml',
+        '/etc/prometheus/rules',
+        '/etc/prometheus/salvor',
+        '/etc/prometheus/targets',
+      ]),
     );
   });
 
-  it("the rules about Salvor use metrics that Salvor's gateway has", () => {
-    const used = [...readText('examples/compose/rules/salvor.yml').matchAll(/salvor_\w+/g)].map(([name]) => name);
-    expect(used.length).toBeGreaterThan(0);
-    for (const name of used) expect(readText('gateway/metrics.ts')).toContain(`'${name}'`);
+  it('the rules about Salvor look at jobs that Prometheus has', () => {
+    const jobs = [...readText('deploy/prometheus/salvor.yml').matchAll(/job="([^"]+)"/g)].map(([, job]) => job);
+    expect(new Set(jobs)).toEqual(new Set(['salvor-gateway', 'salvor-worker']));
+    for (const job of jobs) expect(readText('examples/compose/prometheus.yml')).toContain(`job_name: ${job}\n`);
   });
 
-  it.each(['temporal-schema.sh', 'temporal-namespace.sh', 'secrets.sh'])(
+  it.each(['temporal-schema.sh', 'temporal-namespace.sh', 'audit-database.sh', 'secrets.sh'])(
     '%s is a shell script without errors of syntax',
     (script) => {
       const checked = spawnSync('sh', ['-n', join(ROOT, 'deploy/compose', script)], { encoding: 'utf8' });
@@ -259,10 +285,11 @@ describe('deploy/compose/secrets.sh', () => {
     expect(statSync(join(folder, 'secrets')).mode & 0o777).toBe(0o700);
     for (const file of files) expect(statSync(file).mode & 0o777).toBe(0o444);
     const read = () => files.map((file) => readFileSync(file, 'utf8'));
-    const [password, token, kubeconfig] = read();
-    expect(password).toMatch(/^[0-9a-f]{64}$/);
-    expect(token).toMatch(/^[0-9a-f]{64}$/);
-    expect(token).not.toBe(password);
+    const written = Object.fromEntries(files.map((file) => [basename(file), readFileSync(file, 'utf8')]));
+    const { kubeconfig, ...random } = written;
+    expect(Object.keys(random).sort()).toEqual(['audit_password', 'postgres_password', 'webhook_token']);
+    for (const secret of Object.values(random)) expect(secret).toMatch(/^[0-9a-f]{64}$/);
+    expect(new Set(Object.values(random)).size).toBe(3);
     expect(kubeconfig).toBe('# kubectl config view --raw --minify --flatten --context prod\n');
 
     const before = read();

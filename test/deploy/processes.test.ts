@@ -1,12 +1,14 @@
 import { type ChildProcess, spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { copyFileSync, mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { copyFileSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { createServer } from 'node:net';
 import { tmpdir } from 'node:os';
-import { dirname, join } from 'node:path';
+import { basename, dirname, join } from 'node:path';
 import { Client, Connection } from '@temporalio/client';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { openAuditStore } from '../../audit/open.ts';
 import { proposalId } from '../../model/names.ts';
+import { type Postgres, startPostgres } from '../../sandbox/postgres.ts';
 import { type Sandbox, startSandbox } from '../../sandbox/sandbox.ts';
 import { eventually } from '../support/wait.ts';
 import { mounts, ROOT, readStack, readText, service } from './stack.ts';
@@ -22,25 +24,36 @@ const TOKEN = '5ec2e7';
 
 let sandbox: Sandbox<'temporal' | 'kubernetes' | 'prometheus' | 'alertmanager'>;
 let connection: Connection;
+let postgres: Postgres;
+let database: string;
+/** Where the gateway and each worker listen. */
 let address: string;
+let monitors: string[];
 const started: ChildProcess[] = [];
 
 beforeAll(async () => {
-  sandbox = await startSandbox({
-    parts: ['temporal', 'kubernetes', 'prometheus', 'alertmanager'],
-    // Their own files of the stack; what they cannot reach here they do not need to start.
-    prometheus: { rules: readText('examples/compose/rules/salvor.yml') },
-    alertmanager: { config: inside(readText('examples/compose/alertmanager.yml')) },
-  });
+  [postgres, sandbox] = await Promise.all([
+    startPostgres(),
+    startSandbox({
+      parts: ['temporal', 'kubernetes', 'prometheus', 'alertmanager'],
+      // Their own files of the stack; what they cannot reach here they do not need to start.
+      prometheus: { rules: readText('deploy/prometheus/salvor.yml') },
+      alertmanager: { config: inside(readText('examples/compose/alertmanager.yml')) },
+    }),
+  ]);
+  database = await postgres.createDatabase('salvor');
   connection = await Connection.connect({ address: sandbox.temporal.address });
   address = `127.0.0.1:${await freePort()}`;
+  monitors = [`127.0.0.1:${await freePort()}`, `127.0.0.1:${await freePort()}`];
   mkdirSync(join(root, 'run/secrets'), { recursive: true });
   writeFileSync(join(root, 'run/secrets/webhook_token'), TOKEN);
+  writeFileSync(join(root, 'run/secrets/audit_password'), postgres.password);
   copyFileSync(sandbox.kubernetes.kubeconfig, join(root, 'run/secrets/kubeconfig'));
   for (const { source, target } of mounts(service(stack, 'gateway'))) {
     const written = inside(readText(source))
       .replace('temporal:7233', sandbox.temporal.address)
-      .replace('0.0.0.0:9095', address);
+      .replace('0.0.0.0:9095', address)
+      .replace('postgresql:5432', new URL(database).host);
     mkdirSync(dirname(join(root, target)), { recursive: true });
     writeFileSync(join(root, target), written);
   }
@@ -49,7 +62,7 @@ beforeAll(async () => {
 afterAll(async () => {
   await Promise.all(started.map(end));
   await connection?.close();
-  await sandbox?.stop();
+  await Promise.all([sandbox?.stop(), postgres?.stop()]);
   rmSync(root, { recursive: true, force: true });
 });
 
@@ -63,9 +76,9 @@ async function freePort(): Promise<number> {
 }
 
 /** As the image starts it (ENTRYPOINT without the init): Node, the command of the service, and its environment alone. */
-function start(name: string): ChildProcess & { log: () => string } {
-  const { command = [], environment = {} } = service(stack, name);
-  const child = spawn(process.execPath, [join(ROOT, 'bin/salvor.mjs'), ...command.map(inside)], {
+function start(name: string, args = service(stack, name).command ?? []): ChildProcess & { log: () => string } {
+  const { environment = {} } = service(stack, name);
+  const child = spawn(process.execPath, [join(ROOT, 'bin/salvor.mjs'), ...args.map(inside)], {
     cwd: root,
     env: { PATH: dirname(process.execPath), ...environment },
     stdio: ['ignore', 'ignore', 'pipe'],
@@ -78,6 +91,17 @@ function start(name: string): ChildProcess & { log: () => string } {
   return Object.assign(child, { log: () => log });
 }
 
+/** One of the replicas. They are containers of one address each; here each has a file with its own. */
+function startWorker(monitor: string): ReturnType<typeof start> {
+  const file = inside('/etc/salvor/salvor.yaml');
+  const own = file.replace('.yaml', `-${monitors.indexOf(monitor)}.yaml`);
+  writeFileSync(own, readFileSync(file, 'utf8').replace('0.0.0.0:9096', monitor));
+  return start(
+    'worker',
+    service(stack, 'worker').command?.map((arg) => inside(arg).replace(file, own)),
+  );
+}
+
 /** @returns the exit status after SIGTERM */
 async function end(child: ChildProcess): Promise<number | null> {
   if (child.exitCode !== null || child.signalCode !== null) return child.exitCode;
@@ -88,11 +112,11 @@ async function end(child: ChildProcess): Promise<number | null> {
 }
 
 /** The health check of the service, on the port that it has here. */
-async function isHealthy(name: string): Promise<boolean> {
+async function isHealthy(name: string, at = address): Promise<boolean> {
   const [, , ...args] = service(stack, name).healthcheck?.test ?? [];
   const check = spawn(
     process.execPath,
-    args.map((arg) => arg.replace('127.0.0.1:9095', address)),
+    args.map((arg) => arg.replace(/127\.0\.0\.1:909[56]/, at)),
     { stdio: 'ignore' },
   );
   const [status] = (await once(check, 'exit')) as [number | null];
@@ -132,7 +156,8 @@ describe('the processes of docker-compose.yml', () => {
   it('start as they stand there, become healthy, take an alert, work on it and end when they are asked to', async () => {
     const gateway = start('gateway');
     await eventually('the gateway is healthy', () => isHealthy('gateway'));
-    const workers = Array.from({ length: service(stack, 'worker').deploy?.replicas ?? 0 }, () => start('worker'));
+    expect(service(stack, 'worker').deploy?.replicas).toBe(monitors.length);
+    const workers = monitors.map(startWorker);
     const client = new Client({ connection });
     await eventually('both workers poll', async () => {
       expect(
@@ -146,6 +171,7 @@ describe('the processes of docker-compose.yml', () => {
       });
       return new Set(pollers?.map(({ identity }) => identity)).size === workers.length;
     });
+    for (const monitor of monitors) await eventually(`${monitor} is healthy`, () => isHealthy('worker', monitor));
 
     expect((await deliver('wrong')).status).toBe(401);
     const answer = await deliver(TOKEN);
@@ -153,6 +179,10 @@ describe('the processes of docker-compose.yml', () => {
     const run = client.workflow.getHandle(proposalId('pod-unready', 'k8s/prod/shop/pod/web-0'));
     const ending: unknown = await eventually('the alert was worked on', async () => run.result());
     expect(ending).toMatchObject({ outcome: 'not-needed', changes: [] });
+    const store = await openAuditStore({ url: database, password: postgres.password, mustExist: true });
+    const streams = await store.streams({ rule: 'pod-unready' });
+    await store.close();
+    expect(streams, 'on record in the database').toMatchObject([{ outcome: 'not-needed', by: 'alertmanager' }]);
 
     expect(await Promise.all([gateway, ...workers].map(end))).toEqual([0, 0, 0]);
   });
@@ -170,6 +200,31 @@ describe('the processes of docker-compose.yml', () => {
   });
 });
 
+describe('`salvor worker` with the audit in a file, or nowhere,', () => {
+  const temporal = () => `temporal: { address: ${sandbox.temporal.address} }\n`;
+  it.each([
+    ['file', "audit: { url: 'file:./audit.db' }\n", /audit\.url in .* is a file of this machine/],
+    ['none', '', /has no audit\.url, so the audit would be a file of this machine/],
+  ])('is refused unless it is the only one (%s)', async (name, section, why) => {
+    const file = join(root, `audit-${name}.yaml`);
+    writeFileSync(file, temporal() + section);
+    const refused = start('worker', ['worker', '--config', file]);
+    const [status] = (await once(refused, 'close')) as [number];
+    expect(status).toBe(2);
+    expect(refused.log()).toMatch(why);
+    expect(refused.log()).toContain('Nothing was started.');
+    expect(refused.log()).toContain('--single');
+  });
+
+  it('starts where it is the only one', async () => {
+    const file = join(root, 'audit-single.yaml');
+    writeFileSync(file, `${temporal()}audit: { url: 'file:./single.db' }\n`);
+    const single = start('worker', ['worker', '--single', '--config', file]);
+    await eventually('it is ready', () => single.log().includes('worker is ready'));
+    expect(await end(single)).toBe(0);
+  });
+});
+
 describe('the monitoring of docker-compose.yml', () => {
   it('Alertmanager takes its configuration', async () => {
     const answer = await fetch(`${sandbox.alertmanager.url}/api/v2/status`);
@@ -180,11 +235,11 @@ describe('the monitoring of docker-compose.yml', () => {
   });
 
   it('Prometheus takes the rules', async () => {
-    for (const file of ['salvor.yml', 'kubernetes.yml']) {
-      await sandbox.prometheus.reload({ rules: readText(`examples/compose/rules/${file}`) });
+    for (const file of ['deploy/prometheus/salvor.yml', 'examples/compose/rules/kubernetes.yml']) {
+      await sandbox.prometheus.reload({ rules: readText(file) });
       const answer = await fetch(`${sandbox.prometheus.url}/api/v1/rules`);
       const { data } = (await answer.json()) as { data: { groups: { name: string; rules: { health: string }[] }[] } };
-      expect(data.groups.map(({ name }) => name)).toEqual([file.replace('.yml', '')]);
+      expect(data.groups.map(({ name }) => name)).toEqual([basename(file, '.yml')]);
     }
   });
 });

@@ -99,10 +99,10 @@ describe.each(docs)('%s', (file) => {
   });
 });
 
-describe('examples/', () => {
-  it('watches metrics that the gateway has, each of which is there before anything has happened', async () => {
+describe('examples/ and deploy/', () => {
+  it('watch metrics that the gateway has, each of which is there before anything has happened', async () => {
     const exposed = await new GatewayMetrics(['pods']).registry.metrics();
-    const named = [...text('examples/compose/rules/salvor.yml').matchAll(/\bsalvor_gateway_\w+/g)].map(
+    const named = [...text('deploy/prometheus/salvor.yml').matchAll(/\bsalvor_gateway_\w+/g)].map(
       ([name]) => name,
     );
     expect(named.length).toBeGreaterThan(0);

@@ -53,9 +53,7 @@ describe('the details of a remediation', () => {
     expect(text).toContain('phase hold');
     expect(text).toContain('why: not Ready since 01:57');
     expect(text).toContain('next: give its traffic back, or replace it, until 02:05:00 UTC');
-    expect(text).toMatch(
-      /Held now \(1\)\n\n- metadata.labels\[salvor.dev\/traffic\] of k8s\/\S+: "on" → "off", until 02:15:00/,
-    );
+    expect(text).toMatch(/Held now \(1\)\n\n- metadata.labels\[salvor.dev\/traffic\]: "on" → "off", until 02:15:00/);
     expect(text).toMatch(/Changes \(1\)\n\n- 02:00:03 label salvor.dev\/traffic: on → off/);
     expect(text).toMatch(/Latest first\n\n- 02:00:02 not Ready since 01:57/);
   });
@@ -89,7 +87,7 @@ describe('the details of a remediation', () => {
     expect(text).not.toMatch(/(?<!\\)\[click/);
     expect(text).not.toMatch(/(?<!\\)\*(?!\*)bold/);
     expect(text).not.toMatch(/^# heading/m);
-    expect(text).toContain("`k8s/'**x**'`");
+    expect(text).toContain("of `k8s/'**x**'`");
   });
 
   it('stay small, whatever happened, and keep the latest', () => {

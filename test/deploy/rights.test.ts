@@ -1,0 +1,57 @@
+import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { proposalId } from '../../model/names.ts';
+import type { Ending } from '../../model/remediation.ts';
+import { manifests, SALVOR, Salvor } from '../support/salvor.ts';
+import { eventually } from '../support/wait.ts';
+
+/** With the rights of deploy/kubernetes/overlays/observe, which are those to look. */
+const salvor = new Salvor();
+beforeAll(async () => {
+  await salvor.startSandbox('base/rbac.yaml');
+  await salvor.start({ looks: { mode: 'observe' }, acts: { gates: { cooldown: '0s' } } });
+});
+afterAll(async () => {
+  await salvor.stop();
+  await salvor.stopSandbox();
+});
+
+/** Whatever Salvor asked the API server to change there, and what it was told. */
+const asked = async (namespace: string): Promise<string[]> => {
+  const events = await salvor.sandbox.kubernetes.readAudit({ user: SALVOR, namespace });
+  return events.map(({ verb, objectRef, responseStatus }) => `${verb} ${objectRef?.resource}: ${responseStatus?.code}`);
+};
+
+describe('with the right to look and no other', () => {
+  it('a rule that observes says what it would do, and asks for no change', async () => {
+    const { namespace, pod } = await salvor.sickPod();
+    expect(await salvor.alert({ namespace, pod, rule: 'looks' })).toBe(200);
+    const proposal = salvor.client.workflow.getHandle(proposalId('looks', salvor.cluster.target(namespace, pod)));
+    const ending = await eventually('the proposal is made', async () => (await proposal.result()) as Ending);
+    expect(ending).toMatchObject({ outcome: 'observed', changes: [] });
+    expect(ending.plan?.[0]).toBe('cut its traffic: label salvor.dev/traffic: on → off');
+    expect(await asked(namespace)).toEqual([]);
+    expect(await salvor.cluster.trafficLabel(namespace, pod)).toBe('on');
+  });
+
+  it('a rule that acts changes nothing, says which right is missing, and ends once it has it', async () => {
+    const { namespace, pod } = await salvor.sickPod();
+    expect(await salvor.alert({ namespace, pod, rule: 'acts' })).toBe(200);
+    // It cannot know whether nothing of its cut will arrive, until it may write: so it tries on, and Temporal shows why.
+    const grant =
+      'Grant it to Salvor in a role with the rule { apiGroups: [""], resources: ["pods"], verbs: ["patch"] }';
+    const remediation = salvor.remediation(namespace, pod);
+    await eventually('the missing right is named', async () => {
+      const { raw } = await remediation.describe();
+      const failures = raw.pendingActivities?.map(({ lastFailure }) => lastFailure?.message ?? '') ?? [];
+      return failures.some((message) => message.includes('403 Forbidden') && message.includes(grant));
+    });
+    expect(new Set(await asked(namespace))).toEqual(new Set(['patch pods: 403']));
+    expect(await salvor.cluster.trafficLabel(namespace, pod)).toBe('on');
+
+    await salvor.cluster.create(...manifests('overlays/act/drain-instance.yaml'));
+    const ending = await salvor.ending(namespace, pod);
+    expect(ending.outcome).toBe('failed');
+    expect(ending.reason).toContain(grant);
+    expect(await salvor.cluster.trafficLabel(namespace, pod), 'nobody ever cut it').toBe('on');
+  });
+});
