@@ -9,6 +9,7 @@ import {
   WorkflowExecutionAlreadyStartedError,
 } from '@temporalio/common';
 import type { DispatchActivities, DispatchRequest, Start, Started } from '../model/dispatch.ts';
+import { code, plain } from '../model/markdown.ts';
 import { MESSAGE, proposalId, remediationId, type SearchAttribute, searchValue, WORKFLOW } from '../model/names.ts';
 import type { RemediationInput } from '../model/remediation.ts';
 
@@ -45,7 +46,7 @@ export function dispatchActivities({ client, taskQueue, searchAttributes }: Disp
       args: [input],
       workflowIdReusePolicy: 'ALLOW_DUPLICATE',
       workflowIdConflictPolicy: 'FAIL',
-      staticSummary: `${rule.runbook} ${target} (${alert.alertname}, rule ${rule.name}, ${rule.mode})`,
+      staticSummary: `${rule.runbook} ${code(target)} (${plain(alert.alertname)}, rule ${rule.name}, ${rule.mode})`,
       memo: { episode: at.episode, rule: rule.name, runbook: rule.runbook, mode: rule.mode, target },
       ...(searchAttributes && { typedSearchAttributes: attributes(input) }),
       // The server answers a start with the request ID of the target's latest run, open or closed, with that very run:

@@ -1,4 +1,5 @@
 import type { Client } from '@temporalio/client';
+import { code } from '../model/markdown.ts';
 import { MESSAGE, WORKFLOW } from '../model/names.ts';
 import type { ResponderInput } from '../model/responder.ts';
 import type { SettleActivities } from '../model/settle.ts';
@@ -13,7 +14,7 @@ export function settleActivities({ client, taskQueue }: { client: Client; taskQu
         taskQueue,
         signal: MESSAGE.ended,
         signalArgs: [report],
-        staticSummary: `${report.rule.name} in ${report.scope}`,
+        staticSummary: `${report.rule.name} in ${code(report.scope)}`,
         args: [input],
       });
       return ending;

@@ -1,4 +1,4 @@
-import { closeSync, existsSync, mkdirSync, openSync } from 'node:fs';
+import { closeSync, existsSync, mkdirSync, openSync, statSync } from 'node:fs';
 import { dirname } from 'node:path';
 import type { DatabaseSync, SQLInputValue, StatementSync } from 'node:sqlite';
 import { setTimeout as sleep } from 'node:timers/promises';
@@ -40,7 +40,16 @@ export async function openSqlite(path: string, options: { mustExist?: boolean })
     closeSync(openSync(path, 'a', 0o600));
     const writer = await withPatience(() => open('pragma journal_mode = wal; pragma synchronous = full'));
     const reader = await withPatience(() => open('pragma query_only = on'));
-    const writes = kysely(writer, 'begin immediate');
+    const { ino } = statSync(path);
+    const writes = kysely(writer, 'begin immediate', () => {
+      // What is written to a file that nobody can find any more would be acknowledged and lost.
+      if (statSync(path).ino !== ino)
+        throw new StoreUnavailableError(
+          location,
+          'was replaced while it was open',
+          'start Salvor again to use the new file',
+        );
+    });
     const reads = kysely(reader, 'begin');
     return {
       dialect: 'sqlite',
@@ -93,13 +102,16 @@ async function withPatience<T>(work: () => T): Promise<T> {
   }
 }
 
-/** @param begin how a transaction begins: one that will write takes its lock at once, for later it could be refused */
-function kysely(database: DatabaseSync, begin: string): Kysely<Tables> {
+/**
+ * @param begin how a transaction begins: one that will write takes its lock at once, for later it could be refused
+ * @param before called before a transaction begins
+ */
+function kysely(database: DatabaseSync, begin: string, before?: () => void): Kysely<Tables> {
   const statements = new Map<string, SqliteStatement>();
   const prepare = (text: string): SqliteStatement => {
     const known = statements.get(text);
     if (known) return known;
-    const statement = adapted(database.prepare(text === 'begin' ? begin : text));
+    const statement = adapted(database.prepare(text === 'begin' ? begin : text), text === 'begin' ? before : undefined);
     if (statements.size >= STATEMENTS) statements.clear();
     statements.set(text, statement);
     return statement;
@@ -107,13 +119,16 @@ function kysely(database: DatabaseSync, begin: string): Kysely<Tables> {
   return new Kysely<Tables>({ dialect: new SqliteDialect({ database: { prepare, close: () => database.close() } }) });
 }
 
-function adapted(statement: StatementSync): SqliteStatement {
+function adapted(statement: StatementSync, before?: () => void): SqliteStatement {
   // What Kysely compiles holds nothing else: the columns are text, integers and bytes.
   const values = (parameters: readonly unknown[]) => parameters as SQLInputValue[];
   return {
     reader: statement.columns().length > 0,
     all: (parameters) => statement.all(...values(parameters)),
-    run: (parameters) => statement.run(...values(parameters)),
+    run: (parameters) => {
+      before?.();
+      return statement.run(...values(parameters));
+    },
     iterate: (parameters) => statement.iterate(...values(parameters)),
   };
 }

@@ -23,8 +23,9 @@ interface Walk {
   made: Tables['streams'] | undefined;
   seq: number;
   head: string;
-  /** What it holds, by uid and field. */
+  /** What it holds by its records, by uid and field, and what the list of all that is held says of it. */
   held: Map<string, string>;
+  listed: readonly Tables['held'][];
 }
 
 /** Every record in the order of its stream, and the rows that are made of them. @returns how many there are */
@@ -33,13 +34,11 @@ export async function verifyStreams(db: Reads, faults: Faults): Promise<{ stream
   const count = { streams: 0, records: 0 };
   for (let after = { stream: '', seq: 0 }; ; await turn()) {
     const rows = await recordsAfter(db, after);
-    const streams = await rowsOf(db, rows);
+    const lists = await listsOf(db, rows);
     for (const row of rows) {
       if (walk?.id !== row.stream) {
-        if (walk) await finish(db, walk, faults);
-        const found = streams.get(row.stream);
-        const made = found && newStream(streamOf(found), row.at);
-        walk = { id: row.stream, row: found, made, seq: 0, head: GENESIS, held: new Map() };
+        if (walk) finish(walk, faults);
+        walk = begin(row, lists);
         count.streams += 1;
       }
       count.records += 1;
@@ -48,7 +47,7 @@ export async function verifyStreams(db: Reads, faults: Faults): Promise<{ stream
     }
     if (rows.length < CHUNK) break;
   }
-  if (walk) await finish(db, walk, faults);
+  if (walk) finish(walk, faults);
   await withoutRecords(db, faults);
   return count;
 }
@@ -63,11 +62,31 @@ const recordsAfter = (db: Reads, { stream, seq }: { stream: string; seq: number 
     .limit(CHUNK)
     .execute();
 
-async function rowsOf(db: Reads, records: readonly Row[]): Promise<Map<string, Tables['streams']>> {
+interface Lists {
+  streams: ReadonlyMap<string, Tables['streams']>;
+  held: ReadonlyMap<string, Tables['held'][]>;
+}
+
+/** What the lists say of the streams of these records. */
+async function listsOf(db: Reads, records: readonly Row[]): Promise<Lists> {
   const ids = [...new Set(records.map(({ stream }) => stream))];
-  if (ids.length === 0) return new Map();
-  const rows = await db.selectFrom('streams').selectAll().where('id', 'in', ids).execute();
-  return new Map(rows.map((row) => [row.id, row]));
+  if (ids.length === 0) return { streams: new Map(), held: new Map() };
+  const streams = await db.selectFrom('streams').selectAll().where('id', 'in', ids).execute();
+  const held = await db.selectFrom('held').selectAll().where('stream', 'in', ids).execute();
+  return { streams: new Map(streams.map((row) => [row.id, row])), held: Map.groupBy(held, ({ stream }) => stream) };
+}
+
+function begin(first: Row, { streams, held }: Lists): Walk {
+  const row = streams.get(first.stream);
+  return {
+    id: first.stream,
+    row,
+    made: row && newStream(streamOf(row), first.at),
+    seq: 0,
+    head: GENESIS,
+    held: new Map(),
+    listed: held.get(first.stream) ?? [],
+  };
 }
 
 /** Takes one more record. */
@@ -81,6 +100,18 @@ async function step(db: Reads, walk: Walk, row: Row, faults: Faults): Promise<vo
   }
   walk.seq = row.seq;
   walk.head = row.hash;
+  try {
+    await take(db, walk, row, faults);
+  } catch (error) {
+    // Whoever can make a hash can also write something else than an entry; the database's own errors are no fault.
+    if (!(error instanceof SyntaxError || error instanceof TypeError)) throw error;
+    const message = `record ${row.seq} was altered: it is nothing that Salvor writes`;
+    faults.inStream(row.stream, { kind: 'altered', seq: row.seq, message });
+  }
+}
+
+/** A record that is in its place: what it makes of its stream, and whether the lists have it so. */
+async function take(db: Reads, walk: Walk, row: Row, faults: Faults): Promise<void> {
   const entry = JSON.parse(row.entry) as AuditEntry;
   const says = { kind: entry.kind, ...decided(entry) };
   const differs = Object.entries(says).find(([column, value]) => row[column as keyof typeof says] !== value);
@@ -177,7 +208,7 @@ async function verifyHistory(db: Reads, { stream, seq }: Row, sha256: string, fa
 }
 
 /** All its records were read: the rows that were made of them must say the same. */
-async function finish(db: Reads, walk: Walk, faults: Faults): Promise<void> {
+function finish(walk: Walk, faults: Faults): void {
   const { id, row, made, seq, head } = walk;
   if (faults.has(id)) return;
   if (row === undefined || made === undefined) {
@@ -195,7 +226,7 @@ async function finish(db: Reads, walk: Walk, faults: Faults): Promise<void> {
   }
   const wrong = differences(row, { ...made, head });
   if (wrong !== undefined) faults.inStream(id, { kind: 'altered', message: `the lists were altered: ${wrong}` });
-  else await compareHeld(db, walk, faults);
+  else compareHeld(walk, faults);
 }
 
 /** What the lists say of a stream, and its records do not. */
@@ -209,8 +240,7 @@ function differences(row: Tables['streams'], made: Tables['streams']): string | 
   return undefined;
 }
 
-async function compareHeld(db: Reads, { id, held }: Walk, faults: Faults): Promise<void> {
-  const rows = await db.selectFrom('held').selectAll().where('stream', '=', id).execute();
+function compareHeld({ id, held, listed: rows }: Walk, faults: Faults): void {
   const listed = new Map(rows.map((row) => [heldKey(row), heldText(row)]));
   for (const key of new Set([...held.keys(), ...listed.keys()])) {
     if (held.get(key) === listed.get(key)) continue;

@@ -112,7 +112,7 @@ function totalsOf(differences: readonly Difference[]): Backtest['totals'] {
   return totals;
 }
 
-const keepsItsRule = ({ alert }: Arrival): boolean => !alert.by.startsWith('person:') && !isWhole(alert);
+const keepsItsRule = ({ alert }: Arrival): boolean => alert.by === 'alertmanager' && !isWhole(alert);
 
 const changedOptions = ({ before, after }: Pair): string[] =>
   before &&
@@ -127,17 +127,29 @@ const changedOptions = ({ before, after }: Pair): string[] =>
 function isReproduced({ arrival, before }: Pair): boolean {
   const recorded = before && arrival.requests.find((request) => request.rule === ruleOf(before));
   if (!recorded) return true;
-  if (!recorded.wait && !recorded.refused && !recorded.episode) return before.decision === 'coalesced';
-  if (recorded.wait?.gate !== before.wait?.gate) return false;
-  if (recorded.refused) return before.decision === 'refused' && before.gate === recorded.refused.gate;
-  if (recorded.droppedAt !== undefined) return before.decision === 'dropped';
-  // Without an end it still waited when the record ends.
-  return !recorded.episode || (before.decision === 'admitted' && tookAsLong(recorded, before));
+  const { decision, gate, decidedAt } = endOf(recorded);
+  // It still waited when the record ends.
+  if (decision === 'waiting') return recorded.wait?.gate === before.wait?.gate;
+  if (before.decision !== decision || (decision === 'refused' && before.gate !== gate)) return false;
+  const took = recorded.wait ? decidedAt - recorded.at : 0;
+  const takes = before.wait ? before.decidedAt - before.at : 0;
+  const tolerance = Math.max(MOMENTS, took / 10);
+  if (Math.abs(took - takes) > tolerance) return false;
+  return Math.min(took, takes) <= tolerance || recorded.wait?.gate === before.wait?.gate;
 }
 
-/** Starting takes a moment, which the simulation does not count; one that waits for many others waits for as many moments. */
-function tookAsLong({ at, wait, episode }: RecordedRequest, fate: Fate): boolean {
-  if (!wait || !episode) return true;
-  const took = episode.begunAt - at;
-  return Math.abs(took - (fate.decidedAt - fate.at)) <= Math.max(10_000, took / 10);
+/** Milliseconds. Starting takes a moment that the simulation does not count; who waits for many others waits for as many. */
+const MOMENTS = 10_000;
+
+function endOf({
+  at,
+  wait,
+  refused,
+  droppedAt,
+  episode,
+}: RecordedRequest): Pick<Fate, 'decision' | 'gate' | 'decidedAt'> {
+  if (refused) return { decision: 'refused', gate: refused.gate, decidedAt: refused.at };
+  if (droppedAt !== undefined) return { decision: 'dropped', decidedAt: droppedAt };
+  if (episode) return { decision: 'admitted', decidedAt: episode.begunAt };
+  return { decision: wait ? 'waiting' : 'coalesced', decidedAt: at };
 }

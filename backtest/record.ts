@@ -89,32 +89,33 @@ class Facts {
   #lost = 0;
 
   add({ stream, key, at, entry }: Noted): void {
-    const name = `${stream} ${key}`;
-    if (this.#seen.has(name)) return;
-    this.#seen.add(name);
     const fact = { at: Date.parse(at), stream, order: Number.parseInt(key, 10) || 0 };
     switch (entry.kind) {
-      case 'begun':
-        this.#told.push({ ...fact, entry });
-        break;
-      case 'decision':
-        this.#told.push({ ...fact, entry });
-        break;
-      case 'dropped':
-        this.#told.push({ ...fact, entry });
-        break;
-      case 'ended':
+      case 'ended': {
+        const known = this.#ends.get(stream);
+        // One that was taken for terminated may still have had a word of its own: that counts.
+        if (known && known.outcome !== 'terminated') return;
         this.#ends.set(stream, { at: fact.at, outcome: entry.outcome });
-        break;
+        return;
+      }
       case 'evidence':
         // The first is the diagnosis on which it acted, or did not.
         if (fact.order < (this.#diagnoses.get(stream)?.order ?? Number.POSITIVE_INFINITY))
           this.#diagnoses.set(stream, { order: fact.order, text: `${entry.verdict}: ${entry.why}` });
-        break;
+        return;
+      case 'begun':
+      case 'decision':
+      case 'dropped':
       case 'lost':
-        this.#lost += entry.count;
         break;
+      default:
+        return;
     }
+    const name = `${stream} ${key}`;
+    if (this.#seen.has(name)) return;
+    this.#seen.add(name);
+    if (entry.kind === 'lost') this.#lost += entry.count;
+    else this.#told.push({ ...fact, entry } as Told);
   }
 
   recorded(): Recorded {

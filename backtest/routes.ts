@@ -22,7 +22,7 @@ export function recordedRoutes({ requests }: Arrival, rules: Recorded['rules']):
 /** Where it would go now. One whose labels are not all on record keeps its rules, where these still exist. */
 export function newRoutes(arrival: Arrival, rules: Recorded['rules'], config: Config): Routed[] {
   const { alert, requests } = arrival;
-  if (alert.by.startsWith('person:')) return requests.flatMap((request) => askedFor(request, rules, config));
+  if (alert.by !== 'alertmanager') return requests.flatMap((request) => askedFor(request, rules, config));
   const { fingerprint, startsAt, labels, annotations = {} } = alert;
   if (labels && isWhole(alert))
     return asRecorded(route({ status: 'firing', fingerprint, startsAt, labels, annotations }, config), requests);

@@ -12,6 +12,7 @@ import { PARTS, type Sandbox, startSandbox } from '../sandbox/sandbox.ts';
 import { createLogger } from '../workers/logging.ts';
 import { startWorker } from '../workers/worker.ts';
 import type { Context } from './command.ts';
+import { giveRights, SALVOR } from './demo-rights.ts';
 import { Shop } from './demo-shop.ts';
 import type { Stop } from './lifetime.ts';
 import { paint, print } from './output.ts';
@@ -50,7 +51,11 @@ export async function demo(context: Context, stopped: Promise<Stop>): Promise<Ex
   say(context, 'Bringing up a Kubernetes control plane, Temporal, Prometheus and Alertmanager on this machine …');
   // Ctrl-C ends this process, and with it all that it has started.
   void stopped.then(({ status }) => process.exit(status));
-  const sandbox = await startSandbox({ parts: PARTS, temporal: { searchAttributes: SEARCH_ATTRIBUTES } });
+  const sandbox = await startSandbox({
+    parts: PARTS,
+    temporal: { searchAttributes: SEARCH_ATTRIBUTES },
+    kubernetes: { users: [{ name: SALVOR }] },
+  });
   const stage = await setStage(sandbox);
   try {
     say(context, `Temporal's UI: ${paint('cyan', `${sandbox.temporal.uiUrl}/namespaces/default/workflows`)}`);
@@ -84,9 +89,11 @@ async function setStage(sandbox: Sandbox): Promise<Stage> {
   const { temporal, kubernetes, prometheus, alertmanager, folder } = sandbox;
   const tokenFile = join(folder, 'webhook-token');
   await writeFile(tokenFile, TOKEN, { mode: 0o600 });
-  const config = parsed(configOf(temporal.address, kubernetes.kubeconfig, tokenFile));
+  const config = parsed(configOf(temporal.address, kubernetes.users[SALVOR]?.kubeconfig ?? '', tokenFile));
   const logger = createLogger('warn');
-  const shop = new Shop({ name: 'sandbox', context: 'sandbox', kubeconfig: kubernetes.kubeconfig });
+  const admin = { name: 'sandbox', context: 'sandbox', kubeconfig: kubernetes.kubeconfig };
+  await giveRights(admin);
+  const shop = new Shop(admin);
   const [worker, gateway, metrics] = await Promise.all([
     startWorker({ config, audit: { url: `file:${join(folder, 'audit.db')}` }, logger }),
     startGateway({ config, logger }),

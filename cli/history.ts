@@ -120,7 +120,10 @@ function answered(activity: string, value: unknown, story: Story): string[] {
 /** Whether nothing is held any more after this answer: it was given back, or is gone. */
 function givesBack(activity: string, verdict: unknown): boolean {
   if (activity === 'restore' || verdict === 'gone') return true;
-  return (activity === 'hold' && verdict === 'recovered') || (activity === 'replace' && verdict === 'replaced');
+  return (
+    (activity === 'hold' && (verdict === 'recovered' || verdict === 'given-back')) ||
+    (activity === 'replace' && verdict === 'replaced')
+  );
 }
 
 /** A local activity leaves a marker with its type and its result. */

@@ -95,8 +95,8 @@ function tell(context: Context, { deployment, buildId, force }: Promotion, { tal
     printJson({ deployment, buildId, promoted: !refused, previous: previous ?? null, replay: tally });
     return;
   }
-  print(...tally.others.flatMap(linesOf));
-  if (tally.replayed > 0) print(summary(tally));
+  const lines = tally.others.flatMap(linesOf);
+  if (tally.replayed > 0) print(...lines, summary(tally));
   if (refused) {
     note(
       `${paint('red', 'not promoted')}: build ${buildId} would break what is open. Nothing was changed.`,

@@ -141,19 +141,20 @@ function tell(context: Context, tally: Tally): ExitStatus {
   return tally.others.length > 0 ? EXIT.failed : EXIT.done;
 }
 
-/** `18 histories replayed in 0.9 s: 17 go the same way, 1 diverges` */
+/** `18 histories replayed in 0.9 s: 17 the same, 1 diverging` */
 export function summary({ replayed, same, others, seconds }: Tally): string {
   const count = (verdict: Replayed['verdict']): number => others.filter((one) => one.verdict === verdict).length;
   const parts = [
-    `${same} go the same way`,
+    `${same} the same`,
     ...(['diverges', 'throws', 'unreadable'] as const).flatMap((verdict) =>
       count(verdict) > 0 ? [paint('red', `${count(verdict)} ${WORDS[verdict]}`)] : [],
     ),
   ];
-  return `${replayed} histories replayed in ${seconds.toFixed(1)} s: ${parts.join(', ')}`;
+  const histories = `${replayed} ${replayed === 1 ? 'history' : 'histories'}`;
+  return `${histories} replayed in ${seconds.toFixed(1)} s: ${parts.join(', ')}`;
 }
 
-const WORDS = { diverges: 'diverge', throws: 'throw', unreadable: 'cannot be read' } as const;
+const WORDS = { diverges: 'diverging', throws: 'throwing', unreadable: 'unreadable' } as const;
 
 /** What is to be said of one that did not go the same way. */
 export function linesOf(one: Replayed): string[] {

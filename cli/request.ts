@@ -12,6 +12,7 @@ import { ApplicationFailure, type Workflow } from '@temporalio/common';
 import type { Config } from '../model/config.ts';
 import { digest } from '../model/digest.ts';
 import { alertKey } from '../model/gates.ts';
+import { code } from '../model/markdown.ts';
 import { MESSAGE, proposalId, remediationId, responderId, WORKFLOW } from '../model/names.ts';
 import type { Batch, RunAnswer } from '../model/request.ts';
 import type { ResponderInput, Settled } from '../model/responder.ts';
@@ -79,7 +80,7 @@ export async function requestRun(
       workflowId: responderId(rule.name, scope),
       taskQueue,
       args: [input],
-      staticSummary: `${rule.name} in ${scope}`,
+      staticSummary: `${rule.name} in ${code(scope)}`,
       workflowIdConflictPolicy: 'USE_EXISTING',
     });
     try {

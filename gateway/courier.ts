@@ -1,5 +1,6 @@
 import { randomUUID } from 'node:crypto';
 import type { Client } from '@temporalio/client';
+import { code } from '../model/markdown.ts';
 import { MESSAGE, responderId, WORKFLOW } from '../model/names.ts';
 import type { Batch } from '../model/request.ts';
 import type { ResponderInput } from '../model/responder.ts';
@@ -84,7 +85,7 @@ export class Courier {
       workflowId: responderId(batch.rule.name, batch.scope),
       taskQueue: this.#taskQueue,
       args: [input],
-      staticSummary: `${batch.rule.name} in ${batch.scope}`,
+      staticSummary: `${batch.rule.name} in ${code(batch.scope)}`,
       signal: MESSAGE.alerts,
       signalArgs: [batch],
     });

@@ -151,14 +151,18 @@ export async function fromDebian(
   return { file: join(unpacked, file), unpacked, version };
 }
 
-/** A package, and what it depends on as far as this machine does not have it. */
+/** Not the C library, which belongs to this machine's loader, and nothing for scripts and compilers that are not run. */
+const LIBRARY = /^lib(?!c6|c-|llvm)(?!.*perl)/;
+
+/** A package, and the libraries that it needs and this machine does not have. */
 async function lacking(name: string): Promise<string[]> {
   const plan = await run('apt-get', ['install', '--simulate', '--reinstall', '--no-install-recommends', '-q', name]);
   const planned = plan.split('\n').flatMap((line) => line.match(/^Inst (\S+)/)?.[1] ?? []);
+  const libraries = planned.filter((one) => LIBRARY.test(one));
   // What it stands for (`postgresql` for `postgresql-15`) is needed even where it is installed: from the cache it is run.
   const depends = (await run('apt-cache', ['depends', '--important', name])).split('\n');
   const same = depends.flatMap((line) => line.match(/Depends: (\S+)/)?.[1] ?? []).filter((one) => one.startsWith(name));
-  return [...new Set([name, ...planned, ...same])];
+  return [...new Set([name, ...libraries, ...same])];
 }
 
 /** Puts an executable in its place in the cache, whole or not at all. */

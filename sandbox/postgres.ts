@@ -9,7 +9,7 @@ import { type Component, removeAtDeath, startComponent, untilReady } from './pro
 import type { OnProgress } from './progress.ts';
 import { run } from './run.ts';
 
-/** A real PostgreSQL on loopback, with its data in a temporary folder of its own. Its settings are the defaults. */
+/** A real PostgreSQL on loopback, with its data in a temporary folder of its own. It syncs to the disk as it does everywhere. */
 export interface Postgres {
   /** `postgres://salvor@127.0.0.1:PORT/postgres`; its user may do anything. */
   readonly url: string;
@@ -118,6 +118,8 @@ class Server {
       unix_socket_directories: '',
       // In its own folder, so that nothing is left elsewhere when it is killed.
       dynamic_shared_memory_type: 'mmap',
+      // Its compiler is a package of a hundred megabytes, which nobody here needs.
+      jit: 'off',
     };
     const flags = Object.entries(settings).flatMap(([name, value]) => ['-c', `${name}=${value}`]);
     const program = command(this.#programs, 'postgres', ['-D', this.#data, ...flags]);

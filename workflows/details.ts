@@ -1,4 +1,5 @@
 import type { Change, FieldValue, Held } from '../model/change.ts';
+import { code, plain } from '../model/markdown.ts';
 import type { Story } from '../model/remediation.ts';
 import type { ResponderState } from '../model/responder.ts';
 
@@ -13,8 +14,7 @@ const MOST = 20;
 const MOST_HELD = 5;
 const MOST_CHANGES = 8;
 const MOST_LINES = 10;
-/** Characters of one value, and of all. */
-const LONGEST = 240;
+/** Characters of all. */
 const MOST_CHARACTERS = 4_000;
 
 /** What a responder has in hand. */
@@ -26,8 +26,8 @@ export function detailsOf({ open, queue, tally, rule }: ResponderState): string 
   const { admit, wait, refuse, coalesce } = tally;
   return [
     `mode **${rule?.mode}** · started ${admit} · made to wait ${wait} · refused ${refuse} · said nothing new ${coalesce}`,
-    ...section('Under way', firstOf(underWay, MOST)),
-    ...section('Waiting', firstOf(waiting, MOST)),
+    ...section(`Under way (${underWay.length})`, firstOf(underWay, MOST)),
+    ...section(`Waiting (${waiting.length})`, firstOf(waiting, MOST)),
   ].join('\n');
 }
 
@@ -37,11 +37,23 @@ export function detailsOf({ open, queue, tally, rule }: ResponderState): string 
  * @param next what comes next, and the ISO time until when; by default what the story itself says
  */
 export function remediationDetails(story: Story, next = story.next): string {
-  const { held, changes, lines } = story;
+  const { target, held, changes, lines } = story;
   const head = [...headOf(story), ...(story.ending ? [] : nextOf(next))];
   const rest = [
-    ...section(`Held now (${held.length})`, lastOf(held.map(heldLine), MOST_HELD)),
-    ...section(`Changes (${changes.length})`, lastOf(changes.map(changeLine), MOST_CHANGES)),
+    ...section(
+      `Held now (${held.length})`,
+      lastOf(
+        held.map((one) => heldLine(one, target)),
+        MOST_HELD,
+      ),
+    ),
+    ...section(
+      `Changes (${changes.length})`,
+      lastOf(
+        changes.map((one) => changeLine(one, target)),
+        MOST_CHANGES,
+      ),
+    ),
   ];
   // The latest lines take what is left; the last one first, for a reader may see no more than the beginning.
   const latest = lines.slice(-MOST_LINES).map(({ at, text }) => `\`${timeOf(at)}\` ${plain(text)}`);
@@ -70,10 +82,14 @@ function headOf({ target, runbook, rule, mode, alert, phase, why, ending }: Stor
 const nextOf = (next: Story['next']): string[] =>
   next ? ['', `next: ${plain(next.what)}${next.until ? `, until **${timeOf(next.until)}** UTC` : ''}`] : [];
 
-const heldLine = ({ object, field, before, set, until }: Held): string =>
-  `${code(field)} of ${code(object.key)}: ${value(before)} → ${value(set)}, until ${timeOf(until)}`;
+const heldLine = ({ object, field, before, set, until }: Held, target: string): string =>
+  `${code(field)}${elsewhere(object.key, target)}: ${value(before)} → ${value(set)}, until ${timeOf(until)}`;
 
-const changeLine = ({ at, what, object }: Change): string => `\`${timeOf(at)}\` ${plain(what)} (${code(object.key)})`;
+const changeLine = ({ at, what, object }: Change, target: string): string =>
+  `\`${timeOf(at)}\` ${plain(what)}${elsewhere(object.key, target)}`;
+
+/** The object of a change, where it is not the target itself. */
+const elsewhere = (key: string, target: string): string => (key === target ? '' : ` of ${code(key)}`);
 
 const value = (field: FieldValue): string => (field === null ? '*absent*' : code(JSON.stringify(field)));
 
@@ -94,14 +110,3 @@ const firstOf = (lines: string[], most: number): string[] =>
 
 const lastOf = (lines: string[], most: number): string[] =>
   lines.length > most ? [`… and ${lines.length - most} before`, ...lines.slice(-most)] : lines;
-
-/** Text of strangers as text: what Markdown or HTML would make of it is taken from it. */
-const plain = (text: string): string => cut(text).replaceAll(/[\\`*_[\]<>|~&#]/g, '\\$&');
-
-/** Likewise, as code: names and values, of which every character matters. */
-const code = (text: string): string => `\`${cut(text).replaceAll('`', "'")}\``;
-
-function cut(text: string): string {
-  const line = text.replaceAll(/\s+/g, ' ').trim();
-  return line.length > LONGEST ? `${line.slice(0, LONGEST - 1)}…` : line;
-}

@@ -22,6 +22,7 @@ import { remediationDetails } from './details.ts';
 import { Notes, putOnRecord } from './record.ts';
 
 const { settle } = proxyLocalActivities<SettleActivities>({
+  summary: 'tell its responder of the end',
   startToCloseTimeout: '10 seconds',
   localRetryThreshold: '2 seconds',
   retry: { initialInterval: '200 milliseconds', maximumInterval: '30 seconds' },

@@ -2,6 +2,7 @@ import { condition, proxyActivities, proxyLocalActivities, workflowInfo } from '
 import type { AuditActivities, AuditEntry, AuditNote, AuditPage, AuditStream } from '../model/audit.ts';
 
 const now = proxyLocalActivities<AuditActivities>({
+  summary: 'put on record what was decided and changed',
   startToCloseTimeout: '5 seconds',
   scheduleToCloseTimeout: '6 seconds',
   retry: { maximumAttempts: 2, initialInterval: '200 milliseconds' },
@@ -32,8 +33,10 @@ export class Notes {
   readonly pending: AuditNote[];
 
   constructor(stream: Omit<AuditStream, 'id' | 'workflowId'>, carried = { count: 0, pending: [] as AuditNote[] }) {
-    const { firstExecutionRunId: id, workflowId } = workflowInfo();
-    this.stream = { id, workflowId, ...stream };
+    const { firstExecutionRunId, runId, workflowId } = workflowInfo();
+    // A remediation that is reset begins a stream of its own, for its notes are numbered anew; a responder's run goes on
+    // where the one before it ended.
+    this.stream = { id: stream.kind === 'responder' ? firstExecutionRunId : runId, workflowId, ...stream };
     this.count = carried.count;
     this.pending = carried.pending;
   }

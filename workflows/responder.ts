@@ -33,6 +33,7 @@ const MAX_SIGNALS = 8_000;
 const MAX_UPDATES = 1_500;
 
 const { dispatch } = proxyLocalActivities<DispatchActivities>({
+  summary: 'start what was admitted',
   startToCloseTimeout: '20 seconds',
   localRetryThreshold: '2 seconds',
   retry: { initialInterval: '200 milliseconds', maximumInterval: '10 seconds' },
@@ -135,7 +136,7 @@ class Alarm {
     const scope = new CancellationScope();
     this.#scope = scope;
     void scope
-      .run(() => sleep(Math.max(1, due - Date.now())))
+      .run(() => sleep(Math.max(1, due - Date.now()), { summary: 'decide anew what waits' }))
       .then(() => {
         if (this.#scope === scope) this.rung = true;
       })

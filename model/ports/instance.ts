@@ -87,6 +87,8 @@ export type HoldResult =
   /** Still sick at the deadline. `outSince`: ISO time since which the EndpointSlices show the cut, if they do. */
   | { verdict: 'sick'; why: string; changes: Change[]; outSince?: string }
   | { verdict: 'gone'; why: string; changes: Change[] }
+  /** Salvor itself gave it back, by `salvor release` or an undo, and it is sick. */
+  | { verdict: 'given-back'; why: string; changes: Change[] }
   /** Somebody else changed a held field twice; `manager` is the field manager that did. */
   | { verdict: 'contested'; why: string; changes: Change[]; manager: string };
 

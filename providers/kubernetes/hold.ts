@@ -154,8 +154,8 @@ class Wait {
 
   /**
    * By an attempt that found it recovered but could not report it, or by the undo of a remediation that has ended without
-   * this attempt's knowing. It is not taken back either way: where it is sick again the workflow looks anew, if there is
-   * one any more.
+   * this attempt's knowing. It is not taken back either way: where it is sick again the workflow leaves it alone, if there is one
+   * any more.
    */
   async #wasGivenBack(pod: Pod, givenBack: Change): Promise<HoldResult> {
     const { request, memory } = this.#given;
@@ -164,7 +164,7 @@ class Wait {
     const changes = [...memory.changes, { ...givenBack, step: request.step }, ...rest];
     if (healthy) return { verdict: 'recovered', why: 'found healthy by an attempt that could not report it', changes };
     return {
-      verdict: 'sick',
+      verdict: 'given-back',
       why: `Salvor itself gave its traffic back at ${givenBack.at}; since then: ${why}`,
       changes,
     };

@@ -1,5 +1,5 @@
 import { createHash, randomUUID } from 'node:crypto';
-import { stat } from 'node:fs/promises';
+import { copyFile, rename, stat } from 'node:fs/promises';
 import { Registry } from 'prom-client';
 import { describe, expect, test } from 'vitest';
 import { AuditMetrics } from '../../audit/metrics.ts';
@@ -281,6 +281,21 @@ test("a file is its owner's alone, and its folder is made", async () => {
   const path = place.options.url.slice('file:'.length);
   for (const file of [path, `${path}-wal`]) expect((await stat(file)).mode & 0o777).toBe(0o600);
   expect(store.location).toBe(`file:${path}`);
+});
+
+test('a file that is removed or replaced while it is open takes nothing more', async () => {
+  const place = await given.new('sqlite');
+  const store = await place.open();
+  const path = place.options.url.slice('file:'.length);
+  await rename(path, `${path}.away`);
+  const [page, later] = [remediation({ name: 'web-0' }), remediation({ name: 'web-1' })];
+  await expect(store.append(page)).rejects.toThrow(StoreUnavailableError);
+  expect(store.state().up).toBe(false);
+  await rename(`${path}.away`, path);
+  await store.append(page);
+  await copyFile(path, `${path}.copy`);
+  await rename(`${path}.copy`, path);
+  await expect(store.append(later)).rejects.toThrow(/was replaced while it was open; start Salvor again/);
 });
 
 test('a file that is no audit store is refused, with advice', async () => {

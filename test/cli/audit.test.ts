@@ -10,6 +10,7 @@ import type { AuditLine, AuditRecord, StreamSummary, Verification } from '../../
 import { mergeRefusals } from '../../cli/pending.ts';
 import type { AuditEntry, AuditPage } from '../../model/audit.ts';
 import { WORKFLOW } from '../../model/names.ts';
+import { startPostgres } from '../../sandbox/postgres.ts';
 import { type Sandbox, startSandbox } from '../../sandbox/sandbox.ts';
 import { eventually } from '../support/wait.ts';
 import { at, drained } from './records.ts';
@@ -262,6 +263,36 @@ describe('salvor audit verify', () => {
     expect(await salvor('audit', 'verify', '--anchor', '12')).toMatchObject({ status: 2 });
     expect(await salvor('audit', 'verify', '--anchor-file', 'none')).toMatchObject({ status: 2 });
     expect(await salvor('audit', 'verify')).toMatchObject({ status: 4 });
+  });
+});
+
+describe('a store in PostgreSQL', () => {
+  it('is opened with the password of a file; down, or without it, nobody can tell', async () => {
+    const postgres = await startPostgres();
+    try {
+      const url = await postgres.createDatabase('audit');
+      const { remediation } = drained();
+      const store = await openAuditStore({ url, password: postgres.password });
+      await store.append(remediation);
+      await store.seal();
+      await store.close();
+      writeFileSync(join(folder, 'password'), `${postgres.password}\n`);
+      writeFileSync(join(folder, 'salvor.yaml'), JSON.stringify({ audit: { url, passwordFile: './password' } }));
+      expect(await json<AuditLine[]>('audit', 'list')).toMatchObject([{ stream: remediation.stream.id }]);
+      expect(await salvor('audit', 'verify')).toMatchObject({ status: 0, stdout: expect.stringMatching(/^sound/) });
+      rmSync(join(folder, 'password'));
+      expect(await salvor('audit', 'list')).toMatchObject({
+        status: 2,
+        stderr: expect.stringContaining('passwordFile'),
+      });
+      writeFileSync(join(folder, 'password'), postgres.password);
+      await postgres.shutDown();
+      const down = await salvor('audit', 'verify');
+      expect(down).toMatchObject({ status: 4, stdout: '', stderr: expect.stringContaining('cannot be reached') });
+      expect(down.stderr).not.toContain(postgres.password);
+    } finally {
+      await postgres.stop();
+    }
   });
 });
 

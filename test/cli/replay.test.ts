@@ -118,7 +118,7 @@ describe('salvor replay of files', () => {
         '  code:    schedules the activity cut\n',
     );
     expect(stdout).toContain('(other.json)\n  Invalid history');
-    expect(stdout).toMatch(/3 histories replayed in [\d.]+ s: 1 go the same way, 1 diverge, 1 cannot be read\n$/);
+    expect(stdout).toMatch(/3 histories replayed in [\d.]+ s: 1 the same, 1 diverging, 1 unreadable\n$/);
     expect(status).toBe(1);
   });
 });

@@ -4,6 +4,7 @@ import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { type Sandbox, startSandbox } from '../../sandbox/sandbox.ts';
 import { deployment, nameOf, service, TestCluster } from '../support/kubernetes.ts';
+import { manifests, SALVOR } from '../support/salvor.ts';
 import { eventually } from '../support/wait.ts';
 import { type Ended, salvor as invoke, type Staying, stay } from './salvor.ts';
 
@@ -14,12 +15,13 @@ let worker: Staying;
 const folder = mkdtempSync(join(tmpdir(), 'salvor-runs-'));
 
 beforeAll(async () => {
-  sandbox = await startSandbox({ parts: ['temporal', 'kubernetes'] });
+  sandbox = await startSandbox({ parts: ['temporal', 'kubernetes'], kubernetes: { users: [{ name: SALVOR }] } });
   cluster = new TestCluster(sandbox.kubernetes);
+  await cluster.create(...manifests('rbac.yaml'));
   writeFileSync(
     join(folder, 'salvor.yaml'),
     `temporal: { address: ${sandbox.temporal.address} }
-clusters: [{ name: sandbox, kubeconfig: ${sandbox.kubernetes.kubeconfig} }, { name: gone, kubeconfig: ./gone }]
+clusters: [{ name: sandbox, kubeconfig: ${sandbox.kubernetes.users[SALVOR]?.kubeconfig} }, { name: gone, kubeconfig: ./gone }]
 audit: { url: 'file:./audit.db' }
 defaults: { gates: { maxInFlight: 10, cooldown: 0s } }
 `,

@@ -3,10 +3,12 @@ import { setTimeout as sleep } from 'node:timers/promises';
 /** Something that can be killed and brought up again. */
 export interface Victim {
   readonly name: string;
-  readonly isUp: boolean;
   /** SIGKILL. */
   kill(): Promise<void>;
+  /** Resolves when it runs, which is before it is of use. */
   start(): Promise<void>;
+  /** Resolves when it is of use. */
+  ready(): Promise<void>;
 }
 
 export interface Kill {
@@ -18,18 +20,20 @@ export interface Kill {
 /** Milliseconds. */
 const BETWEEN = { least: 500, most: 3_000 };
 const DOWN_AT_MOST = 1_500;
+/** Of so many that come up again, one is killed while it does: more, and on a slow machine nothing would ever run. */
+const SPARED = 4;
 
-/** Kills one of the victims every half to three seconds, and brings each up again a little later. */
+/** Kills one of the victims that are up every half to three seconds, and brings it up again a little later. */
 export class Chaos {
   readonly kills: Kill[] = [];
-  readonly #victims: readonly Victim[];
+  readonly #up: Set<Victim>;
   readonly #random: () => number;
   readonly #stopping = new AbortController();
   readonly #revivals = new Set<Promise<void>>();
   #running: Promise<void> | undefined;
 
   constructor(victims: readonly Victim[], random: () => number) {
-    this.#victims = victims;
+    this.#up = new Set(victims);
     this.#random = random;
   }
 
@@ -42,23 +46,30 @@ export class Chaos {
     this.#stopping.abort();
     await this.#running;
     await Promise.all(this.#revivals);
+    await Promise.all([...this.#up].map((victim) => victim.ready()));
   }
 
   async #run(): Promise<void> {
     for (;;) {
       await this.#pause(BETWEEN.least + this.#random() * (BETWEEN.most - BETWEEN.least));
       if (this.#stopping.signal.aborted) return;
-      const up = this.#victims.filter(({ isUp }) => isUp);
-      const victim = up[Math.floor(this.#random() * up.length)];
-      const down = this.#random() * DOWN_AT_MOST;
+      const victim = [...this.#up][Math.floor(this.#random() * this.#up.size)];
       if (!victim) continue;
+      this.#up.delete(victim);
       this.kills.push({ name: victim.name, at: Date.now() });
       await victim.kill();
-      const revival = this.#pause(down).then(() => victim.start());
+      const revival = this.#revive(victim);
       this.#revivals.add(revival);
       // A failure is for `stop`, which awaits it.
       revival.catch(() => undefined);
     }
+  }
+
+  async #revive(victim: Victim): Promise<void> {
+    await this.#pause(this.#random() * DOWN_AT_MOST);
+    await victim.start();
+    if (this.#random() >= 1 / SPARED) await victim.ready();
+    this.#up.add(victim);
   }
 
   async #pause(ms: number): Promise<void> {

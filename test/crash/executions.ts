@@ -1,4 +1,5 @@
-import type { Client } from '@temporalio/client';
+import type { Client, WorkflowFailedError, WorkflowHandle } from '@temporalio/client';
+import { CancelledFailure } from '@temporalio/common';
 import type { History } from '@temporalio/common/lib/proto-utils.js';
 import type { Ending } from '../../model/remediation.ts';
 
@@ -6,7 +7,7 @@ import type { Ending } from '../../model/remediation.ts';
 export interface Execution {
   workflowId: string;
   runId: string;
-  /** First run ID: the ID of its stream. */
+  /** ID of its stream: of a responder the ID of its first run. */
   stream: string;
   type: string;
   /** `COMPLETED`, `RUNNING`, … */
@@ -17,6 +18,7 @@ export interface Execution {
   to?: number;
   /** What it came to, by its own answer. */
   outcome?: string;
+  reason?: string;
 }
 
 /** All runs that Temporal has, with their histories. */
@@ -26,15 +28,21 @@ export async function executionsOf({ workflow }: Client): Promise<Execution[]> {
     const { workflowId, runId, type, status, startTime, closeTime } = info;
     const handle = workflow.getHandle(workflowId, runId);
     const history = await handle.fetchHistory();
-    const stream = history.events?.[0]?.workflowExecutionStartedEventAttributes?.firstExecutionRunId ?? '';
-    const over = status.name === 'COMPLETED' && type === 'remediation';
-    all.push({
-      ...{ workflowId, runId, stream, type, status: status.name, history, from: startTime.getTime() },
-      ...(closeTime && { to: closeTime.getTime() }),
-      ...(over && { outcome: ((await handle.result()) as Ending).outcome }),
-      ...(status.name === 'FAILED' && { outcome: 'failed' }),
-      ...(status.name === 'CANCELLED' && { outcome: 'cancelled' }),
-    });
+    const first = history.events?.[0]?.workflowExecutionStartedEventAttributes?.firstExecutionRunId;
+    const stream = type === 'responder' && first ? first : runId;
+    const ended = type === 'remediation' && closeTime !== undefined ? await endOf(handle) : {};
+    const named = { workflowId, runId, stream, type, status: status.name, history, from: startTime.getTime() };
+    all.push({ ...named, ...(closeTime && { to: closeTime.getTime() }), ...ended });
   }
   return all;
+}
+
+async function endOf(handle: WorkflowHandle): Promise<{ outcome: string; reason: string }> {
+  try {
+    const { outcome, reason } = (await handle.result()) as Ending;
+    return { outcome, reason };
+  } catch (error) {
+    const { cause, message } = error as WorkflowFailedError;
+    return { outcome: cause instanceof CancelledFailure ? 'cancelled' : 'failed', reason: cause?.message ?? message };
+  }
 }

@@ -1,6 +1,7 @@
 import { randomUUID } from 'node:crypto';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { HELD_ANNOTATION, MESSAGE, proposalId, remediationId, responderId, TRAFFIC_LABEL } from '../../model/names.ts';
+import type { Outcome } from '../../model/outcome.ts';
 import type { CancelRequest } from '../../model/remediation.ts';
 import type { ResponderState } from '../../model/responder.ts';
 import { deployment, nameOf, service } from '../support/kubernetes.ts';
@@ -23,6 +24,16 @@ export const RULES = {
   observed: { mode: 'observe', gates: OFTEN },
 } satisfies Rules;
 export type Kind = keyof typeof RULES;
+
+/** What each comes to, if it has a remediation. */
+export const OUTCOME: Record<Kind, Outcome> = {
+  recovers: 'recovered',
+  replaced: 'remediated',
+  limited: 'remediated',
+  cancelled: 'cancelled',
+  kept: 'failed',
+  observed: 'observed',
+};
 
 /** Pods of a ward, by kind. */
 export const WARD: Record<Kind, number> = { recovers: 5, replaced: 5, limited: 5, cancelled: 2, kept: 1, observed: 2 };

@@ -11,7 +11,7 @@ import { type Firing, fingerprintOf } from './alerts.ts';
 import { type Execution, executionsOf } from './executions.ts';
 import { notesOf } from './notes.ts';
 import { patiently } from './patience.ts';
-import { altered } from './patients.ts';
+import { altered, type Kind, OUTCOME } from './patients.ts';
 import { compare } from './witness.ts';
 import { SALVOR, type World } from './world.ts';
 
@@ -162,18 +162,23 @@ async function againstTallies({ workflow }: Client, records: Map<string, AuditRe
   return problems;
 }
 
-/** Every alert that was taken came to a remediation, one, or to a decision that is on record. */
+/** Every alert that was taken came to one remediation, which healed, or to a decision that is on record. */
 function unanswered(firings: Firing[], executions: Execution[], records: AuditRecord[]): string[] {
-  const runs = executions.filter(({ type }) => type === 'remediation').map(({ workflowId }) => workflowId);
   return firings.flatMap((firing) => {
-    const { namespace, pod } = firing;
-    const count = runs.filter((workflowId) => workflowId.endsWith(`/${namespace}/pod/${pod}`)).length;
+    const { namespace, pod, rule } = firing;
+    const runs = executions.filter(({ workflowId }) => workflowId.endsWith(`/${namespace}/pod/${pod}`));
+    const count = runs.length;
     const turnedAway = records.some(
       ({ entry }) =>
         (entry.kind === 'dropped' || (entry.kind === 'decision' && entry.decision.answer === 'refuse')) &&
         entry.alert.fingerprint === fingerprintOf(firing),
     );
-    return count + (turnedAway ? 1 : 0) === 1 ? [] : [`the alert of ${namespace}/${pod} came to ${count} remediations`];
+    const expected = OUTCOME[rule as Kind];
+    const others = runs.filter(({ outcome }) => outcome !== expected);
+    return [
+      ...(count + (turnedAway ? 1 : 0) === 1 ? [] : [`the alert of ${namespace}/${pod} came to ${count} remediations`]),
+      ...others.map(({ workflowId, outcome, reason }) => `${workflowId} ended ${outcome}, not ${expected}: ${reason}`),
+    ];
   });
 }
 
@@ -193,4 +198,10 @@ async function ofTheStore(store: AuditStore, remediations: Execution[]): Promise
   return problems;
 }
 
-const plainJson = (history: History): string => JSON.stringify(JSON.parse(historyToJSON(history)));
+function unlike(of: string, kept: string | undefined, history: History): string[] {
+  if (kept === undefined) return [`${of}: its history is not kept`];
+  const [is, should] = [kept, historyToJSON(history)].map((json) => (JSON.parse(json) as { events: unknown[] }).events);
+  const at = should?.findIndex((event, index) => canonicalJson(event) !== canonicalJson(is?.[index])) ?? -1;
+  if (at < 0 && is?.length === should?.length) return [];
+  return [`${of}: event ${at + 1} was ${JSON.stringify(should?.[at])} and is kept as ${JSON.stringify(is?.[at])}`];
+}

@@ -13,6 +13,9 @@ const BIN = join(import.meta.dirname, '..', '..', 'bin', 'salvor.mjs');
 /** The user as whom Salvor talks to the API server. */
 export const SALVOR = 'salvor';
 
+/** Milliseconds that a process may take on a busy machine until it is of use. */
+const READY_WITHIN = 180_000;
+
 /** Rules by name, as they are written; an alert names the one that it is for in its label `rule`. */
 export type Rules = Record<string, { mode?: string; with?: object; gates?: object }>;
 
@@ -114,10 +117,6 @@ class Salvor implements Victim {
     this.#deaths = deaths;
   }
 
-  get isUp(): boolean {
-    return this.#component !== undefined;
-  }
-
   async start(): Promise<void> {
     this.#starts += 1;
     const [command = ''] = this.name.split('-');
@@ -135,15 +134,16 @@ class Salvor implements Victim {
       this.#component = undefined;
       const log = await readFile(component.logFile, 'utf8').catch(String);
       this.#deaths.push(`${this.name} ended by itself (${code ?? signal}): ${log.trimEnd().slice(-1_000)}`);
+      // As whatever runs it would do.
+      await this.start();
     });
   }
 
   async ready(): Promise<void> {
     const component = this.#component;
-    if (component)
-      await untilReady(component, async () =>
-        /worker is ready|gateway (is ready|listens)/.test(await readFile(component.logFile, 'utf8')),
-      );
+    if (!component) return;
+    const says = async () => /worker is ready|gateway listens/.test(await readFile(component.logFile, 'utf8'));
+    await untilReady(component, says, READY_WITHIN);
   }
 
   async kill(): Promise<void> {
@@ -165,18 +165,12 @@ class Salvor implements Victim {
 class DatabaseServer implements Victim {
   readonly name = 'database';
   readonly #postgres: Postgres;
-  #isUp = true;
 
   constructor(postgres: Postgres) {
     this.#postgres = postgres;
   }
 
-  get isUp(): boolean {
-    return this.#isUp;
-  }
-
   async kill(): Promise<void> {
-    this.#isUp = false;
     const { pid } = this.#postgres;
     if (pid === undefined) return;
     const children = await childrenOf(pid);
@@ -192,8 +186,10 @@ class DatabaseServer implements Victim {
 
   async start(): Promise<void> {
     await this.#postgres.start();
-    this.#isUp = true;
   }
+
+  /** It was when it had started. */
+  ready = () => Promise.resolve();
 }
 
 /** Linux tells them; elsewhere they notice by themselves that their parent is gone. */

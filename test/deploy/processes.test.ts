@@ -10,6 +10,8 @@ import { openAuditStore } from '../../audit/open.ts';
 import { proposalId } from '../../model/names.ts';
 import { type Postgres, startPostgres } from '../../sandbox/postgres.ts';
 import { type Sandbox, startSandbox } from '../../sandbox/sandbox.ts';
+import { TestCluster } from '../support/kubernetes.ts';
+import { manifests, SALVOR } from '../support/salvor.ts';
 import { eventually } from '../support/wait.ts';
 import { mounts, ROOT, readStack, readText, service } from './stack.ts';
 
@@ -36,6 +38,7 @@ beforeAll(async () => {
     startPostgres(),
     startSandbox({
       parts: ['temporal', 'kubernetes', 'prometheus', 'alertmanager'],
+      kubernetes: { users: [{ name: SALVOR }] },
       // Their own files of the stack; what they cannot reach here they do not need to start.
       prometheus: { rules: readText('deploy/prometheus/salvor.yml') },
       alertmanager: { config: inside(readText('examples/compose/alertmanager.yml')) },
@@ -48,7 +51,8 @@ beforeAll(async () => {
   mkdirSync(join(root, 'run/secrets'), { recursive: true });
   writeFileSync(join(root, 'run/secrets/webhook_token'), TOKEN);
   writeFileSync(join(root, 'run/secrets/audit_password'), postgres.password);
-  copyFileSync(sandbox.kubernetes.kubeconfig, join(root, 'run/secrets/kubeconfig'));
+  await new TestCluster(sandbox.kubernetes).create(...manifests('rbac.yaml'));
+  copyFileSync(sandbox.kubernetes.users[SALVOR]?.kubeconfig ?? '', join(root, 'run/secrets/kubeconfig'));
   for (const { source, target } of mounts(service(stack, 'gateway'))) {
     const written = inside(readText(source))
       .replace('temporal:7233', sandbox.temporal.address)

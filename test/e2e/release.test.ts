@@ -11,7 +11,7 @@ import { PATIENCE, useStack } from './support.ts';
 
 /** The whole way, up to the middle of a drain; then Temporal is gone, and a person gives back what is held. */
 const stack = useStack({
-  keeps: { with: { recoverWithin: '10m', stableFor: '1s', replace: false } },
+  replaces: { with: { recoverWithin: '10m', stableFor: '1s', replace: true, quietFor: '0s' } },
   recovers: { with: { recoverWithin: '10m', stableFor: '1s' } },
 });
 beforeEach(async () => {
@@ -75,8 +75,8 @@ async function recordOf({ remediation, object, field }: Held) {
   return records.flatMap(({ entry }) => (entry.kind === 'ended' ? [entry] : []));
 }
 
-test('what a person gave back while Temporal was gone is not cut again when it is back, sick as it is', async () => {
-  const drain = await inMidDrain('keeps');
+test('what a person gave back while Temporal was gone is neither cut again nor replaced when it is back, sick as it is', async () => {
+  const drain = await inMidDrain('replaces');
   await stack.sandbox.temporal.kill();
   const held = await releaseAll(drain);
 
@@ -85,7 +85,9 @@ test('what a person gave back while Temporal was gone is not cut again when it i
   const result = stack.remediation(drain.it).result();
   await expect(result).rejects.toMatchObject({ cause: { type: 'RemediationFailed', message: why } });
   expect(await trafficChanges(drain.namespace)).toEqual([`traffic off ${drain.uid}`, `traffic on ${drain.uid}`]);
-  expect(await stack.cluster.trafficLabel(drain.namespace, drain.it.pod)).toBe('on');
+  const pod = await stack.cluster.pod(drain.namespace, drain.it.pod);
+  expect(pod?.metadata).toMatchObject({ uid: drain.uid, labels: { 'salvor.dev/traffic': 'on' } });
+  expect(pod?.metadata?.deletionTimestamp).toBeUndefined();
   expect(await stack.cluster.held(drain.namespace, drain.it.pod)).toEqual([]);
   expect(await recordOf(held)).toMatchObject([{ outcome: 'failed', reason: why }]);
 });

@@ -96,6 +96,13 @@ test("a remediation reads as a story in Temporal's own UI, while it runs and aft
   await stack.mendPod(it);
   expect(await stack.ending(it)).toMatchObject({ outcome: 'recovered' });
 
+  const { events = [] } = await stack.remediation(it).fetchHistory();
+  const named = (events ?? []).filter(
+    (one) => one.activityTaskScheduledEventAttributes ?? one.timerStartedEventAttributes,
+  );
+  expect(named.length).toBeGreaterThanOrEqual(2);
+  for (const { userMetadata } of named) expect(userMetadata?.summary?.data?.length).toBeGreaterThan(2);
+
   await open(page, it, 'history');
   await reads(page, 'Completed', 'wait for it to recover, then give its traffic back');
   await open(page, it, 'user-metadata');

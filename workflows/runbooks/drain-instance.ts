@@ -12,6 +12,7 @@ const WAIT = ActivityCancellationType.WAIT_CANCELLATION_COMPLETED;
 const RETRY = { initialInterval: '500 milliseconds', maximumInterval: '20 seconds' } as const;
 
 const { assess } = proxyLocalActivities<InstancePort>({
+  summary: 'look at its live state',
   startToCloseTimeout: '10 seconds',
   // Beyond it a retry waits by a timer of the server, so that no worker has to keep its task open.
   localRetryThreshold: '2 seconds',
@@ -86,6 +87,11 @@ export async function drainInstance(life: Life): Promise<Ending> {
   life.record(held.changes);
   life.evidence('hold', held.verdict, held.why);
   if (held.verdict === 'contested') return life.end('failed', held.why);
+  if (held.verdict === 'given-back') {
+    // Whoever released it decided about it: it is neither cut nor replaced on the strength of an older diagnosis.
+    life.released();
+    return life.end('failed', `${held.why}; it is left alone, and a repeat of the alert looks at it anew`);
+  }
   if (held.verdict !== 'sick') {
     life.released();
     return life.end(held.verdict === 'recovered' ? 'recovered' : 'not-needed', held.why);

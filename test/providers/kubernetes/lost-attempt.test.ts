@@ -204,7 +204,7 @@ describe.each(WAYS)('a hold by the %s', (way) => {
         (error: unknown) => error,
       );
       if (lost && outcome === NOT_MINE) expect(way).toBe('gate');
-      else expect(outcome).toMatchObject({ verdict: 'sick', why: expect.stringMatching(/Salvor itself gave/) });
+      else expect(outcome).toMatchObject({ verdict: 'given-back', why: expect.stringMatching(/Salvor itself gave/) });
       const cuts = (await bench.mutations(namespace)).filter(({ requestObject }) => {
         const { metadata, status } = requestObject as Pod;
         return metadata.labels?.[TRAFFIC_LABEL] === 'off' || status?.conditions?.some((one) => one.status === 'False');

@@ -172,7 +172,7 @@ describe('release', () => {
     const { result } = early ?? bench.run('hold', asked);
     const said: HoldResult = await result;
     expect(said).toMatchObject({
-      verdict: 'sick',
+      verdict: 'given-back',
       why: expect.stringContaining('Salvor itself gave its traffic back'),
     });
     expect(said.changes).toMatchObject([{ field: LABEL_FIELD, before: 'off', after: 'on' }]);
