@@ -14,6 +14,7 @@ COPY providers providers
 COPY workers workers
 COPY gateway gateway
 COPY audit audit
+COPY backtest backtest
 COPY sandbox sandbox
 COPY cli cli
 RUN node build/build.mjs && npm prune --omit=dev --ignore-scripts

@@ -37,6 +37,7 @@ export function dispatchActivities({ client, taskQueue, searchAttributes }: Disp
       scope,
       alert,
       episode: at.episode,
+      since: new Date(at.since).toISOString(),
       ...(proposal ? {} : { responder: request.responder }),
       searchAttributes,
     };

@@ -164,7 +164,10 @@ class Facts {
       } else if (isOf(fact, 'begun')) {
         const episode = this.#episodeOf(fact);
         if (waiting) waiting.episode = episode;
-        else all.push({ ...aboutOf(fact.entry), at: fact.at, order: fact.at, episode });
+        else {
+          const at = fact.entry.since === undefined ? fact.at : Date.parse(fact.entry.since);
+          all.push({ ...aboutOf(fact.entry), at, order: fact.at, episode });
+        }
       }
     }
     return all;

@@ -29,7 +29,10 @@ export type AuditEntry =
   /** A request that waited, and whose alert was resolved meanwhile. */
   | { kind: 'dropped'; target: string; rule: string; alert: RecordedAlert; why: string }
   /** First record of a remediation, or of a proposal: all that it was given. */
-  | ({ kind: 'begun' } & Pick<RemediationInput, 'target' | 'rule' | 'ruleDigest' | 'scope' | 'alert' | 'episode'>)
+  | ({ kind: 'begun' } & Pick<
+      RemediationInput,
+      'target' | 'rule' | 'ruleDigest' | 'scope' | 'alert' | 'episode' | 'since'
+    >)
   /** What was read of live state, on which a decision rests; `facts` are plain JSON, bounded. */
   | { kind: 'evidence'; what: string; verdict: string; why: string; facts?: Record<string, unknown> }
   /** Written before the mutation that makes it. */

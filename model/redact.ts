@@ -107,12 +107,16 @@ function redactText(text: string): string {
     .replaceAll(NAMED, redactNamed);
 }
 
-function redactNamed(all: string, name: string, rest: string, between: string, value: string): string {
+function redactNamed(
+  ...[all, name, rest, between, value, at, text]: [string, string, string, string, string, number, string]
+): string {
   if (value.includes(REMOVED.slice(0, -1)) || HARMLESS_NAME.test(rest.toLowerCase().replaceAll(/[^a-z0-9]/g, '')))
     return all;
   const sign = between.trim();
   const quoted = /^\\*["']/.test(value);
-  // Prose says `the token: expired` and `password of the user`; a program writes `--token abc123`.
+  // A value after a space belongs to an option: `--api-token abc123`; else it is prose, `the token web-0 uses`.
+  if (sign === '' && !/(?:^|\s)--?[\w-]{0,40}$/.test(text.slice(Math.max(0, at - 44), at))) return all;
+  // Prose says `the token: expired`; a program writes `token: "abc"`.
   const certain = sign.startsWith('=') || (sign === ':' && (quoted || /^pass|^pwd/i.test(name)));
   return certain || looksSecret(value) ? `${name}${rest}${between}${REMOVED}` : all;
 }

@@ -11,6 +11,8 @@ export interface RemediationInput {
   scope: string;
   /** The request that was admitted. */
   alert: RecordedAlert;
+  /** ISO time at which it was asked for; it may have waited since. Absent in runs of older versions. */
+  since?: string;
   /** Names this start: rule, delivery, alert. Two starts of one episode are one start. */
   episode: string;
   /** Workflow ID of the responder that is told of the end; none for a proposal, which holds neither target nor slot. */

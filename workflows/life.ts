@@ -54,10 +54,10 @@ export class Life {
       changes: [],
       held: [],
     };
-    const { scope, alert, episode, ruleDigest } = input;
+    const { scope, alert, episode, since, ruleDigest } = input;
     const { name, runbook, mode } = rule;
     this.#notes = new Notes({ kind: 'remediation', rule: name, target, runbook, mode, scope });
-    this.#notes.add({ kind: 'begun', target, rule, ruleDigest, scope, alert, episode });
+    this.#notes.add({ kind: 'begun', target, rule, ruleDigest, scope, alert, episode, ...(since && { since }) });
     this.say(`${input.alert.alertname} of ${input.alert.startsAt}, rule ${rule.name}, mode ${rule.mode}`);
   }
 

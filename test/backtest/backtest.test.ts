@@ -3,7 +3,7 @@ import { type Backtest, backtest } from '../../backtest/backtest.ts';
 import type { Difference } from '../../backtest/compare.ts';
 import { readRecord } from '../../backtest/record.ts';
 import type { AuditPage } from '../../model/audit.ts';
-import { alert, config, notesOf, podKey, record, type Written } from './recorder.ts';
+import { alert, config, notesOf, record, type Written } from './recorder.ts';
 import { indexOf, MINUTE, PODS, podName, STORM_GATES, storm } from './storm.ts';
 
 const T0 = Date.parse('2026-01-01T03:00:00Z');
@@ -245,26 +245,22 @@ describe('what is on record in part', () => {
   });
 
   it('a request that a person made keeps its rule, under the defaults', async () => {
-    const pages = structuredClone(
-      record({
-        config: config(),
-        ...{
-          deliveries: [{ at: T0, alerts: [alert('web-001', T0)] }],
-          goes: () => ({ takes: MINUTE, outcome: 'remediated' as const }),
-        },
-      }),
-    );
-    for (const { entry } of pages.flatMap(({ notes }) => notes)) {
+    const pages = record({
+      config: config(),
+      deliveries: [{ at: T0, alerts: [alert('web-001', T0)] }],
+      goes: () => ({ takes: MINUTE, outcome: 'remediated' }),
+    });
+    const asked = structuredClone(pages);
+    for (const { entry } of asked.flatMap(({ notes }) => notes)) {
       if (entry.kind !== 'begun') continue;
       entry.rule.name = 'run:drain-instance';
       entry.alert.by = 'person:ada';
     }
-    const { compared, differences, unknown } = await test(pages, {});
-    expect({ compared, differences, without: unknown.withoutLabels }).toEqual({
+    const { compared, differences, unknown } = await test(asked, { match: ['pod="another"'] });
+    expect({ compared, differences, withoutLabels: unknown.withoutLabels }).toEqual({
       compared: 1,
       differences: [],
-      without: 0,
+      withoutLabels: 0,
     });
-    expect(podKey('web-001')).toBe('k8s/prod/shop/pod/web-001');
   });
 });

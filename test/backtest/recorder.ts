@@ -101,7 +101,11 @@ class Recorder {
     if (Number.isFinite(due)) this.#events.push({ at: due, happens: () => responder.due === due && this.#turn(id) });
   }
 
-  #start(responder: string, work: DispatchRequest, { episode, request }: DispatchRequest['starts'][number]): Started {
+  #start(
+    responder: string,
+    work: DispatchRequest,
+    { episode, request, since: asked }: DispatchRequest['starts'][number],
+  ): Started {
     const { rule, ruleDigest, scope } = work;
     const { target, delivery: _, ...alert } = request;
     const { name, runbook, mode } = rule;
@@ -111,10 +115,11 @@ class Recorder {
     const page = this.#page({ kind: 'remediation', workflowId, rule: name, target, runbook, mode, scope });
     const runId = page.stream.id;
     const { takes, outcome } = this.#incident.goes(target);
+    const since = new Date(asked).toISOString();
     const begun = this.#now + (this.#incident.latency ?? 0);
     const end = begun + takes;
     const at = new Date(end).toISOString();
-    this.#note(page, { kind: 'begun', target, rule, ruleDigest, scope, alert, episode }, begun);
+    this.#note(page, { kind: 'begun', target, rule, ruleDigest, scope, alert, episode, since }, begun);
     this.#note(page, { kind: 'evidence', what: 'diagnosis', verdict: 'sick', why: 'not Ready' }, begun);
     const came = mode === 'act' ? outcome : 'observed';
     this.#note(page, { kind: 'ended', outcome: came, reason: 'so it ended', lines: [] }, end);
