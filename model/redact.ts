@@ -117,7 +117,7 @@ function redactNamed(
   // A value after a space belongs to an option: `--api-token abc123`; else it is prose, `the token web-0 uses`.
   if (sign === '' && !/(?:^|\s)--?[\w-]{0,40}$/.test(text.slice(Math.max(0, at - 44), at))) return all;
   // Prose says `the token: expired`; a program writes `token: "abc"`.
-  const certain = sign.startsWith('=') || (sign === ':' && (quoted || /^pass|^pwd/i.test(name)));
+  const certain = sign.startsWith('=') || (sign === ':' && quoted) || /^pass|^pwd/i.test(name);
   return certain || looksSecret(value) ? `${name}${rest}${between}${REMOVED}` : all;
 }
 
