@@ -50,6 +50,20 @@ const COMMAND = new RegExp(
     'workflowExecution(Completed|Failed|Canceled|ContinuedAsNew|UpdateAccepted|UpdateCompleted))EventAttributes$',
 );
 
+/**
+ * Index of the last event that the last workflow task of an open history made, or of its end; undefined where the
+ * history is closed, or has no such task yet.
+ */
+export function endOfLastTask(events: readonly Event[]): number | undefined {
+  const last = attributesOf(events.at(-1) ?? {}) ?? '';
+  if (/^workflowExecution(Completed|Failed|Canceled|ContinuedAsNew|Terminated|TimedOut)Event/.test(last))
+    return undefined;
+  const task = events.findLastIndex((event) => event.workflowTaskCompletedEventAttributes != null);
+  if (task < 0) return undefined;
+  const made = events.findIndex((event, index) => index > task && !COMMAND.test(attributesOf(event) ?? ''));
+  return (made < 0 ? events.length : made) - 1;
+}
+
 /** What differs, for people. */
 export function divergenceAt(events: readonly Event[], index: number | undefined, finding: Finding): Divergence {
   const event = index === undefined ? undefined : events[index];
@@ -123,11 +137,12 @@ export function codeOf({ message }: Finding): string {
   if (type !== undefined && message.includes('ctivity type')) {
     return `${local ? 'runs the local' : 'schedules the'} activity ${type}`;
   }
-  if (/^Nondeterminism error: (No command scheduled|Missing associated machine)/.test(message)) return 'does nothing';
+  if (/^Nondeterminism error: (No command scheduled|Missing associated machine)/.test(message)) return NOTHING;
   const known = DOINGS.find(([machine]) => message.startsWith(`Nondeterminism error: ${machine}`));
   return known?.[2] ?? 'does something else';
 }
 
+export const NOTHING = 'does nothing';
 /** What the core does not tell by name. */
 export const SOME_ACTIVITY = 'schedules an activity';
 

@@ -7,9 +7,11 @@ import {
   codeOf,
   commandEvents,
   divergenceAt,
+  endOfLastTask,
   type Finding,
   findingOf,
   idOf,
+  NOTHING,
   namedEvent,
   SOME_ACTIVITY,
 } from './divergence.ts';
@@ -93,20 +95,23 @@ function eventsOf(history: History | string): Events {
 }
 
 async function verdictOf(workflowId: string, events: Events): Promise<Verdict> {
+  // Nothing was decided yet; the SDK's native part takes no such history.
+  if (!events.some((event) => event.workflowTaskCompletedEventAttributes != null)) return { verdict: 'same' };
   let error: ReplayError;
   try {
     error = await replayer.replay(workflowId, events);
   } catch (cause) {
     return { verdict: 'unreadable', message: messageOf(cause) };
   }
-  if (!error) return { verdict: 'same' };
+  if (!error) return (await beyond(workflowId, events)) ?? { verdict: 'same' };
   const finding = findingOf(error.message);
   if (error instanceof DeterminismViolationError || namedEvent(finding) !== undefined) {
     const index = await find(workflowId, events, finding);
     const divergence = divergenceAt(events, index, finding);
-    if (index === undefined || divergence.code !== SOME_ACTIVITY) return { verdict: 'diverges', divergence };
-    const code = await whichActivity(workflowId, events.slice(0, index + 1));
-    return { verdict: 'diverges', divergence: { ...divergence, code: code ?? SOME_ACTIVITY } };
+    // Which one it is the SDK does not say by itself.
+    if (index !== undefined && divergence.code === SOME_ACTIVITY)
+      divergence.code = await doneAfter(workflowId, events.slice(0, index));
+    return { verdict: 'diverges', divergence };
   }
   return error.message.includes('internal SDK issue')
     ? { verdict: 'unreadable', message: finding.message }
@@ -132,30 +137,47 @@ async function find(workflowId: string, events: Events, finding: Finding): Promi
 }
 
 /**
- * The SDK says only that the code schedules an activity. Had the history an activity there, it would say by which names
- * the two differ: so it is asked again with one of no name.
+ * What the code does right after these events. It is told of an activity there that has no name: the SDK says how that
+ * differs from what the code does, if it does anything.
  */
-async function whichActivity(workflowId: string, beginning: Events): Promise<string | undefined> {
-  const last = beginning.at(-1);
+async function doneAfter(workflowId: string, before: Events): Promise<string> {
   const said = async (activityId: string): Promise<Finding> => {
-    const scheduled = { activityId, activityType: { name: '' } };
-    const { eventId, eventTime } = last ?? {};
-    const event = {
-      eventId,
-      eventTime,
-      eventType: ACTIVITY_TASK_SCHEDULED,
-      activityTaskScheduledEventAttributes: scheduled,
-    };
-    const error = await replayer.replay(workflowId, [...beginning.slice(0, -1), event]);
+    const error = await replayer.replay(workflowId, [...before, nameless(activityId, before)]);
     return findingOf(error?.message ?? '');
   };
-  const [, id] = / of activity command '([^']*)'/.exec((await said('')).message) ?? [];
-  const code = id === undefined ? '' : codeOf(await said(id));
-  return code.startsWith('schedules the activity') ? code : undefined;
+  const first = await said('');
+  const [, id] = / of activity command '([^']*)'/.exec(first.message) ?? [];
+  return codeOf(id === undefined ? first : await said(id));
 }
 
-/** `temporal.api.enums.v1.EventType.EVENT_TYPE_ACTIVITY_TASK_SCHEDULED` */
-const ACTIVITY_TASK_SCHEDULED = 10;
+function nameless(activityId: string, before: Events): Events[number] {
+  const [scheduled] =
+    historyFromJSON({
+      events: [
+        {
+          eventId: `${before.length + 1}`,
+          eventType: 'EVENT_TYPE_ACTIVITY_TASK_SCHEDULED',
+          activityTaskScheduledEventAttributes: { activityId, activityType: { name: '' } },
+        },
+      ],
+    }).events ?? [];
+  return { ...scheduled, eventTime: before.at(-1)?.eventTime };
+}
+
+/**
+ * In an open history the SDK misses what the code does beyond it, for there is no event yet with which it could disagree.
+ *
+ * @returns undefined where the code does no more than what was recorded
+ */
+async function beyond(workflowId: string, events: Events): Promise<Verdict | undefined> {
+  const end = endOfLastTask(events);
+  if (end === undefined) return undefined;
+  const code = await doneAfter(workflowId, events.slice(0, end + 1));
+  if (code === NOTHING) return undefined;
+  const message = `the code ${code} where the history has nothing more`;
+  const divergence = { ...divergenceAt(events, end, { message }), recorded: 'does nothing more after it', code };
+  return { verdict: 'diverges', divergence };
+}
 
 const messageOf = (error: unknown): string => (error instanceof Error ? error.message : String(error));
 

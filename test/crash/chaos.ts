@@ -26,6 +26,7 @@ const SPARED = 4;
 /** Kills one of the victims that are up every half to three seconds, and brings it up again a little later. */
 export class Chaos {
   readonly kills: Kill[] = [];
+  readonly #victims: readonly Victim[];
   readonly #up: Set<Victim>;
   readonly #random: () => number;
   readonly #stopping = new AbortController();
@@ -33,6 +34,7 @@ export class Chaos {
   #running: Promise<void> | undefined;
 
   constructor(victims: readonly Victim[], random: () => number) {
+    this.#victims = victims;
     this.#up = new Set(victims);
     this.#random = random;
   }
@@ -53,9 +55,9 @@ export class Chaos {
     for (;;) {
       await this.#pause(BETWEEN.least + this.#random() * (BETWEEN.most - BETWEEN.least));
       if (this.#stopping.signal.aborted) return;
-      const victim = [...this.#up][Math.floor(this.#random() * this.#up.size)];
-      if (!victim) continue;
-      this.#up.delete(victim);
+      const victim = this.#victims[Math.floor(this.#random() * this.#victims.length)];
+      // One that is down is spared, and so are the others: else the last that stands would always be the next to fall.
+      if (!victim || !this.#up.delete(victim)) continue;
       this.kills.push({ name: victim.name, at: Date.now() });
       await victim.kill();
       const revival = this.#revive(victim);

@@ -192,8 +192,7 @@ async function ofTheStore(store: AuditStore, remediations: Execution[]): Promise
   const kept = new Map<string, string>();
   for await (const { stream, json } of store.histories({})) kept.set(stream, json);
   for (const { stream, workflowId, history } of remediations)
-    if (kept.get(stream) !== plainJson(history))
-      problems.push(`${workflowId} (${stream}): its history is not kept as it is`);
+    problems.push(...unlike(`${workflowId} (${stream})`, kept.get(stream), history));
   if (kept.size !== remediations.length) problems.push(`${kept.size} histories of ${remediations.length} remediations`);
   return problems;
 }

@@ -36,6 +36,7 @@ describe('a configuration', () => {
         file: FILE,
         temporal: { address: 'localhost:7233', namespace: 'default', taskQueue: 'salvor' },
         gateway: { listen: { host: '127.0.0.1', port: 9095 }, maxBody: 8 * 1024 * 1024 },
+        worker: {},
         clusters: [],
         defaults: {
           gates: {
@@ -49,6 +50,18 @@ describe('a configuration', () => {
         rules: [],
       });
     }
+  });
+
+  it('says where a worker is asked how it is, and where traces go', () => {
+    const { worker, telemetry } = configOf(
+      "worker: { listen: '0.0.0.0:9096' }\ntelemetry: { otlp: { url: 'http://localhost:4318', headersFile: ./otlp } }",
+    );
+    expect(worker).toEqual({ listen: { host: '0.0.0.0', port: 9096 } });
+    expect(telemetry).toEqual({ otlp: { url: 'http://localhost:4318', headersFile: '/etc/salvor/otlp' } });
+    expect(problemsOf('telemetry: { otlp: { url: localhost } }\nworker: { lisen: 1 }')).toEqual([
+      '1:27 telemetry.otlp.url: expected an address such as http://localhost:9090, got "localhost"',
+      '2:11 worker.lisen: unknown key "lisen": did you mean listen?',
+    ]);
   });
 
   it('resolves a rule with all its defaults', () => {

@@ -126,6 +126,33 @@ describe('a history that the code of today would not make', () => {
     scheduled.activityTaskScheduledEventAttributes.activityType.name = 'slash';
     expect(await look(open)).toMatchObject({ divergence: { event: { id: number(scheduled) } } });
   });
+
+  it('is named although it is open, and the code does only more than it has', async () => {
+    const open = fresh('drain-instance-recovered');
+    const scheduled = eventWith(open, 'activityTaskScheduledEventAttributes');
+    open.events.length = number(scheduled) - 1;
+    expect(await look(open)).toMatchObject({
+      verdict: 'diverges',
+      divergence: {
+        event: { id: number(scheduled) - 1, type: 'MarkerRecorded', step: expect.stringContaining('assess') },
+        recorded: 'does nothing more after it',
+        code: 'schedules the activity cut',
+      },
+    });
+  });
+
+  it('is the same at each moment at which it was open and its last task was done', async () => {
+    const histories = ['drain-instance-remediated', 'drain-instance-cancelled', 'responder-waited'].flatMap((name) => {
+      const whole = fresh(name);
+      const tasks = whole.events.flatMap((event, at) =>
+        event.eventType.endsWith('WORKFLOW_TASK_SCHEDULED') ? [at] : [],
+      );
+      return tasks.slice(1).map((at) => ({ file: `${name} until ${at}`, events: whole.events.slice(0, at) }));
+    });
+    const replayed = await replay(today, histories, 2);
+    expect(histories.length).toBeGreaterThan(10);
+    expect(Object.values(replayed).filter(({ verdict }) => verdict !== 'same')).toEqual([]);
+  });
 });
 
 it('what is no history, or has lost an event, is said to be so, and the others are replayed all the same', async () => {

@@ -102,9 +102,7 @@ describe.each(docs)('%s', (file) => {
 describe('examples/ and deploy/', () => {
   it('watch metrics that the gateway has, each of which is there before anything has happened', async () => {
     const exposed = await new GatewayMetrics(['pods']).registry.metrics();
-    const named = [...text('deploy/prometheus/salvor.yml').matchAll(/\bsalvor_gateway_\w+/g)].map(
-      ([name]) => name,
-    );
+    const named = [...text('deploy/prometheus/salvor.yml').matchAll(/\bsalvor_gateway_\w+/g)].map(([name]) => name);
     expect(named.length).toBeGreaterThan(0);
     for (const name of named) expect(exposed).toMatch(new RegExp(`^${name}\\{.*\\} 0$`, 'm'));
     expect(exposed).toContain('salvor_gateway_alerts_total{rule="pods",result="bad"} 0');
