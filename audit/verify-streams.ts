@@ -104,7 +104,7 @@ async function step(db: Reads, walk: Walk, row: Row, faults: Faults): Promise<vo
     await take(db, walk, row, faults);
   } catch (error) {
     // Whoever can make a hash can also write something else than an entry; the database's own errors are no fault.
-    if (!(error instanceof SyntaxError || error instanceof TypeError)) throw error;
+    if (!(error instanceof SyntaxError || error instanceof TypeError || error instanceof URIError)) throw error;
     const message = `record ${row.seq} was altered: it is nothing that Salvor writes`;
     faults.inStream(row.stream, { kind: 'altered', seq: row.seq, message });
   }
@@ -141,8 +141,11 @@ function belies(row: Tables['streams'], entry: AuditEntry): string | undefined {
     const { rule, target, scope } = entry;
     const ids = [remediationId(target), proposalId(rule.name, target)];
     return (
+      otherThan('kind', row.kind, ['remediation']) ??
       otherThan('rule', row.rule, [rule.name]) ??
       otherThan('target', row.target, [target]) ??
+      otherThan('runbook', row.runbook, [rule.runbook]) ??
+      otherThan('mode', row.mode, [rule.mode]) ??
       otherThan('scope', row.scope, [scope]) ??
       otherThan('workflow', row.workflow_id, ids)
     );
@@ -150,15 +153,21 @@ function belies(row: Tables['streams'], entry: AuditEntry): string | undefined {
   if (entry.kind !== 'decision') return undefined;
   const { rule, scope } = entry;
   return (
+    otherThan('kind', row.kind, ['responder']) ??
     otherThan('rule', row.rule, [rule]) ??
     otherThan('scope', row.scope, [scope]) ??
     otherThan('workflow', row.workflow_id, [responderId(rule, scope)])
   );
 }
 
-/** A secret in a name is removed from the two in different ways, for one of them may be encoded. */
+/**
+ * A secret in a name is removed from the two in different ways, for one of them may be encoded. Whether there was one is
+ * told by the record, which its hash covers, and never by the list.
+ */
 const otherThan = (what: string, listed: string | null, said: string[]): string | undefined =>
-  listed === null || listed.includes('redacted') || said.map(plain).includes(listed) ? undefined : `${what} ${listed}`;
+  said.some((one) => one.includes('redacted')) || (listed !== null && said.map(plain).includes(listed))
+    ? undefined
+    : `${what} ${listed}`;
 
 const inserted = (seq: number) => ({
   kind: 'inserted' as const,

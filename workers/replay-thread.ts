@@ -183,5 +183,6 @@ const messageOf = (error: unknown): string => (error instanceof Error ? error.me
 
 parentPort?.on('message', (one: ToReplay | undefined) => {
   if (one) void answer(one).then((said) => parentPort?.postMessage(said));
-  else void replayer.close().finally(() => parentPort?.close());
+  // Of this thread: the SDK's runtime would keep it.
+  else void replayer.close().finally(() => process.exit());
 });

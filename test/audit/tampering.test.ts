@@ -118,6 +118,35 @@ const CASES: Case[] = [
     ({ asked }) => [{ kind: 'altered', stream: asked, seq: 2 }],
   ],
   [
+    'a remediation is listed as another runbook',
+    ({ sql, id }) => sql(`update streams set runbook = 'revert-drift' where id = ?`, [id]),
+    ofStream('altered'),
+  ],
+  [
+    'a remediation is listed in another mode',
+    ({ sql, id }) => sql(`update streams set mode = 'observe' where id = ?`, [id]),
+    ofStream('altered'),
+  ],
+  [
+    'a remediation is listed without its target',
+    ({ sql, id }) => sql('update streams set target = null where id = ?', [id]),
+    ofStream('altered'),
+  ],
+  [
+    'a remediation is listed as if its target had held a secret',
+    ({ sql, id }) => sql(`update streams set target = 'k8s/prod/shop/pod/[redacted]' where id = ?`, [id]),
+    ofStream('altered'),
+  ],
+  [
+    'a remediation is hidden among the responders',
+    ({ sql, id }) =>
+      sql(
+        `update streams set kind = 'responder', outcome = null, ended_at = null, reason = null, person = null, alertname = null where id = ?`,
+        [id],
+      ),
+    ofStream('altered'),
+  ],
+  [
     'a record is dropped',
     ({ sql, id }) => sql('delete from records where stream = ? and seq = 4', [id]),
     ofStream('missing', 4),

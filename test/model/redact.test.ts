@@ -78,6 +78,7 @@ describe('redact', () => {
     'Basic authentication is not configured; a bearer of news',
     'http://prometheus.example:9090/graph?g0.expr=up&g0.tab=1 and mail ada@example.org, ssh://git@example.org/x',
     'k8s/prod/shop/pod/web-7d4b9c6f5-x2x9z is not Ready since 2026-11-22T20:00:00Z (5m30s)',
+    'k8s/prod/shop/pod/sk-learn-serving-6d4f8b7c9d-x2vkq and k8s/prod/ricplt/pod/xapp-onboarder-5958856fc8-abcde',
     'a secret of the trade, tokens per second: 42, credential helpers',
     { rule: { name: 'pod-unready', with: { traffic: 'auto', recoverWithin: 300_000 } } },
   ])('leaves alone what is none: %j', (value) => {
@@ -107,6 +108,13 @@ describe('redact', () => {
     [`ghp_${'a1B2'.repeat(9)}`, `remote: https://ghp_${'a1B2'.repeat(9)}@git.example/x`],
     ['xoxb-123456789012-abcdefABCDEF', 'slack xoxb-123456789012-abcdefABCDEF'],
     ['T000/B000/XXXXXXXX', 'https://hooks.slack.com/services/T000/B000/XXXXXXXX'],
+    ['def-9X', 'error: {"password":"abc\\"def-9X"} was refused'],
+    ['abc def-9X', 'the answer was cut: {"password":"abc def-9X'],
+    ['abc def-9X', String.raw`cut too: {\"password\":\"abc def-9X`],
+    [JWT, `https://example.org/v1.2/login.do?a.b=${JWT}.html`],
+    [`sk-${'a1b2'.repeat(8)}`, `refused: sk-${'a1b2'.repeat(8)}`],
+    [`sk-proj-${'aB3_'.repeat(8)}`, `refused: sk-proj-${'aB3_'.repeat(8)}`],
+    ['xapp-1-A0B1C2D3E4F-123456', 'slack xapp-1-A0B1C2D3E4F-123456'],
     [`AIza${'x'.repeat(35)}`, `key=AIza${'x'.repeat(35)}`],
   ];
   test.for(texts)('removes %s from any text', ([secret, text]) => {
@@ -154,9 +162,28 @@ describe('redact', () => {
       'a:b@',
       '\\"',
       '-----BEGIN PRIVATE KEY-----',
+      'eyJ-',
+      'eyJa.',
+      'sk-',
+      'cookie',
+      'secret: "',
     ]) {
       const text = unit.repeat(100_000 / unit.length);
       expect(typeof redact(text)).toBe('string');
+    }
+    for (const [begin, unit] of [
+      ['https://', 'a'],
+      ['https://ada:', 'a:'],
+      ['password:\\"', '\\'],
+      ['password="', '\\"'],
+      ['token', ' '],
+      ['eyJ', 'a'],
+    ]) {
+      const text = `${begin}${unit!.repeat(500_000 / unit!.length)}`;
+      const before = performance.now();
+      expect(typeof redact(text)).toBe('string');
+      // It took minutes where each character was looked at once for every one before it.
+      expect(performance.now() - before).toBeLessThan(5_000);
     }
   });
 });

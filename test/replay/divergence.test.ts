@@ -141,6 +141,15 @@ describe('a history that the code of today would not make', () => {
     });
   });
 
+  it('is the same where nothing was decided yet, and where a local activity is under way', async () => {
+    const young = { ...fresh('drain-instance-recovered'), file: 'young' };
+    young.events.length = 2;
+    expect(await look(young)).toMatchObject({ verdict: 'same' });
+    const looking = { ...fresh('drain-instance-recovered'), file: 'looking' };
+    looking.events.length = number(eventWith(looking, 'markerRecordedEventAttributes')) - 1;
+    expect(await look(looking)).toMatchObject({ verdict: 'same' });
+  });
+
   it('is the same at each moment at which it was open and its last task was done', async () => {
     const histories = ['drain-instance-remediated', 'drain-instance-cancelled', 'responder-waited'].flatMap((name) => {
       const whole = fresh(name);
