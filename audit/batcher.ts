@@ -18,8 +18,8 @@ export class Batcher<T> {
 
   /**
    * @param most sizes in one transaction, added up; a single item may be larger
-   * @param isOfAll whether an error would be the same for each item alone; after any other they are tried one by one, so
-   *   that one bad page does not keep others off the record
+   * @param isOfAll whether an error would be the same for each item alone, also for those that wait; after any other they
+   *   are tried one by one, so that one bad page does not keep others off the record
    */
   constructor(options: {
     write(items: T[]): Promise<void>;
@@ -66,7 +66,9 @@ export class Batcher<T> {
       await this.#write(jobs.map(({ item }) => item));
       for (const { done } of jobs) done();
     } catch (error) {
-      if (jobs.length === 1 || this.#isOfAll(error)) for (const { failed } of jobs) failed(error);
+      // Those who wait would fail one transaction after the other, and while more comes than fails they would pile up.
+      if (this.#isOfAll(error)) for (const { failed } of [...jobs, ...this.#waiting.splice(0)]) failed(error);
+      else if (jobs.length === 1) for (const { failed } of jobs) failed(error);
       else for (const job of jobs) await this.#attempt([job]);
     }
   }

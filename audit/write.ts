@@ -46,7 +46,8 @@ export function write(database: Database, pages: readonly PreparedPage[]): Promi
       for (const { key, at, entry, text } of notes) {
         const named = nameOf(stream.id, key);
         const row = rows.get(stream.id);
-        if (row === undefined || known.has(named)) continue;
+        if (row === undefined) throw new Error(`the row of stream ${stream.id} was neither made nor found`);
+        if (known.has(named)) continue;
         known.add(named);
         const link = { stream: stream.id, seq: row.records + 1, key, at, entry: text, previous: row.head };
         const hash = recordHash(link);

@@ -13,6 +13,8 @@ import { dateAndTime, zone } from './times.ts';
 export interface Altered {
   held: Held;
   workflowId: string;
+  /** Run ID of its remediation, as the store has it: another one than `held` names where the remediation was reset. */
+  stream?: string;
   /** What the store alone tells: rule and target of the remediation, and the ISO time since which it is held. */
   rule?: string;
   target?: string;
@@ -84,11 +86,12 @@ export const messageOf = (error: unknown): string => (error instanceof Error ? e
 /** @param looked beginnings of the keys of the objects that were looked at */
 function merge(recorded: HeldNow[], notes: Held[], looked: string[]): Altered[] {
   const noted = new Map(notes.map((held) => [nameOf(held), held]));
-  const known = recorded.map(({ held, workflowId, rule, target, since }): Altered => {
+  const known = recorded.map(({ held, stream, workflowId, rule, target, since }): Altered => {
     const isNoted = noted.delete(nameOf(held));
     const isLooked = looked.some((prefix) => held.object.key.startsWith(prefix));
     const overdue = isOverdue(held);
-    return { held, workflowId, rule, target, since, recorded: true, ...(isLooked && { noted: isNoted }), overdue };
+    const kept = { held, stream, workflowId, rule, target, since, recorded: true };
+    return { ...kept, ...(isLooked && { noted: isNoted }), overdue };
   });
   const unknown = [...noted.values()].map((held): Altered => {
     const workflowId = remediationId(held.object.key);

@@ -32,14 +32,13 @@ const RUN_ID = /^[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}$/;
  * @returns their IDs; or, where Temporal cannot be asked, why
  */
 export async function stillRunning(config: Config, altered: Altered[]): Promise<ReadonlySet<string> | string> {
-  const workflows = new Map(altered.map(({ held, workflowId }) => [held.remediation, workflowId]));
   const asked = await reached(
     withClient(config, async (client) => {
       const running = new Set<string>();
-      for (const [id, workflowId] of workflows) {
-        if (!RUN_ID.test(id)) continue;
+      for (const { id, runId, workflowId } of runsOf(altered)) {
+        if (!RUN_ID.test(runId)) continue;
         try {
-          if ((await readRun(client, workflowId, id)).outcome === 'running') running.add(id);
+          if ((await readRun(client, workflowId, runId)).outcome === 'running') running.add(id);
         } catch (error) {
           if (!(error instanceof WorkflowNotFoundError)) throw error;
         }
@@ -48,6 +47,14 @@ export async function stillRunning(config: Config, altered: Altered[]): Promise<
     }),
   );
   return asked.answer ?? asked.out.message;
+}
+
+/** Each run once. A remediation that was reset runs under another ID than its first, by which it holds. */
+function runsOf(altered: Altered[]): { id: string; runId: string; workflowId: string }[] {
+  const runs = altered.flatMap(({ held: { remediation: id }, stream = id, workflowId }) =>
+    [id, stream].map((runId) => ({ id, runId, workflowId })),
+  );
+  return [...new Map(runs.map((run) => [`${run.id} ${run.runId}`, run])).values()];
 }
 
 /** Gives one field back, whatever became of its remediation. Never throws: one that fails must not keep the others. */
@@ -83,8 +90,9 @@ export class Recorder {
   }
 
   /** @returns whether it is on record; not so where the store knows nothing of the remediation */
-  async record({ altered: { held, since }, why, changes }: Omit<Released, 'recorded'>): Promise<boolean> {
-    const stream = await this.#streamOf(held.remediation);
+  async record({ altered, why, changes }: Omit<Released, 'recorded'>): Promise<boolean> {
+    const { held, since } = altered;
+    const stream = await this.#streamOf(altered.stream ?? held.remediation);
     if (!stream) return false;
     const { object, field } = held;
     // A field may be held again by the same remediation: what is given back is named by the hold.

@@ -1,6 +1,7 @@
 import { alertKey } from '../model/gates.ts';
 import type { Request } from '../model/request.ts';
 import type { ResponderState } from '../model/responder.ts';
+import { bytesOf } from './size.ts';
 
 /** How long a settled alert that keeps firing is remembered (milliseconds); after that it is looked at afresh. */
 const REMEMBER = 24 * 60 * 60_000;
@@ -70,10 +71,4 @@ export class Memory {
 function untilOf(value: ResponderState[Kept][string]): number {
   if (typeof value === 'number') return value;
   return Array.isArray(value) ? Math.max(...value.map(({ at }) => at)) : value.until;
-}
-
-/** Bytes of UTF-8: what is beyond ASCII may take three times its length. */
-function bytesOf(state: ResponderState): number {
-  const text = JSON.stringify(state);
-  return text.length + 2 * (text.match(/\P{ASCII}/gu)?.length ?? 0);
 }

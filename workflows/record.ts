@@ -1,5 +1,6 @@
 import { condition, proxyActivities, proxyLocalActivities, workflowInfo } from '@temporalio/workflow';
 import type { AuditActivities, AuditEntry, AuditNote, AuditPage, AuditStream } from '../model/audit.ts';
+import { bytesOf } from './size.ts';
 
 const now = proxyLocalActivities<AuditActivities>({
   summary: 'put on record what was decided and changed',
@@ -47,22 +48,40 @@ export class Notes {
   }
 
   /**
-   * For the next run. The labels of the alerts stay behind, for they would make it too large; beyond 1,000 the oldest
-   * notes do too, and it is noted that they did.
+   * For the next run. The labels of the alerts stay behind, for they would make it too large; of too many notes the oldest
+   * do too, and it is noted that they did.
    */
   carry(): { count: number; pending: AuditNote[] } {
-    const lost = this.pending.length - MOST_CARRIED;
-    if (lost > 0) this.add({ kind: 'lost', count: lost });
-    return { count: this.count, pending: this.pending.slice(-MOST_CARRIED).map(withoutLabels) };
+    const all = this.pending.map(withoutLabels);
+    let room = MOST_CARRIED_BYTES;
+    const fits = (note: AuditNote): boolean => {
+      room -= bytesOf(note);
+      return room >= 0;
+    };
+    const from = Math.max(all.findLastIndex((note) => !fits(note)) + 1, all.length - MOST_CARRIED);
+    const lost = all.slice(0, from);
+    if (lost.length === 0) return { count: this.count, pending: all };
+    // What is lost now may itself tell of notes that were lost before.
+    const count = lost.reduce((sum, { entry }) => sum + (entry.kind === 'lost' ? entry.count : 1), 0);
+    this.add({ kind: 'lost', count });
+    return { count: this.count, pending: [...this.pending.slice(-1), ...all.slice(from)] };
   }
 
-  page(most = Number.POSITIVE_INFINITY): AuditPage {
-    return { stream: this.stream, notes: this.pending.slice(0, most) };
+  /** @param most all, or as many as one activity may be given */
+  page(most: 'all' | 'fitting' = 'all'): AuditPage {
+    if (most === 'all') return { stream: this.stream, notes: [...this.pending] };
+    let bytes = 0;
+    const end = this.pending.findIndex((note, at) => {
+      bytes += bytesOf(note);
+      return at > 0 && (at === PAGE || bytes > PAGE_BYTES);
+    });
+    return { stream: this.stream, notes: this.pending.slice(0, end === -1 ? undefined : end) };
   }
 }
 
-/** About 400 bytes each, in a payload of at most 2 MiB that also carries what the responder remembers. */
+/** In a payload of at most 2 MiB that also carries what the responder remembers. */
 const MOST_CARRIED = 1_000;
+const MOST_CARRIED_BYTES = 768 * 1024;
 
 function withoutLabels(note: AuditNote): AuditNote {
   const { entry } = note;
@@ -71,14 +90,15 @@ function withoutLabels(note: AuditNote): AuditNote {
   return { ...note, entry: { ...entry, alert } };
 }
 
-/** Notes of one page: a decision is about a kilobyte, and the server takes 2 MiB. */
+/** Notes of one page. A decision is about a kilobyte, or twenty with the largest labels, and the server takes 2 MiB. */
 const PAGE = 200;
+const PAGE_BYTES = 768 * 1024;
 
 /** Puts notes on record as they come, one page at a time. Never resolves; what is under way is still pending. */
 export async function keepRecord(notes: Notes): Promise<never> {
   for (;;) {
     await condition(() => notes.pending.length > 0);
-    const page = notes.page(PAGE);
+    const page = notes.page('fitting');
     await putOnRecord(page);
     notes.pending.splice(0, page.notes.length);
   }

@@ -87,9 +87,14 @@ export async function responder(input: ResponderInput): Promise<void> {
   try {
     await serve(admission, isFull, onRecord);
   } catch (error) {
-    // Cancelled by a person: what was decided is put on record all the same.
-    if (isCancellation(error)) await CancellationScope.nonCancellable(() => condition(onRecord));
-    throw error;
+    if (!isCancellation(error)) throw error;
+    // Cancelled by a person: what was decided is put on record all the same, which may take as long as the store is down.
+    // Who brings alerts meanwhile is told that they are taken, so they are.
+    await CancellationScope.nonCancellable(async () => {
+      await condition(() => onRecord() || admission.hasNews);
+      if (admission.hasNews) await serve(admission, isFull, onRecord);
+    });
+    if (!isFull()) throw error;
   }
   if (!admission.idle || !onRecord())
     await continueAsNew<typeof responder>({ rule, scope, state: admission.carry(), notes: notes.carry() });

@@ -83,9 +83,11 @@ describe.each(DATABASES)('a store on %s', (kind) => {
         const asked = decisions(name);
         const [first] = asked.notes;
         const decision = first!.entry as Extract<AuditEntry, { kind: 'decision' }>;
+        const scope = text(9);
+        const refused = { answer: 'refuse' as const, gate: 'x', reason: text(10) };
         await store.append({
-          stream: { ...asked.stream, scope: text(9) },
-          notes: [{ ...first!, entry: { ...decision, decision: { answer: 'refuse', gate: 'x', reason: text(10) } } }],
+          stream: { ...asked.stream, scope },
+          notes: [{ ...first!, entry: { ...decision, scope, decision: refused } }],
         });
         const payload = {
           metadata: { encoding: 'anNvbi9wbGFpbg==' },
