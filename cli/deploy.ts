@@ -1,17 +1,8 @@
 import { type Command, InvalidArgumentError } from 'commander';
 import { pointInTime } from './audit-filter.ts';
 import { action } from './command.ts';
+import type { Promotion } from './promotion.ts';
 import { jobs } from './replay.ts';
-
-export interface Promotion {
-  deployment: string;
-  buildId: string;
-  /** ISO time: what has ended since then is replayed too. */
-  since?: string;
-  /** Promote whatever the replay says. */
-  force?: boolean;
-  jobs: number;
-}
 
 export function deploy(program: Command): void {
   const group = program.command('deploy').description('builds of the workers, side by side (Worker Versioning)');

@@ -2,13 +2,22 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { type Client, isGrpcServiceError } from '@temporalio/client';
 import type { Version } from '../workers/versioning.ts';
 import type { Context } from './command.ts';
-import type { Promotion } from './deploy.ts';
 import { note, paint, print, printJson, table } from './output.ts';
 import { comingOnto, fromServer, OPEN } from './recorded.ts';
 import { linesOf, replaySource, summary, type Tally } from './replaying.ts';
 import { CliError, EXIT, type ExitStatus } from './status.ts';
 import { person, type Session, withTemporal } from './temporal.ts';
 import { dateAndTime, zone } from './times.ts';
+
+export interface Promotion {
+  deployment: string;
+  buildId: string;
+  /** ISO time: what has ended since then is replayed too. */
+  since?: string;
+  /** Promote whatever the replay says. */
+  force?: boolean;
+  jobs: number;
+}
 
 /** gRPC statuses by what they mean here. */
 const [NOT_FOUND, FAILED_PRECONDITION] = [5, 9];

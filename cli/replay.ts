@@ -2,15 +2,8 @@ import { availableParallelism } from 'node:os';
 import { type Command, InvalidArgumentError } from 'commander';
 import { pointInTime } from './audit-filter.ts';
 import { action } from './command.ts';
+import type { ReplayCommand } from './replaying.ts';
 import { CliError, EXIT } from './status.ts';
-
-export interface ReplayCommand {
-  /** ISO time. */
-  since?: string;
-  dir?: string;
-  fromAudit?: boolean;
-  jobs: number;
-}
 
 export function replay(program: Command): void {
   program

@@ -14,10 +14,17 @@ import {
   type Source,
   sourceOf,
 } from './recorded.ts';
-import type { ReplayCommand } from './replay.ts';
 import { CliError, EXIT, type ExitStatus } from './status.ts';
 import { reached, withStore } from './store.ts';
 import { type Session, withTemporal } from './temporal.ts';
+
+export interface ReplayCommand {
+  /** ISO time. */
+  since?: string;
+  dir?: string;
+  fromAudit?: boolean;
+  jobs: number;
+}
 
 /** What came of a replay. */
 export interface Tally {
