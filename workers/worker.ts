@@ -29,8 +29,26 @@ const GRACE = '20 seconds';
 const GRACE_OF_WAITS = '500 milliseconds';
 /** After that the process ends all the same; what was cut short is tried again elsewhere. */
 const FORCE = '26 seconds';
-/** Waits cost a timer and a share of a watch; thousands are fine. */
-const WAITS = 5_000;
+
+/** For workflows and short activities. Measured: with the defaults a burst waits for polls, not for work. */
+const WORK = {
+  shutdownGraceTime: GRACE,
+  maxConcurrentWorkflowTaskPolls: 20,
+  maxConcurrentActivityTaskPolls: 20,
+  nonStickyToStickyPollRatio: 0.5,
+  maxConcurrentWorkflowTaskExecutions: 100,
+  maxConcurrentActivityTaskExecutions: 200,
+  maxConcurrentLocalActivityExecutions: 200,
+} satisfies Partial<WorkerOptions>;
+
+/** For waits: they cost a timer and a share of a watch, so thousands are fine. */
+const WATCH = {
+  shutdownGraceTime: GRACE_OF_WAITS,
+  maxConcurrentActivityTaskExecutions: 5_000,
+  // A cancel reaches a wait with the answer to its heartbeat; the default would hold heartbeats back for 8 s of 10.
+  maxHeartbeatThrottleInterval: '3 seconds',
+  defaultHeartbeatThrottleInterval: '3 seconds',
+} satisfies Partial<WorkerOptions>;
 
 export interface WorkerSettings {
   config: Config;
@@ -105,6 +123,7 @@ export async function startWorker(settings: WorkerSettings): Promise<RunningWork
     const workers = await Promise.all([
       Worker.create({
         ...common,
+        ...WORK,
         taskQueue,
         workflowBundle,
         activities: {
@@ -113,25 +132,8 @@ export async function startWorker(settings: WorkerSettings): Promise<RunningWork
           ...settleActivities({ client, taskQueue }),
           ...auditActivities(metrics.counting(store)),
         },
-        shutdownGraceTime: GRACE,
-        // Measured: with the defaults a burst waits for polls, not for work.
-        maxConcurrentWorkflowTaskPolls: 20,
-        maxConcurrentActivityTaskPolls: 20,
-        nonStickyToStickyPollRatio: 0.5,
-        maxConcurrentWorkflowTaskExecutions: 100,
-        maxConcurrentActivityTaskExecutions: 200,
-        maxConcurrentLocalActivityExecutions: 200,
       }),
-      Worker.create({
-        ...common,
-        taskQueue: watchQueue(taskQueue),
-        activities: instance,
-        shutdownGraceTime: GRACE_OF_WAITS,
-        maxConcurrentActivityTaskExecutions: WAITS,
-        // A cancel reaches a wait with the answer to its heartbeat; the default would hold heartbeats back for 8 s of 10.
-        maxHeartbeatThrottleInterval: '3 seconds',
-        defaultHeartbeatThrottleInterval: '3 seconds',
-      }),
+      Worker.create({ ...common, ...WATCH, taskQueue: watchQueue(taskQueue), activities: instance }),
     ]);
     // In the background: Salvor stays up for the clusters that do answer.
     void tryClusters(config.clusters, logger);
