@@ -73,6 +73,8 @@ describe('an alert', () => {
           alertname: 'KubePodNotReady',
           digest: expect.stringMatching(/^[0-9a-f]{16}$/),
           by: 'alertmanager',
+          labels: UNREADY,
+          annotations: {},
         },
       },
     ]);
