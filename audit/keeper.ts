@@ -23,7 +23,7 @@ export interface Keeper {
 }
 
 const EVERY = 1_000;
-/** Histories in one round, so that sealing never waits long. */
+/** Histories in one round, so that an end never waits long. */
 const HISTORIES = 20;
 /** Milliseconds after which a history is asked for again. */
 const AGAIN = 10_000;
@@ -40,14 +40,15 @@ export function startKeeper(options: KeeperOptions): Keeper {
   const { every = EVERY } = options;
   const round = new Round(options);
   const stopping = new AbortController();
-  const run = async (): Promise<void> => {
+  const repeat = async (work: (stopping: AbortSignal) => Promise<void>): Promise<void> => {
     while (!stopping.signal.aborted) {
-      await round.run(stopping.signal);
+      await work(stopping.signal);
       // Not in step with the other processes.
       await sleep(every * (0.75 + Math.random() / 2), undefined, { signal: stopping.signal }).catch(() => undefined);
     }
   };
-  const running = run();
+  // Beside each other: what is asked of Temporal may take long, and sealing does not wait for it.
+  const running = Promise.all([repeat((until) => round.seal(until)), repeat((until) => round.ask(until))]);
   return {
     stop: async () => {
       stopping.abort();
@@ -68,8 +69,12 @@ class Round {
     this.#options = options;
   }
 
-  async run(stopping: AbortSignal): Promise<void> {
+  async seal(stopping: AbortSignal): Promise<void> {
     await this.#try('sealing', () => this.#seal(stopping));
+  }
+
+  /** What Temporal knows of remediations that have ended. */
+  async ask(stopping: AbortSignal): Promise<void> {
     await this.#try('keeping histories', () => this.#keepHistories(stopping));
     if (Date.now() < this.#nextLook) return;
     const looked = await this.#try('looking for remediations that ended without a word', () =>

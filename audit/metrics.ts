@@ -28,7 +28,7 @@ export class AuditMetrics {
     });
     this.up = new Gauge({
       name: 'salvor_audit_up',
-      help: 'Whether the audit store could be reached by the last operation: 1 or 0.',
+      help: 'Whether the audit store answers, and took what was last written to it: 1 or 0.',
       registers,
     });
     this.unsealed = new Gauge({

@@ -57,6 +57,8 @@ class Store implements AuditStore {
   readonly #batcher: Batcher<PreparedPage>;
   #ready: Promise<void> | undefined;
   #state: StoreState = { up: true };
+  /** Whether what failed last was to write: that a file or a database can be read does not say that it takes anything. */
+  #takesNothing = false;
 
   constructor(database: Database, mustExist: boolean, metrics: AuditMetrics | undefined) {
     this.#database = database;
@@ -184,13 +186,17 @@ class Store implements AuditStore {
         await this.#ready;
         return await work();
       });
-      this.#state = { up: true };
-      this.#metrics?.up.set(1);
+      if (operation !== 'read') this.#takesNothing = false;
+      if (!this.#takesNothing) {
+        this.#state = { up: true };
+        this.#metrics?.up.set(1);
+      }
       return answer;
     } catch (error) {
       const unavailable = error instanceof StoreUnavailableError ? error : this.#database.unavailable(error);
       this.#metrics?.errors.inc({ operation });
       if (unavailable === undefined) throw error;
+      if (operation !== 'read') this.#takesNothing = true;
       this.#metrics?.up.set(0);
       const since = this.#state.since ?? new Date().toISOString();
       this.#state = { up: false, since, error: unavailable.message };

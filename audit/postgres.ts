@@ -1,4 +1,4 @@
-import { Kysely, PostgresDialect } from 'kysely';
+import { Kysely, PostgresDialect, type PostgresPool, type PostgresPoolClient } from 'kysely';
 import pg from 'pg';
 import { type Database, migrateToLatest } from './database.ts';
 import type { Tables } from './schema.ts';
@@ -27,7 +27,7 @@ export function openPostgres(url: string, password: string | undefined, onError:
     // Without listeners a connection that breaks would end this process, idle or in use.
     pool.on('error', onError);
     pool.on('connect', (client) => client.on('error', onError));
-    return new Kysely<Tables>({ dialect: new PostgresDialect({ pool }) });
+    return new Kysely<Tables>({ dialect: new PostgresDialect({ pool: discarding(pool) }) });
   };
   const db = connect(CONNECTIONS, ANSWER_MS);
   const longReads = connect(LONG_CONNECTIONS, LONG_MS);
@@ -65,6 +65,37 @@ const poolOf = (connectionString: string, max: number, answerMs: number): pg.Poo
         oid === INT8 ? Number : pg.types.getTypeParser(oid, format as 'text'),
     },
   });
+
+/**
+ * The pool, less what a connection may do once an answer did not come in time: it goes on waiting for it, for a quarter of
+ * an hour where the network swallowed it, and so would whatever is asked on it next. It is closed instead, so that the next
+ * one is new.
+ */
+const discarding = (pool: pg.Pool): PostgresPool => ({
+  options: pool.options,
+  connect: async () => {
+    const client = await pool.connect();
+    let given: Error | undefined;
+    const query = async (text: string, values: readonly unknown[]): Promise<unknown> => {
+      if (given !== undefined) throw given;
+      try {
+        return await client.query(text, [...values]);
+      } catch (error) {
+        if (error instanceof Error && error.message === NO_ANSWER) given = error;
+        throw error;
+      }
+    };
+    return {
+      // Cursors are not used.
+      query: query as unknown as PostgresPoolClient['query'],
+      release: (destroy) => client.release(given ?? destroy),
+    };
+  },
+  end: () => pool.end(),
+});
+
+/** What the client itself says after `query_timeout`. */
+const NO_ANSWER = 'Query read timeout';
 
 /** By the class of the SQLSTATE, or the state itself. */
 const ADVICE: Record<string, string> = {

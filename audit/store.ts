@@ -138,12 +138,12 @@ export interface AuditStore {
   histories(filter: AuditFilter & { stream?: string }): AsyncIterable<StoredHistory>;
   /** Resolves where the database answers. */
   ping(): Promise<void>;
-  /** What the last operation found, without asking the database. */
+  /** What the last operation found, without asking the database; after a write that failed, the last write. */
   state(): StoreState;
   close(): Promise<void>;
 }
 
-/** Whether the database can be reached. */
+/** Whether the database can be reached, and takes what is written. */
 export interface StoreState {
   up: boolean;
   /** ISO time since which it is down, and what a person can do about it. */

@@ -13,17 +13,18 @@ export function cancel(program: Command): void {
     .option('--reason <text>', 'why, for the record')
     .action(
       action(async (context, meant: string, options: { reason?: string }) => {
-        const [{ person, withTemporal }, { findRun, shortId }, { askStory }] = await Promise.all([
-          import('./temporal.ts'),
-          import('./runs.ts'),
-          import('./story.ts'),
-        ]);
+        const [
+          { person, withTemporal },
+          { findRun, shortId, STARTS_ITSELF, waitingAbout, waitingLines },
+          { askStory },
+        ] = await Promise.all([import('./temporal.ts'), import('./runs.ts'), import('./story.ts')]);
         return await withTemporal(context, async ({ client, namespace }) => {
           const run = await findRun(client, meant);
           if (run.endedAt !== undefined) {
-            throw new CliError(`${run.target} has already ended: ${run.outcome}`, {
+            const waiting = waitingLines(meant.includes('/') ? await waitingAbout(client, run.target) : []);
+            throw new CliError([`${run.target} has already ended: ${run.outcome}`, ...waiting].join('\n'), {
               status: EXIT.failed,
-              advice: 'There is nothing to cancel.',
+              advice: waiting.length > 0 ? STARTS_ITSELF : 'There is nothing to cancel.',
             });
           }
           const by = person();

@@ -105,8 +105,9 @@ async function ofTemporal(
 async function pendingOf(client: Client, { outcome, rule, target }: Filter): Promise<Pending[]> {
   if (outcome !== undefined && outcome !== 'waiting' && outcome !== 'refused') return [];
   const { allPending } = await import('./pending.ts');
-  const { pending, unasked } = await allPending(client);
-  if (unasked > 0) note(`${unasked} responders did not answer or were not asked: what waits there is not shown`);
+  const { pending, unasked, silent } = await allPending(client);
+  if (silent) note('no worker answers (is `salvor worker` or `salvor up` running?): what waits is not shown');
+  else if (unasked > 0) note(`${unasked} responders did not answer or were not asked: what waits there is not shown`);
   return pending.filter(
     (one) =>
       (outcome === undefined || one.outcome === outcome) &&

@@ -23,6 +23,8 @@ export interface AllPending {
   pending: Pending[];
   /** Responders that were not asked, for there are too many; or that no worker answered for. */
   unasked: number;
+  /** Whether there are responders, and no worker answered for any of them. */
+  silent: boolean;
 }
 
 /** Responders asked at most: each costs a query. */
@@ -45,12 +47,15 @@ export async function allPending(client: Client): Promise<AllPending> {
     }
   }
   const pending: Pending[] = [];
+  let answered = 0;
   while (ids.length > 0) {
     const some = ids.splice(0, AT_ONCE);
     const states = await Promise.all(some.map((id) => stateOf(client, id)));
     states.forEach((state, at) => {
-      if (state) pending.push(...pendingOf(some[at] ?? '', state));
-      else unasked += 1;
+      if (state) {
+        pending.push(...pendingOf(some[at] ?? '', state));
+        answered += 1;
+      } else unasked += 1;
     });
     // Where no worker answers for any of them, none will for the others.
     if (states.every((state) => state === undefined)) {
@@ -58,7 +63,7 @@ export async function allPending(client: Client): Promise<AllPending> {
       break;
     }
   }
-  return { pending: pending.sort(byTime), unasked };
+  return { pending: pending.sort(byTime), unasked, silent: unasked > 0 && answered === 0 };
 }
 
 const byTime = (a: Pending, b: Pending): number => (a.since ?? '~').localeCompare(b.since ?? '~');

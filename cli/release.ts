@@ -50,7 +50,7 @@ async function run(context: Context, meant: string | undefined, options: Options
   try {
     const found = await gather(store, registry.places());
     const chosen = meant === undefined ? found.altered : choose(found.altered, meant);
-    const given = { config, registry, store: typeof store === 'string' ? undefined : store, options };
+    const given = { config, registry, store: typeof store === 'string' ? undefined : store, options, meant };
     return await giveBack(context, given, found, chosen);
   } finally {
     await Promise.all([typeof store === 'string' ? undefined : store.close(), registry.close()]);
@@ -62,6 +62,8 @@ interface Given {
   registry: HoldingRegistry;
   store: AuditStore | undefined;
   options: Options;
+  /** undefined: all that is held */
+  meant: string | undefined;
 }
 
 /** @throws CliError where more than one remediation is meant, or too little of an ID is given */
@@ -87,7 +89,7 @@ function choose(altered: Altered[], meant: string): Altered[] {
 
 async function giveBack(
   context: Context,
-  { config, registry, store, options }: Given,
+  { config, registry, store, options, meant }: Given,
   found: Gathered,
   chosen: Altered[],
 ): Promise<ExitStatus> {
@@ -125,6 +127,12 @@ async function giveBack(
   }
   if (lost !== undefined) note(lost);
   await tell(context, results, { dryRun, unknown: typeof running === 'string' });
+  if (results.length === 0 && !context.json)
+    note(
+      meant === undefined
+        ? `nothing is ${isBlind(found) ? 'known to be ' : ''}held`
+        : `nothing is known to be held by ${meant}; \`salvor held\` shows all that is held`,
+    );
   return statusOf(results, found, options.all === true);
 }
 
@@ -159,8 +167,7 @@ async function tell(
     printJson(results.map(({ altered, ...rest }) => ({ ...altered.held, ...rest, dryRun })));
     return;
   }
-  if (results.length === 0) note('nothing that is held is meant; `salvor held` shows all that is');
-  else {
+  if (results.length > 0) {
     const [{ printable }, { localized }, { shortId }] = await Promise.all([
       import('./report/text.ts'),
       import('./times.ts'),

@@ -190,7 +190,7 @@ export class NoRunError extends CliError {
     super(`no run for the target ${target}${waits ? ' yet' : ''}${known}`, {
       status: pending.length > 0 && !waits ? EXIT.refused : EXIT.failed,
       advice:
-        (waits ? STARTS_ITSELF : '`salvor list` shows the targets of the runs that Temporal still keeps.') +
+        (waits ? STARTS_ITSELF : '`salvor list` shows the targets that there are.') +
         (unasked > 0 ? ` ${unasked} responders did not answer or were not asked.` : ''),
     });
     this.target = target;
@@ -198,7 +198,17 @@ export class NoRunError extends CliError {
   }
 }
 
-const STARTS_ITSELF =
+/** What waits for a gate about a target that has a run already: it is not in the story of that run. */
+export async function waitingAbout(client: Client, target: string): Promise<Pending[]> {
+  const { pending } = await allPending(client);
+  return pending.filter((one) => one.outcome === 'waiting' && one.target === target);
+}
+
+/** One sentence for each of them. */
+export const waitingLines = (waiting: Pending[]): string[] =>
+  waiting.map((one) => `another request about it, of rule ${one.rule} in ${one.scope ?? '?'}, ${sentenceOf(one)}`);
+
+export const STARTS_ITSELF =
   'It starts by itself when that ends, and is dropped when its alert resolves; docs/operations.md says how to stop a rule.';
 
 async function noRun(client: Client, target: string): Promise<NoRunError> {

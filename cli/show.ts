@@ -32,11 +32,8 @@ export function show(program: Command): void {
 
 /** As Temporal knows it. @throws UnknownRunError, NoRunError where it does not */
 async function tell(context: Context, client: Client, meant: string): Promise<ExitStatus> {
-  const [{ findRun, NoRunError }, { describe, fetchStory }, { Trouble }] = await Promise.all([
-    import('./runs.ts'),
-    import('./story.ts'),
-    import('./trouble.ts'),
-  ]);
+  const [{ findRun, NoRunError, waitingAbout, waitingLines }, { describe, fetchStory }, { Trouble }] =
+    await Promise.all([import('./runs.ts'), import('./story.ts'), import('./trouble.ts')]);
   const run = await findRun(client, meant).catch((error: unknown) => {
     if (error instanceof NoRunError && error.pending.length > 0) return error;
     throw error;
@@ -46,10 +43,16 @@ async function tell(context: Context, client: Client, meant: string): Promise<Ex
     else print(run.message, ...(run.advice ? [paint('dim', run.advice)] : []));
     return EXIT.done;
   }
-  const told = await fetchStory(client, run);
+  const [told, waiting] = await Promise.all([
+    fetchStory(client, run),
+    // Whoever names a run by its ID means that one only.
+    meant.includes('/') ? waitingAbout(client, run.target) : [],
+  ]);
   const trouble = await new Trouble(client, run).look(true);
-  if (context.json) printJson({ ...run, ...told, ...(trouble !== undefined && { trouble }) });
-  else print(...describe(run, told), ...(trouble === undefined ? [] : ['', paint('yellow', trouble)]));
+  const more = [...(trouble === undefined ? [] : [trouble]), ...waitingLines(waiting)];
+  if (context.json)
+    printJson({ ...run, ...told, ...(trouble !== undefined && { trouble }), ...(waiting.length > 0 && { waiting }) });
+  else print(...describe(run, told), ...more.flatMap((line) => ['', paint('yellow', line)]));
   return EXIT.done;
 }
 

@@ -80,7 +80,11 @@ export function outOfReach(error: unknown, { address, namespace }: Config['tempo
   if (code === UNAVAILABLE || code === DEADLINE_EXCEEDED || isTransportError(error)) {
     return new CliError(`Temporal at ${address} cannot be reached`, {
       status: EXIT.unknown,
-      advice: '`salvor up` starts one here; for another one set temporal.address in salvor.yaml.',
+      advice:
+        (/^(localhost|127\.|\[?::1)/.test(address)
+          ? '`salvor up` starts one here; for another one set temporal.address in salvor.yaml.'
+          : 'Look whether it runs and can be reached from here (temporal.address in salvor.yaml).') +
+        ' What is held can be given back without it: `salvor held`, `salvor release`.',
       cause: error,
     });
   }

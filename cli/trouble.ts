@@ -26,17 +26,20 @@ export class Trouble {
     const { raw, historyLength, status } = await handle.describe();
     if (status.name !== 'RUNNING') return undefined;
     for (const { activityType, lastFailure } of raw.pendingActivities ?? [])
-      if (lastFailure) return tried(activityType?.name ?? 'an activity', lastFailure.message ?? 'no message');
+      if (lastFailure) {
+        const failed = tried(activityType?.name ?? 'an activity', lastFailure.message ?? 'no message');
+        return answered ? failed : `${failed}; ${NO_WORKER}`;
+      }
     if (historyLength !== this.#length) {
       const failing = failingOf(await handle.fetchHistory());
       this.#failing = failing && tried(failing.activity, failing.message);
       this.#length = historyLength;
     }
     if (this.#failing !== undefined || answered) return this.#failing;
-    return raw.pendingWorkflowTask?.state === AT_A_WORKER
-      ? 'a worker is at it, and has not answered yet'
-      : 'no worker answers; waiting for one (is `salvor worker` or `salvor up` running?)';
+    return raw.pendingWorkflowTask?.state === AT_A_WORKER ? 'a worker is at it, and has not answered yet' : NO_WORKER;
   }
 }
+
+const NO_WORKER = 'no worker answers; waiting for one (is `salvor worker` or `salvor up` running?)';
 
 const tried = (activity: string, message: string): string => `${activity} is tried again: ${message}`;

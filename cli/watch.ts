@@ -16,8 +16,17 @@ export function watch(program: Command): void {
     .argument('<id>', 'at least 8 characters of its ID, or a target key, which means its latest run')
     .action(
       action(async (context, meant: string) => {
-        const [{ withTemporal }, { findRun }] = await Promise.all([import('./temporal.ts'), import('./runs.ts')]);
-        return await withTemporal(context, async ({ client }) => follow(context, client, await findRun(client, meant)));
+        const [{ withTemporal }, { findRun, waitingAbout, waitingLines }] = await Promise.all([
+          import('./temporal.ts'),
+          import('./runs.ts'),
+        ]);
+        return await withTemporal(context, async ({ client }) => {
+          const run = await findRun(client, meant);
+          // What has ended is not what somebody who names a target waits for.
+          if (run.endedAt !== undefined && meant.includes('/'))
+            note(...waitingLines(await waitingAbout(client, run.target)));
+          return await follow(context, client, run);
+        });
       }),
     );
 }

@@ -11,6 +11,9 @@ import type { GatewayMetrics } from './metrics.ts';
 /** Milliseconds that Temporal has for one signal, retries of the client included; where it refuses connections, fewer. */
 const SIGNAL_WITHIN = 5_000;
 
+/** Milliseconds: a job that has fewer left when its turn comes is not sent. */
+const LEAST = 500;
+
 interface Job {
   batch: Batch;
   /** Milliseconds since the epoch after which nobody waits for it any more. */
@@ -54,7 +57,11 @@ export class Courier {
 
   async #sendAll(key: string, waiting: Job[]): Promise<void> {
     while (waiting.length > 0) {
-      const error = await this.#sendTogether(fitting(waiting));
+      const jobs = fitting(waiting);
+      const inTime = jobs.filter(({ end }) => end - Date.now() >= LEAST);
+      // With too little time left it would fail, and those with it that have more.
+      for (const job of jobs) if (!inTime.includes(job)) job.failed(tooLate());
+      const error = await this.#sendTogether(inTime);
       // What keeps one signal from Temporal keeps the next one too: nobody waits for it in vain.
       if (error !== undefined && isOutOfReach(failureOf(error))) for (const job of waiting.splice(0)) job.failed(error);
     }
@@ -62,7 +69,8 @@ export class Courier {
   }
 
   /** @returns why Temporal did not take them, where it did not */
-  async #sendTogether(jobs: [Job, ...Job[]]): Promise<unknown> {
+  async #sendTogether(jobs: Job[]): Promise<unknown> {
+    if (!isSome(jobs)) return undefined;
     const stop = this.#metrics.signalSeconds.startTimer();
     try {
       const end = Math.min(...jobs.map((job) => job.end));
@@ -92,8 +100,21 @@ export class Courier {
   }
 }
 
+const isSome = (jobs: Job[]): jobs is [Job, ...Job[]] => jobs.length > 0;
+
+/** As the client's own error where a call did not end in time. */
+const tooLate = (): Error =>
+  Object.assign(new Error('its turn came too late: other signals to the same responder took all of its time'), {
+    code: DEADLINE_EXCEEDED,
+    details: '',
+    metadata: {},
+  });
+
+/** Of gRPC. */
+const DEADLINE_EXCEEDED = 4;
+
 /** Takes as many from the front as one signal may have. */
-function fitting(waiting: Job[]): [Job, ...Job[]] {
+function fitting(waiting: Job[]): Job[] {
   const [first, ...others] = waiting as [Job, ...Job[]];
   let requests = first.batch.requests.length;
   let bytes = others.length > 0 ? bytesOf(first.batch) : 0;

@@ -11,7 +11,7 @@ import type { Mode, ResolvedRule } from './rule.ts';
  * Workflows only note; activities write. A note is named within its stream, so that writing it again adds nothing.
  */
 export interface AuditNote {
-  /** Names the note within its stream: the workflow's own count (`1`, `2`, …), or `history`, `release:<uuid>`, … */
+  /** Names the note within its stream: the workflow's own count (`1`, or of a responder `<run ID>/1`), or `history`, … */
   key: string;
   /** ISO time by the clock of whoever noted it. */
   at: string;

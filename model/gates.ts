@@ -37,12 +37,13 @@ const duplicate: Gate = ({ request, state, waiting }) => {
   return undefined;
 };
 
-const targetBusy: Gate = ({ request, state }) =>
-  state.open[request.target] && {
-    answer: 'wait',
-    gate: 'target-busy',
-    reason: 'the target has an open remediation',
-  };
+/** A proposal holds neither target nor slot, so it waits for none. */
+export const holds = ({ mode }: ResolvedRule): boolean => mode !== 'observe';
+
+const targetBusy: Gate = ({ request, rule, state }) => {
+  if (!holds(rule) || !state.open[request.target]) return undefined;
+  return { answer: 'wait', gate: 'target-busy', reason: 'the target has an open remediation' };
+};
 
 const cooldown: Gate = ({ request, state, now }) => {
   const until = state.cooling[request.target];
@@ -75,7 +76,7 @@ const retryBudget: Gate = ({ rule, state, now }) => {
 
 const inFlight: Gate = ({ rule, state }) => {
   const open = Object.keys(state.open).length;
-  if (open < rule.gates.maxInFlight) return undefined;
+  if (!holds(rule) || open < rule.gates.maxInFlight) return undefined;
   return {
     answer: 'wait',
     gate: 'in-flight',

@@ -1,7 +1,19 @@
+import type { AuditPage } from './audit.ts';
 import type { Ending, EndReport } from './remediation.ts';
 
-/** The last step of every remediation: a local activity, so that none ends before its end is told. */
+export interface SettleRequest {
+  ending: Ending;
+  /** All that was noted, and what happened meanwhile. */
+  page: AuditPage;
+  /** Workflow ID of the responder that is to be told, and what; none where nobody waits for it. */
+  tell?: { responder: string; report: EndReport };
+}
+
+/** The last step of every remediation: none ends before its end is told and all of it is on record. */
 export interface SettleActivities {
-  /** Tells the responder (starting it again if it is gone). Answers the ending, so that the history holds it. */
-  settle(responder: string, report: EndReport, ending: Ending): Promise<Ending>;
+  /**
+   * Tells the responder (starting it again if it is gone), then puts the page on record: a slot is free at once, also while
+   * the audit store is down. Answers the ending, so that the history holds it.
+   */
+  settle(request: SettleRequest): Promise<Ending>;
 }

@@ -113,6 +113,8 @@ export async function startWorker(settings: WorkerSettings): Promise<RunningWork
     audit = await openAudit({ options: settings.audit, client, registry: metrics.registry, logger });
     const { store } = audit;
     const instance = instanceActivities(registry, fenceOf(client), announcing(store));
+    const counted = metrics.counting(store);
+    const recording = { ...auditActivities(counted), ...settleActivities({ client, taskQueue, store: counted }) };
     const common = {
       connection,
       namespace,
@@ -129,11 +131,14 @@ export async function startWorker(settings: WorkerSettings): Promise<RunningWork
         activities: {
           ...instance,
           ...dispatchActivities({ client, taskQueue, searchAttributes }),
-          ...settleActivities({ client, taskQueue }),
-          ...auditActivities(metrics.counting(store)),
         },
       }),
-      Worker.create({ ...common, ...WATCH, taskQueue: watchQueue(taskQueue), activities: instance }),
+      Worker.create({
+        ...common,
+        ...WATCH,
+        taskQueue: watchQueue(taskQueue),
+        activities: { ...instance, ...recording },
+      }),
     ]);
     // In the background: Salvor stays up for the clusters that do answer.
     void tryClusters(config.clusters, logger);

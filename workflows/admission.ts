@@ -1,6 +1,6 @@
 import type { AuditEntry } from '../model/audit.ts';
 import { type DispatchRequest, type DispatchResult, MAX_STARTS, type Start } from '../model/dispatch.ts';
-import { alertKey, decide } from '../model/gates.ts';
+import { alertKey, decide, holds } from '../model/gates.ts';
 import { proposalId, remediationId } from '../model/names.ts';
 import { COOLS, SETTLES } from '../model/outcome.ts';
 import type { EndReport } from '../model/remediation.ts';
@@ -350,7 +350,7 @@ export class Admission {
     const due = this.#queue.due <= now;
     for (const queued of this.#queue.all()) {
       // The rest can only go on waiting.
-      if (!due && Object.keys(state.open).length >= rule.gates.maxInFlight) break;
+      if (!due && holds(rule) && Object.keys(state.open).length >= rule.gates.maxInFlight) break;
       if (queued.since + rule.gates.waitAtMost <= now) {
         this.#queue.remove(queued);
         const refused = { answer: 'refuse', gate: queued.gate, reason: `waited too long: ${queued.reason}` } as const;

@@ -5,7 +5,7 @@ import {
   CancellationScope,
   condition,
   log,
-  proxyLocalActivities,
+  proxyActivities,
   rootCause,
   setCurrentDetails,
   upsertSearchAttributes,
@@ -13,20 +13,22 @@ import {
 } from '@temporalio/workflow';
 import type { AuditPage } from '../model/audit.ts';
 import type { Change, Held } from '../model/change.ts';
-import { type SearchAttribute, searchValue } from '../model/names.ts';
+import { type SearchAttribute, searchValue, watchQueue } from '../model/names.ts';
 import type { Outcome } from '../model/outcome.ts';
 import type { Actor } from '../model/ports/instance.ts';
 import type { CancelRequest, Ending, RemediationInput, Story } from '../model/remediation.ts';
-import type { SettleActivities } from '../model/settle.ts';
+import type { SettleActivities, SettleRequest } from '../model/settle.ts';
 import { remediationDetails } from './details.ts';
-import { Notes, putOnRecord } from './record.ts';
+import { Notes } from './record.ts';
 
-const { settle } = proxyLocalActivities<SettleActivities>({
-  summary: 'tell its responder of the end',
-  startToCloseTimeout: '10 seconds',
-  localRetryThreshold: '2 seconds',
-  retry: { initialInterval: '200 milliseconds', maximumInterval: '30 seconds' },
-});
+/** As `record` (see record.ts), and for its reasons no local activity, on the queue of the waits. */
+const settling = (): SettleActivities =>
+  proxyActivities<SettleActivities>({
+    summary: 'tell its responder of the end, and put all on record',
+    taskQueue: watchQueue(workflowInfo().taskQueue),
+    startToCloseTimeout: '20 seconds',
+    retry: { initialInterval: '500 milliseconds', maximumInterval: '1 minute' },
+  });
 
 /** What a runbook has at hand: who it is, its story, and the undos of what it did. */
 export class Life {
@@ -189,23 +191,22 @@ export class Life {
       upsertSearchAttributes([attribute('SalvorOutcome', ending.outcome), attribute('SalvorReason', ending.reason)]);
     const { outcome, reason, plan } = ending;
     this.#notes.add({ kind: 'ended', outcome, reason, ...(plan && { plan }), lines: this.story.lines });
-    // Beside each other: the responder's slot is free at once, also while the audit store is down.
-    await Promise.all([putOnRecord(this.#notes.page()), this.#report(ending)]);
+    let toTell = this.#toTell(ending);
+    // Again for what is noted while it is under way, which may be long: a person may still ask for the end.
+    for (let noted = 0; noted < this.#notes.count; toTell = {}) {
+      noted = this.#notes.count;
+      await settling().settle({ ending, page: this.#notes.page(), ...toTell });
+    }
   }
 
-  async #report(ending: Ending): Promise<void> {
-    const { input } = this;
-    if (!input.responder) return;
-    const { episode, target, rule, ruleDigest, scope, alert } = input;
-    const { outcome, reason } = ending;
-    const at = new Date().toISOString();
+  #toTell({ outcome, reason }: Ending): Pick<SettleRequest, 'tell'> {
+    const { responder, episode, target, rule, ruleDigest, scope, alert } = this.input;
+    if (!responder) return {};
     const { fingerprint, startsAt } = alert;
     const { runId } = workflowInfo();
-    await settle(
-      input.responder,
-      { episode, target, runId, outcome, reason, at, alert: { fingerprint, startsAt }, rule, ruleDigest, scope },
-      ending,
-    );
+    const at = new Date().toISOString();
+    const about = { episode, target, runId, rule, ruleDigest, scope, alert: { fingerprint, startsAt } };
+    return { tell: { responder, report: { ...about, outcome, reason, at } } };
   }
 }
 

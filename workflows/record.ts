@@ -1,29 +1,24 @@
-import { condition, proxyActivities, proxyLocalActivities, workflowInfo } from '@temporalio/workflow';
+import { condition, proxyActivities, workflowInfo } from '@temporalio/workflow';
 import type { AuditActivities, AuditEntry, AuditNote, AuditPage, AuditStream } from '../model/audit.ts';
+import { watchQueue } from '../model/names.ts';
 import { bytesOf } from './size.ts';
 
-const now = proxyLocalActivities<AuditActivities>({
-  summary: 'put on record what was decided and changed',
-  startToCloseTimeout: '5 seconds',
-  scheduleToCloseTimeout: '6 seconds',
-  retry: { maximumAttempts: 2, initialInterval: '200 milliseconds' },
-});
-/** The server tries it again for as long as the store is down, without an event of the history. */
-const later = proxyActivities<AuditActivities>({
-  summary: 'put on record what the audit store could not take at once',
-  startToCloseTimeout: '20 seconds',
-  retry: { initialInterval: '2 seconds', maximumInterval: '1 minute' },
-});
+/**
+ * No local activity: what was noted is certain only when the server has taken the workflow task that noted it. A task that is
+ * lost with its worker is run again, at another time and having heard more, and the record would keep what never was. The
+ * server tries it again for as long as the store is down, without an event of the history. On the queue of the waits, for a
+ * store that hangs holds each try for seconds, and hundreds of them would keep cuts and undos from their slots.
+ */
+const recording = (): AuditActivities =>
+  proxyActivities<AuditActivities>({
+    summary: 'put on record what was decided and changed',
+    taskQueue: watchQueue(workflowInfo().taskQueue),
+    startToCloseTimeout: '10 seconds',
+    retry: { initialInterval: '1 second', maximumInterval: '1 minute' },
+  });
 
 /** Resolves when the page is durable in the audit store, however long that takes. Writing it again adds nothing. */
-export async function putOnRecord(page: AuditPage): Promise<void> {
-  try {
-    await now.record(page);
-  } catch {
-    // Whatever it was, the server repeats it, and shows why it fails.
-    await later.record(page);
-  }
-}
+const putOnRecord = (page: AuditPage): Promise<void> => recording().record(page);
 
 /** What a workflow notes, numbered; its activities write it down. */
 export class Notes {
@@ -44,7 +39,9 @@ export class Notes {
 
   add(entry: AuditEntry): void {
     this.count += 1;
-    this.pending.push({ key: String(this.count), at: new Date().toISOString(), entry });
+    // The stream of a responder is that of all its runs; one that was reset counts anew from where it was reset to.
+    const key = this.stream.kind === 'responder' ? `${workflowInfo().runId}/${this.count}` : String(this.count);
+    this.pending.push({ key, at: new Date().toISOString(), entry });
   }
 
   /**
@@ -92,7 +89,7 @@ function withoutLabels(note: AuditNote): AuditNote {
 
 /** Notes of one page. A decision is about a kilobyte, or twenty with the largest labels, and the server takes 2 MiB. */
 const PAGE = 200;
-const PAGE_BYTES = 768 * 1024;
+const PAGE_BYTES = 400 * 1024;
 
 /** Puts notes on record as they come, one page at a time. Never resolves; what is under way is still pending. */
 export async function keepRecord(notes: Notes): Promise<never> {

@@ -1,6 +1,7 @@
 import {
   ApplicationFailure,
   CancellationScope,
+  CancelledFailure,
   defineQuery,
   defineSignal,
   isCancellation,
@@ -31,10 +32,19 @@ export async function remediation(input: RemediationInput): Promise<Ending> {
   let cancellation: unknown;
   try {
     ending = await RUNBOOKS[input.rule.runbook](life);
-    if (ending.outcome === 'failed') ending = await life.giveUp(ending);
+    if (ending.outcome === 'failed') {
+      // What ends so while it is being cancelled (somebody else gave it back meanwhile) was cancelled first.
+      if (CancellationScope.current().consideredCancelled) {
+        cancellation = new CancelledFailure(life.whoCancelled);
+        ending = { ...ending, outcome: 'cancelled', reason: `${life.whoCancelled}; ${ending.reason}` };
+      }
+      ending = await life.giveUp(ending);
+    }
   } catch (error) {
+    // A wait whose worker dies while it is being cancelled ends by its timeout: cancelled it is all the same.
     if (isCancellation(error)) cancellation = error;
-    ending = await life.giveUp(endOf(life, error));
+    else if (CancellationScope.current().consideredCancelled) cancellation = new CancelledFailure(explain(error));
+    ending = await life.giveUp(endOf(life, cancellation ?? error));
   }
   await CancellationScope.nonCancellable(() => life.settle(ending));
   if (cancellation) throw cancellation; // the server records it as cancelled, as it was asked

@@ -84,27 +84,35 @@ export async function responder(input: ResponderInput): Promise<void> {
   const isFull = (): boolean =>
     workflowInfo().continueAsNewSuggested || signals >= MAX_SIGNALS || updates >= MAX_UPDATES;
   const onRecord = (): boolean => notes.pending.length === 0;
+  const serving = { isFull, onRecord, heard: !onRecord() };
   try {
-    await serve(admission, isFull, onRecord);
+    await serve(admission, serving);
   } catch (error) {
     if (!isCancellation(error)) throw error;
     // Cancelled by a person: what was decided is put on record all the same, which may take as long as the store is down.
     // Who brings alerts meanwhile is told that they are taken, so they are.
-    await CancellationScope.nonCancellable(async () => {
+    const goesOn = await CancellationScope.nonCancellable(async () => {
       await condition(() => onRecord() || admission.hasNews);
-      if (admission.hasNews) await serve(admission, isFull, onRecord);
+      if (!admission.hasNews) return false;
+      await serve(admission, serving);
+      return isFull();
     });
-    if (!isFull()) throw error;
+    if (!goesOn) throw error;
   }
   if (!admission.idle || !onRecord())
     await continueAsNew<typeof responder>({ rule, scope, state: admission.carry(), notes: notes.carry() });
 }
 
+interface Serving {
+  isFull(): boolean;
+  onRecord(): boolean;
+  /** Not before the first news: a run that has heard of nothing yet, and has nothing to put on record, is not over. */
+  heard: boolean;
+}
+
 /** Decides until nothing is left to remember and all is on record, or the run is full. */
-async function serve(admission: Admission, isFull: () => boolean, onRecord: () => boolean): Promise<void> {
+async function serve(admission: Admission, { isFull, onRecord, heard }: Serving): Promise<void> {
   const alarm = new Alarm();
-  // Not before the first news: a run that has heard of nothing yet is not over.
-  let heard = false;
   const isOver = (): boolean => heard && admission.idle && onRecord();
   for (;;) {
     // A worker that dies here loses nothing: what came is in the history, and is decided again in the same way.

@@ -105,7 +105,8 @@ const exactly = ({ object, field, before, after, requestId }: Change): Markup =>
 function heldOf(timeline: Timeline): Markup | undefined {
   const { held } = timeline;
   if (held.length === 0) return undefined;
-  return html`<section><h2>Held, to be given back</h2><ul class="held">${held.map((one) => holdingOf(timeline, one))}</ul></section>`;
+  const open = held.some(({ to }) => to === undefined);
+  return html`<section><h2>${open ? 'Held, to be given back' : 'Held and released'}</h2><ul class="held">${held.map((one) => holdingOf(timeline, one))}</ul></section>`;
 }
 
 function holdingOf(timeline: Timeline, holding: Holding): Markup {

@@ -1,6 +1,6 @@
 import { fork } from 'node:child_process';
-import type { AddressInfo } from 'node:net';
-import { createServer } from 'node:net';
+import type { AddressInfo, Socket } from 'node:net';
+import { connect, createServer } from 'node:net';
 import { describe, expect, onTestFinished, test } from 'vitest';
 import { openAuditStore } from '../../audit/open.ts';
 import { StoreUnavailableError } from '../../audit/unavailable.ts';
@@ -9,6 +9,33 @@ import { eventually } from '../support/wait.ts';
 import { DATABASES, type Place, places, remediation } from './support.ts';
 
 const given = places();
+
+/** A way to a server. What is connected when it begins to swallow hears nothing any more, nor does the server; what comes later gets through. */
+async function swallowing(to: number): Promise<{ port: number; swallow(): void }> {
+  const ways = new Set<[Socket, Socket]>();
+  const server = createServer((near) => {
+    const far = connect(to, '127.0.0.1');
+    near.pipe(far).pipe(near);
+    for (const end of [near, far]) end.on('error', () => undefined);
+    ways.add([near, far]);
+  });
+  await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
+  onTestFinished(() => {
+    server.close();
+    for (const way of ways) for (const end of way) end.destroy();
+  });
+  return {
+    port: (server.address() as AddressInfo).port,
+    swallow: () => {
+      for (const [near, far] of ways) {
+        near.unpipe();
+        far.unpipe();
+        near.resume();
+        far.resume();
+      }
+    },
+  };
+}
 
 /** A process that appends; it tells what is durable. */
 function appender({ options }: Place, pages: readonly AuditPage[]) {
@@ -136,6 +163,36 @@ describe('a PostgreSQL that fails', () => {
     }
     expect(store.state()).toEqual({ up: true });
     expect(await store.records(page.stream.id)).toHaveLength(8);
+  });
+
+  test('is back at once where connections were swallowed on the way and new ones get through', {
+    timeout: 90_000,
+  }, async () => {
+    const place = await given.new('postgres');
+    const { port } = new URL(place.options.url);
+    const way = await swallowing(Number(port));
+    const store = await openAuditStore({
+      ...place.options,
+      url: place.options.url.replace(`:${port}/`, `:${way.port}/`),
+    });
+    const page = remediation({ name: 'web-0' });
+    await store.append({ ...page, notes: page.notes.slice(0, 4) });
+    way.swallow();
+    const waited = Array.from({ length: 6 }, (_, i) => remediation({ name: `web-${i + 1}` }));
+    const began = performance.now();
+    const refused = await Promise.allSettled([page, ...waited].map((one) => store.append(one)));
+    expect(refused.every(({ status }) => status === 'rejected')).toBe(true);
+    // Those that wait do not fail one after the other.
+    expect(performance.now() - began).toBeLessThan(15_000);
+    // What was swallowed never answers; the store does not use it again.
+    await store.append(page);
+    expect(store.state().up).toBe(true);
+    way.swallow();
+    const last = store.append(waited[0]!).catch((error: unknown) => error);
+    const closing = performance.now();
+    await store.close();
+    expect(performance.now() - closing).toBeLessThan(15_000);
+    expect(await last).toBeInstanceOf(StoreUnavailableError);
   });
 
   test('is noticed where it takes connections and never answers', { timeout: 60_000 }, async () => {

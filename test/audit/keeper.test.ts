@@ -4,7 +4,7 @@ import { describe, expect, onTestFinished, test } from 'vitest';
 import { type KeeperOptions, startKeeper } from '../../audit/keeper.ts';
 import { AuditMetrics } from '../../audit/metrics.ts';
 import type { AuditStore } from '../../audit/store.ts';
-import { eventually } from '../support/wait.ts';
+import { door, eventually } from '../support/wait.ts';
 import { all, DATABASES, places, remediation } from './support.ts';
 
 const given = places();
@@ -42,6 +42,24 @@ describe.each(DATABASES)('the keeper of a store on %s', (kind) => {
     expect(asked).not.toContain(running!.stream.id);
     expect((await all(store.histories({}))).map(({ stream }) => stream)).toEqual([ended!.stream.id]);
     expect(await store.verify()).toMatchObject({ records: 3 + 9 + 8, faults: [] });
+  });
+
+  test('seals while Temporal does not answer', async () => {
+    const place = await given.new(kind);
+    const store = await place.open();
+    await store.append(remediation({ name: 'web-0' }));
+    const never = door<'running'>();
+    let asked = false;
+    const fetchHistory = async () => {
+      asked = true;
+      return never.opened;
+    };
+    keeper(store, { fetchHistory });
+    // Before the keeper is stopped: it waits for what is under way.
+    onTestFinished(() => never.open('running'));
+    await eventually('a history is asked for', () => asked);
+    await store.append(remediation({ name: 'web-1' }));
+    await eventually('all is sealed', async () => (await store.verify()).unsealed === 0);
   });
 
   test('notes the end of what ended without a word, and of nothing else', async () => {

@@ -291,8 +291,12 @@ test('a file that is removed or replaced while it is open takes nothing more', a
   const [page, later] = [remediation({ name: 'web-0' }), remediation({ name: 'web-1' })];
   await expect(store.append(page)).rejects.toThrow(StoreUnavailableError);
   expect(store.state().up).toBe(false);
+  // What is open can still be read; it takes nothing all the same.
+  await store.ping();
+  expect(store.state()).toMatchObject({ up: false, since: expect.any(String), error: expect.any(String) });
   await rename(`${path}.away`, path);
   await store.append(page);
+  expect(store.state()).toEqual({ up: true });
   await copyFile(path, `${path}.copy`);
   await rename(`${path}.copy`, path);
   await expect(store.append(later)).rejects.toThrow(/was replaced while it was open; start Salvor again/);

@@ -230,8 +230,10 @@ describe('salvor list, show, watch and cancel', () => {
     const one = join(folder, 'one.yaml');
     writeFileSync(one, readFileSync(join(folder, 'salvor.yaml'), 'utf8').replace('maxInFlight: 10', 'maxInFlight: 1'));
     const order = ['-c', one, 'run', 'drain-instance', '--mode', 'act', '-w', 'recoverWithin=1h'];
-    await salvor(...order, target);
     const second = pods[1]!.target;
+    // A run of the past does not hide what waits.
+    await salvor('-c', one, 'run', 'drain-instance', second, '--wait');
+    await salvor(...order, target);
     // It fails at once when its turn comes: the pod is not to be replaced.
     const waiting = stay(
       [...order.slice(0, -2), '-w', 'recoverWithin=0s', '-w', 'replace=false', second, '--wait', '--json'],
@@ -243,13 +245,21 @@ describe('salvor list, show, watch and cancel', () => {
     const shown = await salvor('show', second);
     expect(shown).toMatchObject({
       status: 0,
-      stdout: expect.stringMatching(/waits since \S+ \(in-flight\): 1 of at most 1/),
+      stdout: expect.stringMatching(
+        / observed\n[\s\S]*another request about it, .* waits since \S+ \(in-flight\): 1 of at most 1/,
+      ),
     });
     expect(await list('--outcome', 'waiting', '--target', second)).toMatchObject([
       { target: second, gate: 'in-flight' },
     ]);
     expect((await list('--rule', 'run:drain-instance'))[0]).toMatchObject({ outcome: 'waiting' });
-    expect(await salvor('cancel', second)).toMatchObject({ status: 1, stderr: expect.stringContaining('waits since') });
+    expect(JSON.parse((await salvor('show', second, '--json')).stdout)).toMatchObject({
+      outcome: 'observed',
+      waiting: [{ target: second, gate: 'in-flight' }],
+    });
+    const refused = await salvor('cancel', second);
+    expect(refused).toMatchObject({ status: 1, stderr: expect.stringContaining('has already ended: observed') });
+    expect(refused.stderr).toMatch(/waits since[\s\S]*starts by itself/);
 
     await salvor('cancel', target);
     expect(await waiting.ended).toBe(1);

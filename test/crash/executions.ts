@@ -1,6 +1,7 @@
 import type { Client, WorkflowFailedError, WorkflowHandle } from '@temporalio/client';
-import { CancelledFailure } from '@temporalio/common';
+import { CancelledFailure, defaultPayloadConverter } from '@temporalio/common';
 import type { History } from '@temporalio/common/lib/proto-utils.js';
+import type { AuditPage } from '../../model/audit.ts';
 import type { Ending } from '../../model/remediation.ts';
 
 /** A run as Temporal has it. */
@@ -35,6 +36,18 @@ export async function executionsOf({ workflow }: Client): Promise<Execution[]> {
     all.push({ ...named, ...(closeTime && { to: closeTime.getTime() }), ...ended });
   }
   return all;
+}
+
+/** The pages of notes that a history has, in the inputs of the activities that put them on record. */
+export function pagesOf({ events }: History): AuditPage[] {
+  return (events ?? []).flatMap(({ activityTaskScheduledEventAttributes: scheduled }) => {
+    const type = scheduled?.activityType?.name;
+    const payload = scheduled?.input?.payloads?.[0];
+    if (!payload) return [];
+    const input = defaultPayloadConverter.fromPayload<AuditPage & { audit?: AuditPage; page?: AuditPage }>(payload);
+    const page = { cut: input.audit, settle: input.page, record: input }[type ?? ''];
+    return page ? [page] : [];
+  });
 }
 
 async function endOf(handle: WorkflowHandle): Promise<{ outcome: string; reason: string }> {

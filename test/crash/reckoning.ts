@@ -8,7 +8,7 @@ import { canonicalJson } from '../../model/digest.ts';
 import { MESSAGE } from '../../model/names.ts';
 import type { ResponderState } from '../../model/responder.ts';
 import { type Firing, fingerprintOf } from './alerts.ts';
-import { type Execution, executionsOf } from './executions.ts';
+import { type Execution, executionsOf, pagesOf } from './executions.ts';
 import { notesOf } from './notes.ts';
 import { patiently } from './patience.ts';
 import { altered, type Kind, OUTCOME } from './patients.ts';
@@ -91,7 +91,7 @@ async function recordsOf(store: AuditStore): Promise<Map<string, AuditRecord[]>>
 /** Its records are the notes that the workflow made, each once, in their order; and then, of a remediation, its history. */
 async function againstHistories(executions: Execution[], records: Map<string, AuditRecord[]>): Promise<string[]> {
   const { notes, problems } = await notesOf(executions);
-  for (const { stream, workflowId, type } of executions) {
+  for (const { stream, workflowId, type, history } of executions) {
     const noted = [...(notes.get(stream)?.values() ?? [])];
     const written = records.get(stream) ?? [];
     const is = written.map(({ key }) => key).join(' ');
@@ -99,14 +99,11 @@ async function againstHistories(executions: Execution[], records: Map<string, Au
     const of = `${workflowId} (${stream})`;
     if (is !== should) problems.push(`${of}: on record are the notes ${is}; made were ${should}`);
     if (written.some(({ seq }, at) => seq !== at + 1)) problems.push(`${of}: its records are not numbered from 1`);
-    for (const note of noted)
-      problems.push(
-        ...differences(
-          of,
-          note,
-          written.find(({ key }) => key === note.key),
-        ),
-      );
+    const durable = pagesOf(history).flatMap((page) => page.notes);
+    for (const record of written) {
+      const made = [...noted, ...durable].filter(({ key }) => key === record.key);
+      problems.push(...differences(of, made, record));
+    }
   }
   const known = new Set(executions.map(({ stream }) => stream));
   for (const stream of records.keys())
@@ -114,10 +111,14 @@ async function againstHistories(executions: Execution[], records: Map<string, Au
   return problems;
 }
 
-function differences(of: string, note: AuditNote, record: AuditRecord | undefined): string[] {
-  if (!record) return [];
-  const [made, written] = [note, record].map(({ at, entry }) => canonicalJson({ at, entry }));
-  return made === written ? [] : [`${of}: note ${note.key} was ${made} and is on record as ${written}`];
+/**
+ * A note is on record as the history has it. Where a task had to wait for a slow local activity, a replay sees a later
+ * time than the worker did; what was to be written is in the history too.
+ */
+function differences(of: string, made: AuditNote[], record: AuditRecord): string[] {
+  const [written = '', ...versions] = [record, ...made].map(({ at, entry }) => canonicalJson({ at, entry }));
+  if (record.key === 'history' || versions.includes(written)) return [];
+  return [`${of}: note ${record.key} was ${versions[0]} and is on record as ${written}`];
 }
 
 const heldName = (entry: AuditEntry): string => {
@@ -132,7 +133,9 @@ function shapeOf({ workflowId, stream, outcome, status }: Execution, records: Au
   const kinds = entries.map(({ kind }) => kind);
   const say = (problem: string) => problems.push(`${workflowId} (${stream}): ${problem}: ${kinds.join(' ')}`);
   if (kinds[0] !== 'begun' || kinds.lastIndexOf('begun') !== 0) say('not begun once, first');
-  if (kinds.indexOf('ended') !== kinds.length - 2 || kinds.at(-1) !== 'history') say('not ended once, and then kept');
+  // A person may still ask for its end while the last of it is put on record.
+  const rest = kinds.slice(kinds.indexOf('ended') + 1).filter((kind) => kind !== 'cancel');
+  if (!kinds.includes('ended') || rest.join() !== 'history') say('not ended once, and then kept');
   const ended = entries.find((entry) => entry.kind === 'ended');
   if (ended?.outcome !== outcome) say(`${ended?.outcome} is on record, and it ended as ${outcome ?? status}`);
   const held = new Set<string>();

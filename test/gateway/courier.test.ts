@@ -1,6 +1,7 @@
 import type { Client } from '@temporalio/client';
 import { describe, expect, it } from 'vitest';
 import { Courier } from '../../gateway/courier.ts';
+import { failureOf } from '../../gateway/failure.ts';
 import { GatewayMetrics } from '../../gateway/metrics.ts';
 import type { Batch } from '../../model/request.ts';
 import { door } from '../support/wait.ts';
@@ -28,8 +29,8 @@ class Temporal {
     this.courier = new Courier(client as unknown as Client, 'queue', new GatewayMetrics());
   }
 
-  send(one: Batch): Promise<void> {
-    return this.courier.send(one, Date.now() + 60_000);
+  send(one: Batch, within = 60_000): Promise<void> {
+    return this.courier.send(one, Date.now() + within);
   }
 
   /** Ends the signal under way. */
@@ -73,6 +74,22 @@ describe('what comes while a signal is under way', () => {
     for (let n = 0; n < 3; n++) await temporal.next();
     await Promise.all(sent);
     expect(temporal.taken.map(({ requests }) => requests.length)).toEqual([90, 180, 90]);
+  });
+
+  it('goes without what has no time left, which fails alone', async () => {
+    const temporal = new Temporal();
+    const first = temporal.send(pods('a'));
+    const late = temporal.send(pods('b'), 400).catch(failureOf);
+    const others = [temporal.send(pods('c')), temporal.send(pods('d'))];
+    await temporal.next();
+    expect(await late).toMatchObject({ status: 'DEADLINE_EXCEEDED' });
+    expect(temporal.taken.slice(1).map(namesIn)).toEqual([['c', 'd']]);
+    await temporal.next();
+    await Promise.all([first, ...others]);
+    // Where nobody has any left, nothing is sent.
+    const taken = temporal.taken.length;
+    await expect(temporal.send(pods('e'), 100)).rejects.toThrow('too late');
+    expect(temporal.taken).toHaveLength(taken);
   });
 
   it('does not wait where it is for another scope, or under another version of the rule', () => {

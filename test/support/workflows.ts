@@ -39,7 +39,7 @@ export async function startBench(address: string, instance: InstancePort): Promi
   const client = new Client({ connection });
   const activities = {
     ...dispatchActivities({ client, taskQueue, searchAttributes: false }),
-    ...settleActivities({ client, taskQueue }),
+    ...settleActivities({ client, taskQueue, store: { append } }),
     ...auditActivities({ append }),
     ...recorded(instance, calls),
   };

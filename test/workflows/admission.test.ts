@@ -190,6 +190,19 @@ describe('a rule that changes', () => {
     expect(desk.queue).toHaveLength(150);
   });
 
+  it('that observes waits for neither target nor slot, for it holds none', () => {
+    const desk = new Desk({ maxInFlight: 1 });
+    desk.deliver(request('a'));
+    const observes = batch(rule('r', { maxInFlight: 1 }, 'observe'), [
+      request('b'),
+      { ...request('a'), startsAt: '2026-01-01T00:05:00Z' },
+    ]);
+    desk.admission.take(observes);
+    desk.turn();
+    expect(desk.state.queue).toEqual({});
+    expect(desk.work.at(-1)?.starts.map(({ request: { target } }) => target)).toEqual([pod('b'), pod('a')]);
+  });
+
   it('from act to observe takes the targets back that are not yet held', () => {
     const desk = new Desk({ maxInFlight: 100 });
     desk.admission.take(

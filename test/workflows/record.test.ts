@@ -2,7 +2,7 @@ import { randomUUID } from 'node:crypto';
 import { Context } from '@temporalio/activity';
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest';
 import type { AuditEntry, AuditPage } from '../../model/audit.ts';
-import { MESSAGE } from '../../model/names.ts';
+import { MESSAGE, responderId, watchQueue } from '../../model/names.ts';
 import type { CutRequest, HoldResult, InstancePort } from '../../model/ports/instance.ts';
 import { type Sandbox, startSandbox } from '../../sandbox/sandbox.ts';
 import { door, eventually } from '../support/wait.ts';
@@ -129,6 +129,24 @@ describe('a remediation', () => {
     });
     expect((await remediationOf(bench, name).describe()).status.name).toBe('RUNNING');
     expect(pagesOf('remediation')).toEqual([]);
+    // What a store that hangs would hold are slots of waits, never those of cuts and undos.
+    const pending = await eventually('tried again', async () => {
+      const { pendingActivities } = (await remediationOf(bench, name).describe()).raw;
+      return (pendingActivities?.[0]?.attempt ?? 0) >= 3 && (pendingActivities ?? []);
+    });
+    expect(pending.map(({ activityType }) => activityType?.name)).toEqual(['settle']);
+    const heard = await bench.client.workflow.getHandle(responderId(id, 'shop')).fetchHistory();
+    const ends = heard.events?.filter(
+      (one) => one.workflowExecutionSignaledEventAttributes?.signalName === MESSAGE.ended,
+    );
+    expect(ends, 'told once, not with every try').toHaveLength(1);
+    const { events } = await remediationOf(bench, name).fetchHistory();
+    const queueOf = (type: string) =>
+      events
+        ?.map(({ activityTaskScheduledEventAttributes: scheduled }) => scheduled)
+        .find((scheduled) => scheduled?.activityType?.name === type)?.taskQueue?.name;
+    expect(queueOf('settle')).toBe(watchQueue(bench.taskQueue));
+    expect(queueOf('cut')).toBe(bench.taskQueue);
     bench.store.down = false;
     await remediationOf(bench, name).result();
     expect(kindsOf(pagesOf('remediation')[0])?.at(-1)).toBe('ended');
@@ -183,7 +201,92 @@ describe('a responder', () => {
     bench.store.down = false;
     await eventually('all on record', () => decisions().length === 3);
     const keys = pagesOf('responder').flatMap(({ notes }) => notes.map(({ key }) => key));
-    expect(keys).toEqual(['1', '2', '3']);
+    const { runId } = await bench.client.workflow.getHandle(responderId(id, 'shop')).describe();
+    expect(keys).toEqual([`${runId}/1`, `${runId}/2`, `${runId}/3`]);
     held.open(recovered);
+  });
+
+  it('never hands over more at once than the server takes, however large the labels are', async () => {
+    bench.store.down = true;
+    const held = shut(`${id}-a`);
+    const labels = Object.fromEntries(Array.from({ length: 8 }, (_, i) => [`label${i}`, 'x'.repeat(1_000)]));
+    await deliver(bench, batch(rule(id), [request(`${id}-a`)]));
+    await isHeld(`${id}-a`);
+    for (let group = 0; group < 4; group++) {
+      const names = Array.from({ length: 60 }, (_, i) => `${id}-${group}-${i}`);
+      const requests = names.map((name) => request(name, { labels, annotations: labels }));
+      await deliver(bench, batch(rule(id), requests));
+    }
+    await eventually('all wait', async () => (await stateOf(bench, id)).tally.wait === 240);
+    bench.store.down = false;
+    await eventually('all on record', () => decisions().length === 240);
+    for (const page of pagesOf('responder')) expect(JSON.stringify(page).length).toBeLessThan(1024 ** 2);
+    held.open(recovered);
+    await bench.client.workflow.getHandle(responderId(id, 'shop')).terminate();
+  });
+
+  it('that is cancelled while the store is down takes what comes until its record is in', async () => {
+    bench.store.down = true;
+    const held = shut(`${id}-a`);
+    await deliver(bench, batch(rule(id), [request(`${id}-a`)]));
+    await isHeld(`${id}-a`);
+    await deliver(bench, batch(rule(id), [request(`${id}-b`)]));
+    await eventually('it waits', async () => (await stateOf(bench, id)).tally.wait === 1);
+    const responder = bench.client.workflow.getHandle(responderId(id, 'shop'));
+    await responder.cancel();
+    await deliver(bench, batch(rule(id), [request(`${id}-c`)]));
+    await eventually('it is heard', async () => (await stateOf(bench, id)).tally.wait === 2);
+    bench.store.down = false;
+    await eventually('all on record', () => decisions().length === 2);
+    held.open(recovered);
+    for (const letter of ['a', 'b', 'c'])
+      await eventually(`${letter} is held`, () => isHeld(`${id}-${letter}`).then(() => true));
+    await responder.terminate();
+  });
+
+  it('that is cancelled has on record what it decided, and ends', async () => {
+    const held = shut(`${id}-a`);
+    await deliver(bench, batch(rule(id), [request(`${id}-a`)]));
+    await isHeld(`${id}-a`);
+    bench.store.down = true;
+    await deliver(bench, batch(rule(id), [request(`${id}-b`)]));
+    await eventually('it waits', async () => (await stateOf(bench, id)).tally.wait === 1);
+    const responder = bench.client.workflow.getHandle(responderId(id, 'shop'));
+    await responder.cancel();
+    bench.store.down = false;
+    await expect(responder.result()).rejects.toThrow();
+    expect((await responder.describe()).status.name).toBe('CANCELLED');
+    expect(decisions()).toHaveLength(1);
+    held.open(recovered);
+  });
+
+  it('that was reset puts on record what it decides from then on, too', async () => {
+    const held = shut(`${id}-a`);
+    await deliver(bench, batch(rule(id), [request(`${id}-a`)]));
+    await isHeld(`${id}-a`);
+    await deliver(bench, batch(rule(id), [request(`${id}-b`)]));
+    await eventually('on record', () => decisions().length === 1);
+    const handle = bench.client.workflow.getHandle(responderId(id, 'shop'));
+    const before = await handle.describe();
+    const first = (await handle.fetchHistory()).events?.find(({ workflowTaskCompletedEventAttributes: done }) => done);
+    await bench.client.workflowService.resetWorkflowExecution({
+      namespace: 'default',
+      workflowExecution: { workflowId: responderId(id, 'shop'), runId: before.runId },
+      reason: 'test',
+      requestId: randomUUID(),
+      workflowTaskFinishEventId: first?.eventId ?? null,
+    });
+    await deliver(bench, batch(rule(id), [request(`${id}-c`)]));
+    await eventually('what came after it is on record', () =>
+      decisions().some(({ target }) => target === pod(`${id}-c`)),
+    );
+    const pages = pagesOf('responder');
+    // One stream, and in it no name twice: the store would take the second for what it has already.
+    expect(new Set(pages.map(({ stream }) => stream.id))).toEqual(new Set([before.runId]));
+    const named = new Map(pages.flatMap(({ notes }) => notes).map(({ key, entry }) => [key, entry]));
+    const targets = [...named.values()].map((entry) => entry.kind === 'decision' && entry.target);
+    expect(new Set(targets)).toEqual(new Set([pod(`${id}-b`), pod(`${id}-c`)]));
+    held.open(recovered);
+    await handle.terminate();
   });
 });

@@ -94,11 +94,11 @@ describe('an instance that is sick', () => {
     expect((await handle.fetchHistory()).events?.length).toBeLessThanOrEqual(25);
   });
 
-  it('and does not recover is looked at again and replaced, in at most 35 events', async () => {
+  it('and does not recover is looked at again and replaced, in at most 38 events', async () => {
     const handle = await heal({ hold: stillSick });
     expect(await handle.result()).toMatchObject({ outcome: 'remediated', reason: 'a new pod is Ready' });
     expect(callsOf()).toEqual(['assess', 'cut', 'hold', 'assess', 'replace', 'verify']);
-    expect((await handle.fetchHistory()).events?.length).toBeLessThanOrEqual(35);
+    expect((await handle.fetchHistory()).events?.length).toBeLessThanOrEqual(38);
   });
 
   it('and is not to be replaced gets its traffic back, and a person is told', async () => {
@@ -170,6 +170,22 @@ describe('what goes wrong', () => {
     expect(await failureOf(handle.result())).toBeInstanceOf(CancelledFailure);
     expect((await handle.describe()).status.name).toBe('CANCELLED');
     expect(callsOf()).toEqual(['assess', 'cut', 'hold', 'restore']);
+    const settled = await eventually('told', async () => Object.values((await stateOf(bench, name)).settled)[0]);
+    expect(settled).toMatchObject({ outcome: 'cancelled' });
+  });
+
+  it('a person cancels what another has given back meanwhile: cancelled, not failed', async () => {
+    const handle = await heal({
+      hold: async () => {
+        await holdsForEver(undefined as never).catch(() => undefined);
+        return { verdict: 'given-back', why: 'Salvor itself gave its traffic back', changes: [] };
+      },
+    });
+    await eventually('held', () => callsOf().includes('hold'));
+    await handle.signal(MESSAGE.cancel, { by: 'person:ada', reason: '' });
+    await handle.cancel();
+    expect(await failureOf(handle.result())).toBeInstanceOf(CancelledFailure);
+    expect(callsOf()).toEqual(['assess', 'cut', 'hold']);
     const settled = await eventually('told', async () => Object.values((await stateOf(bench, name)).settled)[0]);
     expect(settled).toMatchObject({ outcome: 'cancelled' });
   });
