@@ -187,7 +187,11 @@ describe('salvor release', () => {
     expect((await heldNow()).map(({ held }) => held.remediation)).toEqual([other.held.remediation]);
 
     const again = await salvor('release', one.held.remediation);
-    expect(again).toMatchObject({ status: 0, stdout: '', stderr: expect.stringContaining('nothing is known to be held by') });
+    expect(again).toMatchObject({
+      status: 0,
+      stdout: '',
+      stderr: expect.stringContaining('nothing is known to be held by'),
+    });
     expect(await recordsOf(one)).toHaveLength(records.length);
     expect(await salvor('release', other.target)).toMatchObject({ status: 0 });
     expect(await traffic(other)).toBe('on');
