@@ -26,7 +26,7 @@ export function replay(program: Command): void {
 /** How many histories are replayed at a time. */
 export const jobs = (program: Command) =>
   program
-    .createOption('--jobs <n>', 'histories at a time (default: one for each core)')
+    .createOption('--jobs <n>', 'histories at a time')
     .argParser(number)
     .default(availableParallelism(), 'one for each core');
 
