@@ -61,8 +61,8 @@ describe('a history that the code of today would not make', () => {
     change<object>(inMarker(looks[1]!, 'data'), (data) => ({ ...data, activity_type: 'glance' }));
     expect(await look(tampered)).toMatchObject({
       divergence: {
-        event: { id: number(looks[1]!), type: 'MarkerRecorded', step: 'glance' },
-        recorded: 'runs the local activity glance',
+        event: { id: number(looks[1]!), type: 'MarkerRecorded', step: 'glance (look at its live state)' },
+        recorded: 'runs the local activity glance (look at its live state)',
         code: 'runs the local activity assess',
       },
     });
@@ -103,7 +103,10 @@ describe('a history that the code of today would not make', () => {
     const marker = eventWith(tampered, 'markerRecordedEventAttributes');
     expect(await look(tampered)).toMatchObject({
       verdict: 'diverges',
-      divergence: { event: { id: number(marker), step: 'dispatch' }, recorded: 'runs the local activity dispatch' },
+      divergence: {
+        event: { id: number(marker), step: 'dispatch (start what was admitted)' },
+        recorded: 'runs the local activity dispatch (start what was admitted)',
+      },
     });
   });
 
