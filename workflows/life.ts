@@ -30,13 +30,33 @@ const settling = (): SettleActivities =>
     retry: { initialInterval: '500 milliseconds', maximumInterval: '1 minute' },
   });
 
+interface Undo {
+  what: string;
+  undo: () => Promise<Change[]>;
+  held: Held[];
+  /** What is to be undone has been recorded. */
+  reported: boolean;
+}
+
+/** What must have been made before, for it was given back: by an attempt that died before it could report it. */
+function unreported({ held, reported }: Undo, back: readonly Change[]): Change[] {
+  if (reported) return [];
+  return back.flatMap((change) => {
+    const made = held.find(({ field, set }) => field === change.field && set === change.before);
+    if (!made) return [];
+    const { before, set } = made;
+    const what = `${made.field}: ${before} → ${set}, by an attempt that could not report it`;
+    return [{ step: 'cut', what, object: change.object, field: made.field, before, after: set, at: change.at }];
+  });
+}
+
 /** What a runbook has at hand: who it is, its story, and the undos of what it did. */
 export class Life {
   readonly input: RemediationInput;
   readonly actor: Actor;
   readonly story: Story;
   readonly #notes: Notes;
-  readonly #undos: { what: string; undo: () => Promise<Change[]> }[] = [];
+  readonly #undos: Undo[] = [];
   #hints = 0;
   #cancelledBy: CancelRequest | undefined;
 
@@ -102,10 +122,12 @@ export class Life {
     make: (audit: AuditPage) => Promise<Change[]>,
     { held, undo }: { held: Held[]; undo: () => Promise<Change[]> },
   ): Promise<void> {
-    this.#undos.push({ what, undo });
+    const registered: Undo = { what, undo, held, reported: false };
+    this.#undos.push(registered);
     this.story.held.push(...held);
     for (const field of held) this.#notes.add({ kind: 'held', held: field });
     this.record(await make(this.#notes.page()));
+    registered.reported = true;
   }
 
   record(changes: Change[]): void {
@@ -170,7 +192,8 @@ export class Life {
     await CancellationScope.nonCancellable(async () => {
       for (let undo = this.#undos.pop(); undo; undo = this.#undos.pop()) {
         try {
-          this.record(await undo.undo());
+          const back = await undo.undo();
+          this.record([...unreported(undo, back), ...back]);
           this.#release();
         } catch (error) {
           outcome = 'failed';

@@ -23,10 +23,13 @@ import {
 const doors = new Map<string, ReturnType<typeof door<HoldResult>>>();
 const recovered: HoldResult = { verdict: 'recovered', why: 'healthy', changes: [] };
 const cuts: CutRequest[] = [];
+/** Pods whose cut is made and never reported. */
+const lost = new Set<string>();
 const usual = instance();
 const world: Partial<InstancePort> = {
   cut: async (asked) => {
     cuts.push(asked);
+    if (lost.has(asked.instance.key.split('/').at(-1) ?? '')) throw new Error('the worker is gone');
     return usual.cut(asked);
   },
   hold: async ({ instance: { key } }) => {
@@ -117,6 +120,23 @@ describe('a remediation', () => {
       outcome: 'cancelled',
       reason: 'cancelled by person:ada: wrong pod',
     });
+  });
+
+  it('has on record what an attempt made that died before it could report it, and was cancelled', async () => {
+    lost.add(`${id}-a`);
+    await deliver(bench, batch(rule(id), [request(`${id}-a`)]));
+    await eventually('cut', () => bench.calls.includes(`cut ${id}-a`));
+    await remediationOf(bench, `${id}-a`).cancel();
+    await remediationOf(bench, `${id}-a`)
+      .result()
+      .catch(() => undefined);
+    const changes = pagesOf('remediation')
+      .at(-1)
+      ?.notes.flatMap(({ entry }) => (entry.kind === 'change' ? [entry.change] : []));
+    expect(changes).toMatchObject([
+      { step: 'cut', before: 'on', after: 'off', what: expect.stringContaining('could not report it') },
+      { step: 'restore', before: 'off', after: 'on' },
+    ]);
   });
 
   it('heals while the store is down, frees its slot, and ends when its record is in', async () => {
