@@ -9,7 +9,9 @@ import { AuditMetrics } from '../audit/metrics.ts';
 import { openAuditStore } from '../audit/open.ts';
 import type { AuditStore } from '../audit/store.ts';
 import type { AuditEntry, AuditPage } from '../model/audit.ts';
+import { BUILT_IN_GATES } from '../model/config-schema.ts';
 import { remediationId } from '../model/names.ts';
+import { RUNBOOK_SPECS } from '../model/runbooks.ts';
 import { type Postgres, startPostgres } from '../sandbox/postgres.ts';
 import type { Benchmark } from './support/benchmark.ts';
 import { median, ratios, spread, table } from './support/numbers.ts';
@@ -223,22 +225,8 @@ function page(index: number): AuditPage {
     name: 'pod-unready',
     runbook: 'drain-instance' as const,
     mode: 'act' as const,
-    with: {
-      traffic: 'auto' as const,
-      recoverWithin: 300_000,
-      stableFor: 30_000,
-      replace: true,
-      quietFor: 15_000,
-      evictWithin: 900_000,
-      verifyWithin: 300_000,
-    },
-    gates: {
-      maxInFlight: 2,
-      cooldown: 600_000,
-      retries: { max: 3, per: 3_600_000 },
-      waitAtMost: 3_600_000,
-      maxQueue: 1_000,
-    },
+    with: RUNBOOK_SPECS['drain-instance'].options.parse({}),
+    gates: { ...BUILT_IN_GATES, maxInFlight: 2 },
     onFailure: { escalate: false },
     hush: false,
   };

@@ -5,6 +5,7 @@ import { formatDuration } from '../model/duration.ts';
 import type { Story } from '../model/remediation.ts';
 import type { RecordedAlert } from '../model/request.ts';
 import { wordsOf } from './audit-text.ts';
+import type { Run } from './runs.ts';
 
 /**
  * What happened to one target, in order: the model of everything that tells it (`salvor show`, `salvor report` as text and
@@ -74,17 +75,7 @@ export interface Holding {
 }
 
 /** What every source tells of a run. */
-export interface About {
-  id: string;
-  target: string;
-  rule: string;
-  runbook: string;
-  mode: string;
-  outcome: string;
-  reason?: string;
-  startedAt: string;
-  endedAt?: string;
-}
+export type About = Omit<Run, 'workflowId'>;
 
 /** Phases in which a remediation mostly waits: for the target to heal, for a budget, for the replacement. */
 const WAITS: ReadonlySet<string> = new Set(['queue', 'hold', 'replace', 'verify']);

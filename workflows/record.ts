@@ -17,9 +17,6 @@ const recording = (): AuditActivities =>
     retry: { initialInterval: '1 second', maximumInterval: '1 minute' },
   });
 
-/** Resolves when the page is durable in the audit store, however long that takes. Writing it again adds nothing. */
-const putOnRecord = (page: AuditPage): Promise<void> => recording().record(page);
-
 /** What a workflow notes, numbered; its activities write it down. */
 export class Notes {
   readonly stream: AuditStream;
@@ -96,7 +93,8 @@ export async function keepRecord(notes: Notes): Promise<never> {
   for (;;) {
     await condition(() => notes.pending.length > 0);
     const page = notes.page('fitting');
-    await putOnRecord(page);
+    // Resolves when the page is durable, however long that takes; writing it again adds nothing.
+    await recording().record(page);
     notes.pending.splice(0, page.notes.length);
   }
 }

@@ -9,8 +9,10 @@ import { openAuditStore } from '../../audit/open.ts';
 import type { AuditStore, AuditStoreOptions } from '../../audit/store.ts';
 import type { AuditEntry, AuditPage, AuditStream } from '../../model/audit.ts';
 import type { Held } from '../../model/change.ts';
+import { BUILT_IN_GATES } from '../../model/config-schema.ts';
 import { remediationId, responderId } from '../../model/names.ts';
 import type { ResolvedRule } from '../../model/rule.ts';
+import { RUNBOOK_SPECS } from '../../model/runbooks.ts';
 import { type Postgres, startPostgres } from '../../sandbox/postgres.ts';
 
 export const DATABASES = ['sqlite', 'postgres'] as const;
@@ -93,22 +95,8 @@ const rule = (name: string): ResolvedRule => ({
   name,
   runbook: 'drain-instance',
   mode: 'act',
-  with: {
-    traffic: 'auto',
-    recoverWithin: 300_000,
-    stableFor: 30_000,
-    replace: true,
-    quietFor: 15_000,
-    evictWithin: 900_000,
-    verifyWithin: 300_000,
-  },
-  gates: {
-    maxInFlight: 2,
-    cooldown: 600_000,
-    retries: { max: 3, per: 3_600_000 },
-    waitAtMost: 3_600_000,
-    maxQueue: 1_000,
-  },
+  with: RUNBOOK_SPECS['drain-instance'].options.parse({}),
+  gates: { ...BUILT_IN_GATES, maxInFlight: 2 },
   onFailure: { escalate: false },
   hush: false,
 });

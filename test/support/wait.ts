@@ -3,11 +3,13 @@ import { setTimeout as delay } from 'node:timers/promises';
 /**
  * Looks until `look` answers something other than undefined or false; for what offers no event to await.
  * @param within milliseconds
+ * @param every milliseconds between two looks
  */
 export async function eventually<T>(
   what: string,
   look: () => Promise<T | undefined | false> | T | undefined | false,
   within = 30_000,
+  every = 50,
 ): Promise<T> {
   const deadline = Date.now() + within;
   let last: unknown;
@@ -19,7 +21,7 @@ export async function eventually<T>(
     } catch (error) {
       last = error;
     }
-    await delay(50);
+    await delay(every);
   }
   throw new Error(`not within ${within} ms: ${what}`, { cause: last });
 }
