@@ -96,9 +96,10 @@ export function protection({ metadata, status }: Pod, labels: readonly string[])
   if (owner.kind === 'DaemonSet' && owner.apiVersion.startsWith('apps/'))
     return `it belongs to the DaemonSet ${owner.name}`;
   if (metadata.annotations?.[SKIP_ANNOTATION] !== undefined) return `it carries the annotation ${SKIP_ANNOTATION}`;
-  if (status?.phase === 'Pending') return 'it is Pending: it does not run yet, and evicting it would not help';
   const label = labels.find((entry) => carries(metadata.labels ?? {}, entry));
-  return label && `it carries the protected label ${label}`;
+  if (label) return `it carries the protected label ${label}`;
+  // Last, for it passes: what keeps a pod for ever from being a target is the better answer.
+  return status?.phase === 'Pending' ? 'it is Pending: it does not run yet, and evicting it would not help' : undefined;
 }
 
 function carries(labels: Record<string, string>, entry: string): boolean {
