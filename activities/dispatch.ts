@@ -8,7 +8,10 @@ import {
   SearchAttributeType,
   WorkflowExecutionAlreadyStartedError,
 } from '@temporalio/common';
-import type { DispatchActivities, DispatchRequest, Start, Started } from '../model/dispatch.ts';
+import type { DispatchActivities, DispatchRequest, Running, Start, Started } from '../model/dispatch.ts';
+import { holds } from '../model/gates.ts';
+import type { HeraldOrder } from '../model/herald.ts';
+import type { GiveBack } from '../model/limits.ts';
 import { code, plain } from '../model/markdown.ts';
 import { MESSAGE, proposalId, remediationId, type SearchAttribute, searchValue, WORKFLOW } from '../model/names.ts';
 import type { RemediationInput } from '../model/remediation.ts';
@@ -19,17 +22,26 @@ export interface DispatchOptions {
   taskQueue: string;
   /** Whether the server knows Salvor's search attributes; without them runs start all the same. */
   searchAttributes: boolean;
+  /** Gives slots of the limits of a key back. */
+  give: (key: string, back: GiveBack) => Promise<void>;
+  /** Raises and clears alerts of Salvor's own. */
+  herald: (order: HeraldOrder) => Promise<void>;
 }
 
-/** Starts remediations, tells them of resolved alerts, and finds those that ended without a word. */
-export function dispatchActivities({ client, taskQueue, searchAttributes }: DispatchOptions): DispatchActivities {
+/**
+ * Starts remediations and proposals, tells them of resolved alerts, finds those that ended without a word, gives slots back
+ * and escalates.
+ */
+export function dispatchActivities(options: DispatchOptions): DispatchActivities {
+  const { client, taskQueue, searchAttributes, give, herald } = options;
   const { workflow } = client;
 
   async function start(request: DispatchRequest, at: Start): Promise<Started> {
     const { rule, ruleDigest, scope } = request;
     const { target, delivery: _, ...alert } = at.request;
-    const proposal = rule.mode === 'observe';
-    const workflowId = proposal ? proposalId(rule.name, target) : remediationId(target);
+    const { approval } = alert;
+    const acts = holds(rule, at.request);
+    const workflowId = acts ? remediationId(target) : proposalId(rule.name, target);
     const input: RemediationInput = {
       target,
       rule,
@@ -38,16 +50,19 @@ export function dispatchActivities({ client, taskQueue, searchAttributes }: Disp
       alert,
       episode: at.episode,
       since: new Date(at.since).toISOString(),
-      ...(proposal ? {} : { responder: request.responder }),
+      // Nobody waits to hear of the end of what only observes.
+      ...(rule.mode !== 'observe' && { responder: request.responder }),
+      ...(acts && approval && { approval }),
       searchAttributes,
     };
+    const mode = acts && approval ? `approved by ${approval.by}` : rule.mode;
     const options: InternalWorkflowStartOptions & { args: [RemediationInput] } = {
       workflowId,
       taskQueue,
       args: [input],
       workflowIdReusePolicy: 'ALLOW_DUPLICATE',
       workflowIdConflictPolicy: 'FAIL',
-      staticSummary: `${rule.runbook} ${code(target)} (${plain(alert.alertname)}, rule ${rule.name}, ${rule.mode})`,
+      staticSummary: `${rule.runbook} ${code(target)} (${plain(alert.alertname)}, rule ${rule.name}, ${plain(mode)})`,
       memo: { episode: at.episode, rule: rule.name, runbook: rule.runbook, mode: rule.mode, target },
       ...(searchAttributes && { typedSearchAttributes: attributes(input) }),
       // The server answers a start with the request ID of the target's latest run, open or closed, with that very run:
@@ -68,18 +83,18 @@ export function dispatchActivities({ client, taskQueue, searchAttributes }: Disp
     return { busy: runId, ...(typeof memo?.['rule'] === 'string' && { by: memo['rule'] }) };
   }
 
-  async function tell({ target, runId }: { target: string; runId: string }): Promise<void> {
+  async function tell(request: DispatchRequest, running: Running): Promise<void> {
     try {
-      await workflow.getHandle(remediationId(target), runId).signal(MESSAGE.resolved);
+      await handleOf(request, running).signal(MESSAGE.resolved);
     } catch (error) {
       // It has ended meanwhile: there is nobody left to tell.
       if (!(error instanceof WorkflowNotFoundError)) throw error;
     }
   }
 
-  async function isOver({ target, runId }: { target: string; runId: string }): Promise<boolean> {
+  async function isOver(request: DispatchRequest, running: Running): Promise<boolean> {
     try {
-      const { status } = await workflow.getHandle(remediationId(target), runId).describe();
+      const { status } = await handleOf(request, running).describe();
       return status.name !== 'RUNNING';
     } catch (error) {
       // Ended so long ago that the server has forgotten it.
@@ -88,13 +103,20 @@ export function dispatchActivities({ client, taskQueue, searchAttributes }: Disp
     }
   }
 
+  const handleOf = ({ rule }: DispatchRequest, { target, runId, proposal }: Running) =>
+    workflow.getHandle(proposal ? proposalId(rule.name, target) : remediationId(target), runId);
+
   return {
     async dispatch(request) {
       const [starts, , over] = await Promise.all([
         Promise.all(request.starts.map((at) => start(request, at))),
-        Promise.all(request.resolved.map(tell)),
-        Promise.all(request.check.map(async (open) => ((await isOver(open)) ? [open] : []))),
+        Promise.all(request.resolved.map((running) => tell(request, running))),
+        Promise.all(request.check.map(async (running) => ((await isOver(request, running)) ? [running] : []))),
+        request.herald && herald(request.herald),
       ]);
+      // Last, for of all this only it must not be done again with another try.
+      const back = Object.entries(request.give ?? {});
+      await Promise.all(back.map(([key, slots]) => give(key, { responder: request.responder, ...slots })));
       return { starts, ended: over.flat() };
     },
   };

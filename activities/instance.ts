@@ -2,7 +2,8 @@ import { Context } from '@temporalio/activity';
 import { ActivityCancelledError, type Client } from '@temporalio/client';
 import { ApplicationFailure } from '@temporalio/common';
 import type { AuditPage } from '../model/audit.ts';
-import type { InstancePort } from '../model/ports/instance.ts';
+import { type ClearanceRequest, NOT_CLEARED, type Objection } from '../model/clearance.ts';
+import type { InstancePort, ReplaceRequest, ReplaceResult } from '../model/ports/instance.ts';
 import type { Attempt, InstanceProvider, Pulse } from '../providers/instance.ts';
 import type { Registry } from '../providers/registry.ts';
 import { asFailure, asUndoFailure, RETRYABLE } from './errors.ts';
@@ -28,11 +29,15 @@ export const fenceOf =
 /** Puts on record what is about to be done. Never throws, and does not take long: healing goes on without a record. */
 export type Announce = (page: AuditPage) => Promise<void>;
 
+/** Asks whether it is the time to mutate: paused, excluded, a storm, a budget; an objection, or nothing. */
+export type Clear = (request: ClearanceRequest) => Promise<Objection | undefined>;
+
 /** The activities behind the Instance port. */
 export function instanceActivities(
   registry: Registry,
   fence: Fence,
   announce: Announce = async () => undefined,
+  clear: Clear = async () => undefined,
 ): InstancePort {
   const of = async <T>(
     target: string,
@@ -49,11 +54,15 @@ export function instanceActivities(
     assess: (request) => of(request.target, (it) => it.assess(request)),
     cut: async (request) => {
       if (request.audit) await announce(request.audit);
-      return of(request.instance.key, (it) => it.cut(request, attempt(fence)));
+      return of(request.instance.key, async (it) => {
+        const objection = request.clearance && (await clear(request.clearance));
+        if (objection) throw notCleared(objection);
+        return it.cut(request, attempt(fence));
+      });
     },
     restore: (request) => of(request.instance.key, (it) => it.restore(request, attempt(fence)), asUndoFailure),
     hold: (request) => of(request.instance.key, (it) => it.hold(request, pulse(fence))),
-    replace: (request) => of(request.instance.key, (it) => it.replace(request, pulse(fence))),
+    replace: (request) => of(request.instance.key, (it) => replaceCleared(it, request, { fence, clear })),
     verify: (request) => of(request.instance.key, (it) => it.verify(request, pulse(fence))),
   };
 }
@@ -95,6 +104,47 @@ function pulse(fence: Fence): Pulse {
       context.heartbeat(details);
     },
   };
+}
+
+/** Final; the second detail is the attempt, for only of a first one it is certain that nothing has been done. */
+const notCleared = (objection: Objection): ApplicationFailure =>
+  ApplicationFailure.create({
+    message: objection.reason,
+    type: NOT_CLEARED,
+    nonRetryable: true,
+    details: [objection, Context.current().info.attempt],
+  });
+
+/** Thrown through a provider's wait, which asks before each try whether it may be made. */
+class HeldBack extends Error {
+  override readonly name = 'HeldBack';
+  readonly objection: Objection;
+
+  constructor(objection: Objection) {
+    super(objection.reason);
+    this.objection = objection;
+  }
+}
+
+/** Asks before each try: one that was put off may be made much later. */
+async function replaceCleared(
+  provider: InstanceProvider,
+  request: ReplaceRequest,
+  { fence, clear }: { fence: Fence; clear: Clear },
+): Promise<ReplaceResult> {
+  const { clearance } = request;
+  const own = pulse(fence);
+  const stillMine = async (): Promise<void> => {
+    const objection = clearance && (await clear(clearance));
+    if (objection) throw new HeldBack(objection);
+    await own.stillMine();
+  };
+  try {
+    return await provider.replace(request, { ...own, stillMine });
+  } catch (error) {
+    if (!(error instanceof HeldBack)) throw error;
+    return { verdict: 'held-back', why: error.message, changes: [], objection: error.objection };
+  }
 }
 
 function notMine(error: unknown): ApplicationFailure {

@@ -1,6 +1,7 @@
 import { Context } from '@temporalio/activity';
 import type { Client } from '@temporalio/client';
 import type { AuditWriter } from '../model/audit.ts';
+import type { HeraldOrder } from '../model/herald.ts';
 import { code } from '../model/markdown.ts';
 import { MESSAGE, WORKFLOW } from '../model/names.ts';
 import type { ResponderInput } from '../model/responder.ts';
@@ -11,6 +12,10 @@ export interface SettleOptions {
   client: Client;
   taskQueue: string;
   store: AuditWriter;
+  /** Gives a place in the unavailable budget of a workload back; nothing to do where the run has none. */
+  free: (workload: string, runId: string) => Promise<void>;
+  /** Raises and clears alerts of Salvor's own. */
+  herald: (order: HeraldOrder) => Promise<void>;
 }
 
 /** What an attempt tells the next one. */
@@ -18,8 +23,11 @@ interface Progress {
   told: true;
 }
 
-/** The last step of a remediation: its responder learns of the end, also one that has to be started again for it. */
-export function settleActivities({ client, taskQueue, store }: SettleOptions): SettleActivities {
+/**
+ * The last step of a remediation: its responder learns of the end, also one that has to be started again for it; its
+ * place in the budget is free; people are told. Each of these may be said twice.
+ */
+export function settleActivities({ client, taskQueue, store, free, herald }: SettleOptions): SettleActivities {
   async function tell({ responder, report }: NonNullable<SettleRequest['tell']>): Promise<void> {
     const input: ResponderInput = { rule: report.rule.name, scope: report.scope };
     await client.workflow.signalWithStart(WORKFLOW.responder, {
@@ -31,20 +39,25 @@ export function settleActivities({ client, taskQueue, store }: SettleOptions): S
       args: [input],
     });
   }
+  async function tellAll({ tell: toTell, budget, herald: order }: SettleRequest): Promise<void> {
+    // The place first: whoever waits in the responder for room in the workload finds it.
+    if (budget) await free(budget.workload, budget.runId);
+    await Promise.all([toTell && tell(toTell), order && herald(order)]);
+  }
   return {
-    async settle({ ending, page, tell: toTell }) {
+    async settle(request) {
       const { heartbeatDetails, taskToken } = Context.current().info;
-      if (toTell && !(heartbeatDetails as Progress | undefined)?.told) await tell(toTell);
+      if (!(heartbeatDetails as Progress | undefined)?.told) await tellAll(request);
       try {
-        await store.append(page);
+        await store.append(request.page);
       } catch (error) {
-        // Sent at once, unlike the activity's own: while the store is down the responder is not told with every try. Where
-        // this is lost, it is: the same report twice changes nothing more.
+        // Sent at once, unlike the activity's own: while the store is down nobody is told with every try. Where this is
+        // lost, they are: the same report twice changes nothing more.
         const told: Progress = { told: true };
         await client.activity.heartbeat(taskToken, told).catch(() => undefined);
         throw asFailure(error);
       }
-      return ending;
+      return request.ending;
     },
   };
 }

@@ -1,5 +1,6 @@
 import type { AuditEntry, AuditStream } from '../model/audit.ts';
 import type { Held } from '../model/change.ts';
+import { describePause, prefixName } from '../model/pause.ts';
 import { GENESIS, HISTORY, type Tables } from './schema.ts';
 
 /** Text as both databases can hold it. */
@@ -56,8 +57,13 @@ const NOT_DECIDED: Decided = {
   alertname: null,
 };
 
-/** What lists filter decisions by; nothing for every other record. */
+/** What lists filter decisions by, Salvor's own and those of people; nothing for every other record. */
 export function decided(entry: AuditEntry): Decided {
+  if (entry.kind === 'pause') return ordered('paused', entry.pause, describePause(entry.pause));
+  if (entry.kind === 'resume') {
+    const why = entry.reason === '' ? '' : `: ${entry.reason}`;
+    return ordered('resumed', entry, `${prefixName(entry.prefix)} is resumed by ${entry.by}${why}`);
+  }
   if (entry.kind !== 'decision') return NOT_DECIDED;
   const { rule, target, decision, alert } = entry;
   return {
@@ -67,6 +73,18 @@ export function decided(entry: AuditEntry): Decided {
     reason: plain(`${decision.gate}: ${decision.reason}`),
     person: plain(alert.by),
     alertname: plain(alert.alertname),
+  };
+}
+
+function ordered(outcome: string, { prefix, by }: { prefix: string; by: string }, reason: string): Decided {
+  const isRule = prefix.startsWith('rule/');
+  return {
+    ...NOT_DECIDED,
+    rule: isRule ? plain(prefix.slice('rule/'.length)) : '',
+    target: isRule || prefix === '' ? null : plain(prefix),
+    outcome,
+    reason: plain(reason),
+    person: plain(by),
   };
 }
 

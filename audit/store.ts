@@ -31,7 +31,7 @@ export interface StreamSummary extends AuditStream {
   hasHistory: boolean;
 }
 
-/** One line of `salvor audit list`: a remediation, or a decision to wait or to refuse. */
+/** One line of `salvor audit list`: a remediation, a decision to wait or to refuse, or a person's to pause or to resume. */
 export interface AuditLine {
   stream: string;
   seq: number;
@@ -40,7 +40,7 @@ export interface AuditLine {
   rule: string;
   runbook?: string;
   target?: string;
-  /** An outcome, `running`, `waiting` or `refused`. */
+  /** An outcome, `running`, `waiting`, `refused`, `paused` or `resumed`. */
   outcome: string;
   reason: string;
   by?: string;

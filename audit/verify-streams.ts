@@ -2,7 +2,7 @@ import { setImmediate as turn } from 'node:timers/promises';
 import { type Kysely, type Selectable, sql } from 'kysely';
 import type { AuditEntry } from '../model/audit.ts';
 import { canonicalJson } from '../model/digest.ts';
-import { proposalId, remediationId, responderId } from '../model/names.ts';
+import { CONTROL_ID, proposalId, remediationId, responderId } from '../model/names.ts';
 import { bytesHash, recordHash } from './chain.ts';
 import { explain, type Faults } from './faults.ts';
 import { advance, decided, heldBy, newStream, plain } from './project.ts';
@@ -150,6 +150,8 @@ function belies(row: Tables['streams'], entry: AuditEntry): string | undefined {
       otherThan('workflow', row.workflow_id, ids)
     );
   }
+  if (entry.kind === 'pause' || entry.kind === 'resume')
+    return otherThan('kind', row.kind, ['control']) ?? otherThan('workflow', row.workflow_id, [CONTROL_ID]);
   if (entry.kind !== 'decision') return undefined;
   const { rule, scope } = entry;
   return (

@@ -27,11 +27,30 @@ export interface Unknown {
   withoutLabels: number;
   /** Alerts that were left out, for the settings of their rule are not on record. */
   leftOut: number;
+  /**
+   * Alerts that were left out, for what decided about them is not in any configuration: a pause, `salvor.dev/skip`, what was
+   * held, unhealthy or could not be read at that time, or what the limits had left.
+   */
+  ofTheMoment: number;
   /** Notes that never reached the audit store. */
   lost: number;
   /** Rules whose `with` differs: nobody has seen how their remediations would go with it. */
   changedOptions: string[];
+  /** Gates that differ for a rule, and rest on what nobody knows of that time. */
+  changedGates: string[];
 }
+
+/** Gates that decide by what was at that time, which is not on record. */
+const OF_THE_MOMENT: ReadonlySet<string> = new Set([
+  'paused',
+  'excluded',
+  'evidence',
+  'held',
+  'limits',
+  'storm',
+  'unavailable',
+  'plan-changed',
+]);
 
 export interface BacktestOptions {
   /** Milliseconds since the epoch: what was asked for before then is only the past of what is compared. */
@@ -45,7 +64,7 @@ export interface BacktestOptions {
  * decides. Pure: the same record and configuration give the same answer, whatever the order of the record.
  */
 export function backtest(recorded: Recorded, config: Config, { from, rule }: BacktestOptions): Backtest {
-  const { arrivals, leftOut } = knownArrivals(recorded, from);
+  const { arrivals, leftOut, ofTheMoment } = knownArrivals(recorded, from);
   const pairs = simulateBoth(recorded, arrivals, config).filter(
     ({ arrival, before, after }) =>
       arrival.at >= from && (rule === undefined || [before, after].some((end) => end && ruleOf(end) === rule)),
@@ -65,18 +84,33 @@ export function backtest(recorded: Recorded, config: Config, { from, rule }: Bac
       unreproduced: pairs.filter((pair) => !isReproduced(pair)).length,
       withoutLabels: withoutLabels.size,
       leftOut,
+      ofTheMoment,
       lost: recorded.lost,
       changedOptions: [...new Set(pairs.flatMap(changedOptions))].sort(),
+      changedGates: [...new Set(pairs.flatMap(changedGates))].sort(),
     },
   };
 }
 
 /** Those that can be simulated under the rules of the record. */
 function knownArrivals(recorded: Recorded, from: number) {
-  const all = arrivalsOf(recorded).map((arrival) => ({ arrival, was: recordedRoutes(arrival, recorded.rules) }));
+  const [moment, decidable] = partition(arrivalsOf(recorded), isOfTheMoment);
+  const all = decidable.map((arrival) => ({ arrival, was: recordedRoutes(arrival, recorded.rules) }));
   const arrivals = all.flatMap(({ arrival, was }) => (was ? [{ arrival, was }] : []));
-  return { arrivals, leftOut: all.filter(({ arrival, was }) => was === undefined && arrival.at >= from).length };
+  return {
+    arrivals,
+    leftOut: all.filter(({ arrival, was }) => was === undefined && arrival.at >= from).length,
+    ofTheMoment: moment.filter(({ at }) => at >= from).length,
+  };
 }
+
+const partition = <T>(all: readonly T[], which: (one: T) => boolean): [T[], T[]] => [
+  all.filter(which),
+  all.filter((one) => !which(one)),
+];
+
+const isOfTheMoment = ({ requests }: Arrival): boolean =>
+  requests.some(({ wait, refused }) => [wait, refused].some((decided) => decided && OF_THE_MOMENT.has(decided.gate)));
 
 function simulateBoth(recorded: Recorded, known: { arrival: Arrival; was: Matched[] }[], config: Config): Pair[] {
   const arrivals = known.map(({ arrival }) => arrival);
@@ -122,6 +156,22 @@ const changedOptions = ({ before, after }: Pair): string[] =>
   canonicalJson(before.route.rule.with) !== canonicalJson(after.route.rule.with)
     ? [ruleOf(before)]
     : [];
+
+/** Of a rule that both know: which of the gates that are not simulated have other settings. */
+function changedGates({ before, after }: Pair): string[] {
+  if (!before || !after || !('route' in after) || ruleOf(before) !== ruleOf(after)) return [];
+  const [was, is] = [before.route.rule, after.route.rule].map(({ gates, limits }) => ({
+    maxUnavailable: gates.maxUnavailable,
+    storm: gates.storm,
+    failClosed: gates.failClosed,
+    limits,
+  }));
+  const differs = (name: keyof NonNullable<typeof was>): boolean =>
+    canonicalJson(was?.[name] ?? null) !== canonicalJson(is?.[name] ?? null);
+  return (['maxUnavailable', 'storm', 'failClosed', 'limits'] as const)
+    .filter(differs)
+    .map((name) => `${ruleOf(before)}: ${name}`);
+}
 
 /** Whether the simulation under the recorded rules comes to what is on record. */
 function isReproduced({ arrival, before }: Pair): boolean {

@@ -32,6 +32,7 @@ export const CHANGES = [
   'dropped now',
   'nothing new now',
   'acts now',
+  'proposes now',
   'observes now',
   'waits now',
   'waits no longer',
@@ -139,7 +140,7 @@ function changeOf(was: Way, is: Way): ChangeKind | undefined {
   if (was.target !== is.target) return 'another target';
   if (was.decision !== is.decision) return DECIDED[is.decision];
   if (is.decision === 'coalesced') return undefined;
-  if (was.mode !== is.mode) return is.mode === 'act' ? 'acts now' : 'observes now';
+  if (was.mode !== is.mode && is.mode) return MODE_NOW[is.mode];
   const [before, after] = [was.waited ?? 0, is.waited ?? 0];
   if (before === 0 && after > 0) return 'waits now';
   if (before > 0 && after === 0) return 'waits no longer';
@@ -147,6 +148,8 @@ function changeOf(was: Way, is: Way): ChangeKind | undefined {
   if (was.gate !== is.gate) return 'another gate';
   return was.scope === is.scope ? undefined : 'another scope';
 }
+
+const MODE_NOW = { act: 'acts now', propose: 'proposes now', observe: 'observes now' } as const;
 
 const DECIDED = {
   admitted: 'starts now',
@@ -190,12 +193,13 @@ function lostBy(rule: string, { alert }: Arrival, is: Way, config: Config): stri
 }
 
 function changedGates({ gates: was }: ResolvedRule, { gates: is }: ResolvedRule): string[] {
-  const shown = ({ maxInFlight, cooldown, retries, waitAtMost, maxQueue }: ResolvedGates) => ({
+  const shown = ({ maxInFlight, cooldown, retries, waitAtMost, maxQueue, windows = [] }: ResolvedGates) => ({
     maxInFlight: String(maxInFlight),
     cooldown: formatDuration(cooldown),
     retries: `${retries.max} per ${formatDuration(retries.per)}`,
     waitAtMost: formatDuration(waitAtMost),
     maxQueue: String(maxQueue),
+    windows: windows.join(', ') || 'always',
   });
   const after: Record<string, string> = shown(is);
   return Object.entries(shown(was)).flatMap(([name, value]) =>

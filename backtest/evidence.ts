@@ -19,7 +19,7 @@ export class Evidence {
 
   constructor(requests: readonly RecordedRequest[]) {
     for (const { rule, episode } of requests) {
-      if (!episode?.ended || episode.rule.mode !== 'act') continue;
+      if (!episode?.ended || !acted(episode)) continue;
       const duration = durationOf(episode);
       for (const key of [rule, `${rule} ${episode.ended.outcome}`]) {
         const known = this.#durations.get(key);
@@ -43,6 +43,15 @@ export class Evidence {
     return { duration, outcome: 'remediated', assumed: true };
   }
 
+  /** How a proposal that waits for a person went. */
+  proposal({ requests }: Arrival, { rule, request: { target } }: Matched): Pick<Run, 'duration' | 'outcome'> {
+    const episode = requests.find((request) => request.target === target && request.rule === rule.name)?.episode;
+    if (!episode?.ended || episode.rule.mode !== 'propose') return { duration: 0, outcome: 'observed' };
+    const { outcome } = episode.ended;
+    // Its responder would find out, which is of no interest here.
+    return { duration: durationOf(episode), outcome: outcome === 'terminated' ? 'cancelled' : outcome };
+  }
+
   #median(key: string): number | undefined {
     const durations = this.#durations.get(key) ?? [];
     return durations[Math.floor((durations.length - 1) / 2)];
@@ -50,7 +59,9 @@ export class Evidence {
 }
 
 /** A proposal that would have acted says nothing of how long that would have taken, and what would have come of it. */
-const tells = ({ rule, ended }: Episode): boolean =>
-  rule.mode === 'act' || ended?.outcome === 'not-needed' || ended?.outcome === 'refused';
+const tells = (episode: Episode): boolean =>
+  acted(episode) || episode.ended?.outcome === 'not-needed' || episode.ended?.outcome === 'refused';
+
+const acted = ({ rule, approved }: Episode): boolean => rule.mode === 'act' || (rule.mode === 'propose' && approved);
 
 const durationOf = ({ begunAt, ended }: Episode): number => Math.max(0, (ended?.at ?? begunAt) - begunAt);

@@ -35,6 +35,8 @@ export interface RecordedRequest {
 export interface Episode {
   begunAt: number;
   rule: ResolvedRule;
+  /** It acted on a plan that a person had approved. */
+  approved: boolean;
   /** Absent where no end is on record. */
   ended?: { at: number; outcome: Outcome | 'terminated' };
   /** What it found first, for people. */
@@ -176,7 +178,8 @@ class Facts {
   #episodeOf({ stream, at, entry }: Fact<'begun'>): Episode {
     const ended = this.#ends.get(stream);
     const diagnosis = this.#diagnoses.get(stream)?.text;
-    return { begunAt: at, rule: entry.rule, ...(ended && { ended }), ...(diagnosis && { diagnosis }) };
+    const approved = entry.alert.approval !== undefined;
+    return { begunAt: at, rule: entry.rule, approved, ...(ended && { ended }), ...(diagnosis && { diagnosis }) };
   }
 }
 

@@ -1,4 +1,5 @@
 import { labelFingerprint } from '../model/alertmanager.ts';
+import type { Approval } from '../model/approval.ts';
 import type { Config } from '../model/config.ts';
 import { digest } from '../model/digest.ts';
 import type { RecordedAlert } from '../model/request.ts';
@@ -23,14 +24,24 @@ export function recordedRoutes({ requests }: Arrival, rules: Recorded['rules']):
 export function newRoutes(arrival: Arrival, rules: Recorded['rules'], config: Config): Routed[] {
   const { alert, requests } = arrival;
   if (alert.by !== 'alertmanager') return requests.flatMap((request) => askedFor(request, rules, config));
-  const { fingerprint, startsAt, labels, annotations = {} } = alert;
-  if (labels && isWhole(alert))
-    return asRecorded(route({ status: 'firing', fingerprint, startsAt, labels, annotations }, config), requests);
+  const { fingerprint, startsAt, labels, annotations = {}, approval } = alert;
+  if (labels && isWhole(alert)) {
+    const routes = asRecorded(
+      route({ status: 'firing', fingerprint, startsAt, labels, annotations }, config),
+      requests,
+    );
+    // What a person had approved is asked for by its proposal, of the rule that had proposed it.
+    const proposed = (one: Routed): boolean => requests.some(({ rule }) => 'request' in one && rule === one.rule.name);
+    return approval ? routes.filter(proposed).map((one) => withApproval(one, approval)) : routes;
+  }
   return requests.flatMap((request) => {
     const configured = config.rules.find(({ rule }) => rule.name === request.rule);
     return configured ? [matched(request, configured.rule, configured.digest)] : [];
   });
 }
+
+const withApproval = (one: Routed, approval: Approval): Routed =>
+  one.kind === 'matched' ? { ...one, request: { ...one.request, approval } } : one;
 
 /** Responders hear of an alert side by side: those that are on record keep the order in which they did. */
 function asRecorded(routes: readonly Routed[], requests: readonly RecordedRequest[]): Routed[] {

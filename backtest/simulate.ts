@@ -1,9 +1,11 @@
 import type { DispatchRequest, Start, Started } from '../model/dispatch.ts';
-import { alertKey } from '../model/gates.ts';
+import type { LookRequest, Evidence as Seen } from '../model/evidence.ts';
+import { alertKey, holds } from '../model/gates.ts';
 import { responderId } from '../model/names.ts';
 import type { EndReport } from '../model/remediation.ts';
 import type { Decision } from '../model/request.ts';
 import { batches, type Routed } from '../model/routing.ts';
+import { windowAt } from '../model/windows.ts';
 import { Admission, type Answer } from '../workflows/admission.ts';
 import { Agenda } from './agenda.ts';
 import type { Arrival } from './arrivals.ts';
@@ -96,8 +98,8 @@ class World {
         });
       case 'end': {
         const { report } = event;
-        const { outcome, target } = report;
-        this.#open.delete(target);
+        const { outcome, target, runId } = report;
+        if (this.#open.get(target)?.runId === runId) this.#open.delete(target);
         // Ended without a word: the responder finds out when it looks.
         if (outcome === 'terminated') return [];
         const desk = this.#deskOf(report.rule.name, report.scope, now);
@@ -132,11 +134,16 @@ class World {
   #turn(desk: Desk, now: number): void {
     const { admission } = desk;
     desk.now = now;
-    for (let work = admission.decide(now); work; work = admission.decide(now)) {
-      const request = work;
-      const starts = request.starts.map((start) => this.#start(desk, request, start, now));
-      const ended = request.check.filter(({ target, runId }) => this.#open.get(target)?.runId !== runId);
-      admission.dispatched(request, { starts, ended }, now);
+    for (;;) {
+      const question = admission.hear(now);
+      const work = admission.decide(now, question && seen(question, now));
+      if (!question && !work) break;
+      if (!work) continue;
+      const starts = work.starts.map((start) => this.#start(desk, work, start, now));
+      const ended = work.check.filter(
+        ({ target, runId, proposal }) => !proposal && this.#open.get(target)?.runId !== runId,
+      );
+      admission.dispatched(work, { starts, ended }, now);
     }
     desk.answered();
     // The workflow ends, and the next signal starts it anew.
@@ -152,25 +159,44 @@ class World {
     const arrival = asked && this.#arrivals[asked.index];
     if (!arrival) throw new Error(`started without having been asked for: ${episode}`);
     const { fate } = asked;
-    const holder = rule.mode === 'act' ? this.#open.get(target) : undefined;
+    const acts = holds(rule, request);
+    const holder = acts ? this.#open.get(target) : undefined;
     if (holder) return { busy: holder.runId, by: holder.rule };
     const runId = `run-${++this.#runs}`;
     // It may have waited since before the rule was changed.
     fate.route = { ...fate.route, rule, ruleDigest };
-    if (rule.mode === 'observe') {
+    const report = { episode, target, runId, reason: '', alert: { fingerprint, startsAt }, rule, ruleDigest, scope };
+    if (!acts) {
       desk.admitted(fate);
+      // It waits for a person no longer than it is on record; and of what nobody has seen it is taken to be over at once.
+      const over = rule.mode === 'propose' && this.#evidence.proposal(arrival, fate.route);
+      if (over) this.#end(now + over.duration, { ...report, outcome: over.outcome });
       return { started: runId };
     }
     const { duration, outcome, assumed } = this.#evidence.of(arrival, fate.route);
     desk.admitted(fate, assumed ? now + duration + rule.gates.cooldown : undefined);
     this.#open.set(target, { runId, rule: rule.name });
-    const at = new Date(now + duration).toISOString();
-    const alert = { fingerprint, startsAt };
-    const report = { episode, target, runId, outcome, reason: '', at, alert, rule, ruleDigest, scope };
-    this.#plan(now + duration, { kind: 'end', report });
+    this.#end(now + duration, { ...report, outcome });
     return { started: runId };
   }
+
+  #end(at: number, report: Omit<EndReport, 'outcome' | 'at'> & { outcome: Run['outcome'] }): void {
+    this.#plan(at, { kind: 'end', report: { ...report, at: new Date(at).toISOString() } });
+  }
 }
+
+/**
+ * What the responder would have seen, as far as it is known now: the time, and with it its windows. Nobody knows what was
+ * paused, excluded, held, unhealthy or granted then, so nothing was: what such a thing decided is not compared.
+ */
+const seen = ({ rule, targets, leases }: LookRequest, now: number): Seen => ({
+  at: now,
+  targets: Object.fromEntries(targets.map((target) => [target, {}])),
+  workloads: {},
+  pauses: [],
+  window: windowAt(rule.gates.windows, now),
+  leases: Object.fromEntries(Object.entries(leases).map(([key, { want }]) => [key, { granted: want }])),
+});
 
 const deskId = ({ rule, scope }: Matched): string => responderId(rule.name, scope);
 
@@ -197,7 +223,7 @@ class Desk {
   constructor(id: string, rule: string, scope: string, now: number) {
     this.id = id;
     this.now = now;
-    const info = { workflowId: id, startTime: new Date(now) };
+    const info = { workflowId: id, runId: id, firstExecutionRunId: id, startTime: new Date(now) };
     this.admission = new Admission({ rule, scope }, info, (entry) => {
       if (entry.kind === 'decision') this.#decided(alertKey(entry.alert), entry.decision);
       if (entry.kind === 'dropped') this.#close(this.#asked.get(alertKey(entry.alert))?.fate, 'dropped');

@@ -8,6 +8,9 @@ import { RUNBOOKS } from '../model/rule.ts';
 /** What a run may have come to, as lists show it; `terminated`: it ended without a word. */
 export const SHOWN_OUTCOMES = [...OUTCOMES, 'terminated', 'running', 'waiting'] as const;
 
+/** What people have ordered, as the audit lists it. */
+const ORDERED = ['paused', 'resumed'];
+
 /** The options of a command as commander gives them. */
 export interface FilterOptions extends Omit<AuditFilter, 'from' | 'to'> {
   /** ISO times. */
@@ -27,7 +30,7 @@ export const withFilters = (command: Command): Command =>
     .option('--rule <name>', 'only of this rule')
     .addOption(new Option('--runbook <name>', 'only of this runbook').choices(RUNBOOKS))
     .option('--target <key>', 'only of this target')
-    .addOption(new Option('--outcome <outcome>', 'only with this outcome').choices(SHOWN_OUTCOMES))
+    .addOption(new Option('--outcome <outcome>', 'only with this outcome').choices([...SHOWN_OUTCOMES, ...ORDERED]))
     .option('--by <who>', 'only what this person asked for, or alertmanager')
     .option('--reason <text>', 'only with this text in the reason');
 

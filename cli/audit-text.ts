@@ -1,6 +1,7 @@
 import type { AuditRecord } from '../audit/store.ts';
 import type { AuditEntry } from '../model/audit.ts';
 import type { FieldValue } from '../model/change.ts';
+import { describePause } from '../model/pause.ts';
 
 /** One entry of the audit as a person reads it; times in it are ISO. */
 export function wordsOf(entry: AuditEntry): string {
@@ -28,6 +29,23 @@ export function wordsOf(entry: AuditEntry): string {
       const by = entry.by === undefined ? '' : ` by ${entry.by}`;
       return `released${by} ${entry.object.key} ${entry.field}${entry.why === undefined ? '' : `: ${entry.why}`}`;
     }
+    case 'verdict': {
+      const groups = entry.groups.length > 0 ? ` (${entry.groups.join(', ')})` : '';
+      const comment = entry.comment === '' ? '' : `: ${entry.comment}`;
+      return `${entry.answer === 'approve' ? 'approved' : 'denied'} by ${entry.by}${groups}, plan ${entry.digest}${comment}`;
+    }
+    case 'storm': {
+      const by = entry.by === undefined ? '' : ` by ${entry.by}`;
+      return `storm ${entry.state}${by}: ${entry.why}`;
+    }
+    case 'escalated':
+      return `escalated as ${entry.id}: ${entry.why}`;
+    case 'pause':
+      return `${describePause(entry.pause)}${entry.undo ? ', and what runs is undone' : ''}`;
+    case 'resume': {
+      const what = entry.prefix === '' ? 'everything' : entry.prefix;
+      return `${what} is resumed by ${entry.by}${entry.reason === '' ? '' : `: ${entry.reason}`}`;
+    }
     case 'cancel':
       return `its end was asked for by ${entry.by}${entry.reason === '' ? '' : `: ${entry.reason}`}`;
     case 'lost':
@@ -52,7 +70,11 @@ export function aboutOf({ entry }: Pick<AuditRecord, 'entry'>): { rule?: string;
     case 'change':
       return { target: entry.change.object.key };
     case 'cancel':
+    case 'verdict':
+    case 'resume':
       return { by: entry.by };
+    case 'pause':
+      return { by: entry.pause.by };
     case 'released':
       return { target: entry.object.key, ...(entry.by !== undefined && { by: entry.by }) };
     default:

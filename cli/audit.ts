@@ -11,7 +11,9 @@ export function audit(program: Command): void {
     .command('audit')
     .description('the record of every decision and change, kept after Temporal has forgotten');
   withFilters(group.command('list'))
-    .description('remediations, and what was made to wait or was refused, the latest first')
+    .description(
+      'remediations, what was made to wait or was refused, and what people have paused or resumed, the latest first',
+    )
     .option('--limit <n>', 'at most so many', count, 50)
     .action(action(list));
   group

@@ -78,16 +78,18 @@ function decisionOf({ decision, mode, waited, gate }: Way): string {
     case 'coalesced':
       return 'nothing new';
     case 'admitted':
-      return `${mode === 'act' ? 'acts' : 'observes'}${after ? `${after}${by}` : ' at once'}`;
+      return `${DOES[mode ?? 'observe']}${after ? `${after}${by}` : ' at once'}`;
     case 'refused':
     case 'dropped':
       return `${decision}${after}${by}`;
   }
 }
 
+const DOES = { observe: 'observes', propose: 'proposes', act: 'acts' } as const;
+
 /** What could not be known, each as a part of one sentence. */
 export function unknownOf({ unknown }: Pick<Backtest, 'unknown'>): string[] {
-  const { unreproduced, withoutLabels, leftOut, lost, changedOptions } = unknown;
+  const { unreproduced, withoutLabels, leftOut, ofTheMoment, lost, changedOptions, changedGates } = unknown;
   return [
     'alerts that no rule had taken, and repeats that said nothing new, are not on record',
     ...(unreproduced > 0
@@ -97,9 +99,17 @@ export function unknownOf({ unknown }: Pick<Backtest, 'unknown'>): string[] {
       ? [`${withoutLabels} alerts keep their rule, for not all of their labels are on record`]
       : []),
     ...(leftOut > 0 ? [`${leftOut} alerts are left out, for the settings of their rule are not on record`] : []),
+    ...(ofTheMoment > 0
+      ? [
+          `${ofTheMoment} alerts are left out, for what decided about them is in no configuration (a pause, what was excluded, held or unhealthy then, what the limits had left)`,
+        ]
+      : []),
     ...(lost > 0 ? [`${lost} notes never reached the audit store`] : []),
     ...(changedOptions.length > 0
       ? [`how remediations of ${changedOptions.join(', ')} would go with other options (with:)`]
+      : []),
+    ...(changedGates.length > 0
+      ? [`what other settings of ${changedGates.join(', ')} would decide, for what was unhealthy then is not on record`]
       : []),
   ];
 }

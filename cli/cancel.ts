@@ -1,6 +1,4 @@
 import type { Command } from 'commander';
-import { MESSAGE } from '../model/names.ts';
-import type { CancelRequest } from '../model/remediation.ts';
 import { action } from './command.ts';
 import { print, printJson } from './output.ts';
 import { CliError, EXIT } from './status.ts';
@@ -17,8 +15,14 @@ export function cancel(program: Command): void {
           { person, withTemporal },
           { findRun, shortId, STARTS_ITSELF, waitingAbout, waitingLines },
           { askStory },
-        ] = await Promise.all([import('./temporal.ts'), import('./runs.ts'), import('./story.ts')]);
-        return await withTemporal(context, async ({ client, namespace }) => {
+          { cancelRun },
+        ] = await Promise.all([
+          import('./temporal.ts'),
+          import('./runs.ts'),
+          import('./story.ts'),
+          import('../providers/temporal/cancel.ts'),
+        ]);
+        return await withTemporal(context, async ({ client }) => {
           const run = await findRun(client, meant);
           if (run.endedAt !== undefined) {
             const waiting = waitingLines(meant.includes('/') ? await waitingAbout(client, run.target) : []);
@@ -27,17 +31,7 @@ export function cancel(program: Command): void {
               advice: waiting.length > 0 ? STARTS_ITSELF : 'There is nothing to cancel.',
             });
           }
-          const by = person();
-          const reason = options.reason ?? '';
-          const asked: CancelRequest = { by, reason };
-          await client.workflow.getHandle(run.workflowId, run.id).signal(MESSAGE.cancel, asked);
-          // The client's own cancel() takes no reason.
-          await client.workflowService.requestCancelWorkflowExecution({
-            namespace,
-            workflowExecution: { workflowId: run.workflowId, runId: run.id },
-            identity: by,
-            reason,
-          });
+          await cancelRun(client, run, { by: person(), reason: options.reason ?? '' });
           const answered = (await askStory(client, run)) !== undefined;
           if (context.json) printJson({ ...run, cancelRequested: true, workerAnswers: answered });
           else {

@@ -39,7 +39,10 @@ export function config(program: Command): void {
 
 async function check(context: Context, named: string | undefined): Promise<ExitStatus> {
   const { format, readConfigText } = await import('./configuration.ts');
-  const { parseConfig } = await import('../model/config.ts');
+  const [{ parseConfig }, { configNotes }] = await Promise.all([
+    import('../model/config.ts'),
+    import('../model/config-notes.ts'),
+  ]);
   const file = named ?? context.config.file;
   const text = await readConfigText(file);
   if (text === undefined) {
@@ -51,13 +54,18 @@ async function check(context: Context, named: string | undefined): Promise<ExitS
   const result = parseConfig(text, file);
   const problems = result.ok ? [] : result.problems;
   const warnings = result.ok ? await missingFiles(result.config) : [];
-  if (context.json) printJson({ file, ok: result.ok, problems, warnings });
+  const notes = result.ok ? configNotes(result.config) : [];
+  if (context.json) printJson({ file, ok: result.ok, problems, warnings, notes });
   else if (result.ok) print(`${paint('green', 'ok')} ${file}: ${counted(result.config.rules.length, 'rule')}`);
   else {
     print(...problems.map(format));
     note(`${paintError('red', 'salvor:')} ${counted(problems.length, 'problem')} in ${file}`);
   }
-  if (!context.json) note(...warnings.map(({ message }) => `${paintError('yellow', 'warning:')} ${file}: ${message}`));
+  if (context.json) return result.ok ? EXIT.done : EXIT.usage;
+  note(
+    ...warnings.map(({ message }) => `${paintError('yellow', 'warning:')} ${file}: ${message}`),
+    ...notes.map(({ setting, message }) => `${paintError('yellow', 'note:')} ${file}: ${setting}: ${message}`),
+  );
   return result.ok ? EXIT.done : EXIT.usage;
 }
 

@@ -184,8 +184,8 @@ function tell(context: Context, { config, temporal, webhook, found, data, second
     print(JSON.stringify({ ready: true, seconds, ui, temporal: temporal.address, webhook, config: file, data }));
     return;
   }
-  const acting = config.rules.filter(({ rule }) => rule.mode === 'act').length;
-  const rules = `rules that act: ${acting}, that observe: ${config.rules.length - acting}`;
+  const inMode = (mode: string): number => config.rules.filter(({ rule }) => rule.mode === mode).length;
+  const rules = `rules that act: ${inMode('act')}, that propose: ${inMode('propose')}, that observe: ${inMode('observe')}`;
   const rows: [string, string][] = [
     ['Temporal UI', ui + whyThere(ui, uiPort)],
     ['Temporal', temporal.address],

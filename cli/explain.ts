@@ -1,7 +1,9 @@
 import { readFile } from 'node:fs/promises';
 import { text as readAll } from 'node:stream/consumers';
 import { type Alert, parsePayload } from '../model/alertmanager.ts';
+import { formatBound } from '../model/bound.ts';
 import { formatDuration } from '../model/duration.ts';
+import type { ResolvedLimits } from '../model/limits.ts';
 import { type Explanation, explain as explainAlert, type RuleExplanation } from '../model/routing.ts';
 import type { ResolvedGates } from '../model/rule.ts';
 import type { Context } from './command.ts';
@@ -17,7 +19,10 @@ export async function explain(context: Context, file: string): Promise<ExitStatu
   const explained = alerts.map((alert) => ({ alert, ...explainAlert(alert, config) }));
   if (context.json) printJson(explained);
   else if (explained.length === 0) note('no alerts');
-  else print(explained.map(({ alert, ...explanation }) => describe(alert, explanation).join('\n')).join('\n\n'));
+  else
+    print(
+      explained.map(({ alert, ...explanation }) => describe(alert, explanation, config.limits).join('\n')).join('\n\n'),
+    );
   return explained.every(finds) ? EXIT.done : EXIT.failed;
 }
 
@@ -73,15 +78,15 @@ function payloadOf(alerts: unknown[]): unknown {
   };
 }
 
-function describe(alert: Alert, { own, rules }: Explanation): string[] {
+function describe(alert: Alert, { own, rules }: Explanation, limits?: ResolvedLimits): string[] {
   const labels = Object.entries(alert.labels).map(([name, value]) => `${name}=${JSON.stringify(value)}`);
   const head = `${paint('bold', `{${labels.join(', ')}}`)} ${alert.status}`;
   if (own) return [head, '  dropped: it carries salvor_id, so it is one of Salvor’s own alerts'];
   if (rules.length === 0) return [head, '  the configuration has no rules'];
-  return [head, ...rules.flatMap(describeRule)];
+  return [head, ...rules.flatMap((rule) => describeRule(rule, limits))];
 }
 
-function describeRule(rule: RuleExplanation): string[] {
+function describeRule(rule: RuleExplanation, limits?: ResolvedLimits): string[] {
   const name = `  ${rule.rule} ${paint('dim', `(line ${rule.line})`)}: `;
   if (!rule.reached) return [`${name}${paint('dim', 'not asked, an earlier rule took the alert')}`];
   if (!rule.matched) {
@@ -92,17 +97,42 @@ function describeRule(rule: RuleExplanation): string[] {
   if (rule.target === undefined) return [`${name}${paint('red', 'matches, but starts nothing')}: ${rule.problem}`];
   return [
     `${name}${paint('green', `${rule.runbook} ${rule.target}`)}`,
-    `    mode ${rule.mode}${rule.mode === 'observe' ? ' (records what it would do, changes nothing)' : ''}`,
+    `    mode ${rule.mode} (${MEANS[rule.mode]})`,
     `    scope ${rule.scope}`,
-    `    gates ${describeGates(rule.gates)}`,
+    '    gates',
+    ...describeGates(rule.gates).map((line) => `      ${line}`),
+    ...(limits ? [`    limits over all rules: ${describeLimits(limits)}`] : []),
   ];
 }
 
-function describeGates({ maxInFlight, cooldown, retries, waitAtMost, maxQueue }: ResolvedGates): string {
+const MEANS = {
+  observe: 'records what it would do, changes nothing',
+  propose: 'waits until a person has approved the plan',
+  act: 'acts by itself',
+} as const;
+
+/** One line for each, in the words of `salvor.yaml` where it has a word. */
+function describeGates(gates: ResolvedGates): string[] {
+  const { maxInFlight, maxUnavailable, cooldown, retries, storm, windows, failClosed, waitAtMost, maxQueue } = gates;
   return [
-    `at most ${maxInFlight} at once in the scope`,
-    `target left alone for ${formatDuration(cooldown)} after`,
-    `${retries.max} retries per ${formatDuration(retries.per)}`,
-    `waits ${formatDuration(waitAtMost)} at most, ${maxQueue} in the queue`,
-  ].join(' · ');
+    `windows: ${windows.length === 0 ? 'always' : windows.join(' or ')}`,
+    `in flight: at most ${maxInFlight} at once in the scope`,
+    `unavailable: at most ${formatBound(maxUnavailable)} of the workload, all rules together`,
+    storm.above >= 100
+      ? 'storm: never (above: 100%)'
+      : `storm: holds the scope above ${storm.above}% unhealthy, until ${formatDuration(storm.settleFor)} of calm`,
+    `cooldown: the target is left alone for ${formatDuration(cooldown)} after a remediation`,
+    `retries: ${retries.max} failed in the scope within ${formatDuration(retries.per)} may be followed by another`,
+    `what cannot be judged ${failClosed ? 'is refused' : 'passes (failClosed: false)'}`,
+    `waits ${formatDuration(waitAtMost)} at most, ${maxQueue} in the queue; then it is refused`,
+  ];
 }
+
+const describeLimits = ({ maxInFlight, maxActsPerHour, storm }: ResolvedLimits): string =>
+  [
+    ...(maxInFlight === undefined ? [] : [`${maxInFlight} at once`]),
+    ...(maxActsPerHour === undefined ? [] : [`${maxActsPerHour} an hour`]),
+    ...(storm === undefined
+      ? []
+      : [`everything is held while ${storm.targets} targets alert within ${formatDuration(storm.within)}`]),
+  ].join(', ');

@@ -2,6 +2,7 @@ import { defaultPayloadConverter } from '@temporalio/common';
 import type { History } from '@temporalio/common/lib/proto-utils.js';
 import type { Change, Held } from '../model/change.ts';
 import { MESSAGE } from '../model/names.ts';
+import type { Plan } from '../model/plan.ts';
 import type { Ending, RemediationInput, Story } from '../model/remediation.ts';
 
 type Event = NonNullable<History['events']>[number];
@@ -51,12 +52,23 @@ export function storyOf(history: History): Story | undefined {
     }
     for (const text of tell(event, activities, story))
       story.lines.push({ at: timeOf(event), text, phase: story.phase });
+    if (story.plan && waitsFor(input))
+      story.waits ??= { until: later(event, rule.approveWithin), approvers: rule.approvers };
   }
   story.lines[0] ??= { at: timeOf(events[0]), text: '', phase: 'diagnose' };
   story.lines[0].text = `${alert.alertname} of ${alert.startsAt}, rule ${rule.name}, mode ${rule.mode}`;
-  if (story.ending) story.phase = story.ending.outcome;
+  if (story.ending) {
+    story.phase = story.ending.outcome;
+    delete story.waits;
+  }
   return story;
 }
+
+/** Whether its plan waits for a person. */
+const waitsFor = ({ rule, approval }: RemediationInput): boolean => rule.mode === 'propose' && !approval;
+
+/** ISO time, `ms` milliseconds after an event. */
+const later = (event: Event, ms: number): string => new Date(Date.parse(timeOf(event)) + ms).toISOString();
 
 /** What one event says to a person; takes changes and the ending out of it. */
 function tell(event: Event, activities: Map<string, string>, story: Story): string[] {
@@ -107,8 +119,9 @@ function settled(value: unknown, story: Story): string[] {
 
 function answered(activity: string, value: unknown, story: Story): string[] {
   if (isEnding(value)) return settled(value, story);
-  const { verdict, why, changes } = fieldsOf(value);
+  const { verdict, why, changes, plan } = fieldsOf(value);
   if (activity === 'assess' && typeof why === 'string') story.why ??= why;
+  if (activity === 'assess' && verdict === 'sick') story.plan ??= plan as Plan;
   if (givesBack(activity, verdict)) story.held = [];
   const made = (Array.isArray(value) ? value : Array.isArray(changes) ? changes : []) as Change[];
   story.changes.push(...made);

@@ -1,17 +1,18 @@
 import { type Client, WorkflowNotFoundError } from '@temporalio/client';
 import { type Command, Option } from 'commander';
 import type { AuditLine, AuditStore } from '../audit/store.ts';
+import type { Pause } from '../model/pause.ts';
 import { count, SHOWN_OUTCOMES } from './audit-filter.ts';
 import { action, type Context } from './command.ts';
 import { note, paint, print, printJson, table } from './output.ts';
-import type { Pending } from './pending.ts';
+import type { Pending, Scope } from './pending.ts';
 import type { Filter, Run } from './runs.ts';
 import { CliError, EXIT, type ExitStatus } from './status.ts';
 
 export function list(program: Command): void {
   program
     .command('list')
-    .description('what waits, what runs, and what came of the others or was refused, the latest first')
+    .description('what is paused, what waits, what runs, and what came of the others or was refused, the latest first')
     .addOption(new Option('--outcome <outcome>', 'only with this outcome').choices(SHOWN_OUTCOMES))
     .option('--rule <name>', 'only of this rule')
     .option('--target <key>', 'only of this target')
@@ -23,7 +24,9 @@ interface Options extends Filter {
   limit: number;
 }
 
-type Row = Pending | Run;
+/** A run that only observed, and what it would have done. */
+type Listed = Run & { plan?: string[] };
+type Row = Pending | Listed;
 
 async function show(context: Context, options: Options): Promise<ExitStatus> {
   const [{ loadConfig }, { reached, withStore }, { withClient }] = await Promise.all([
@@ -44,18 +47,39 @@ async function show(context: Context, options: Options): Promise<ExitStatus> {
   }
   if (kept.out) note(`${kept.out.message}: only what Temporal still keeps is shown`);
   if (open.out) note(`${open.out.message}: what waits is not shown, and what runs is shown as it was last recorded`);
-  const all = await merge(open.answer ?? { pending: [], runs: [] }, recorded, open.answer !== undefined);
+  const { pauses, scopes, ...now } = open.answer ?? { pauses: [], scopes: [], pending: [], runs: [] };
+  const all = await merge(now, recorded, open.answer !== undefined);
   const rows = all.slice(0, options.limit);
-  if (context.json) printJson(rows);
-  else if (rows.length === 0) note('no runs');
-  else print(...(await lines(rows)));
+  if (context.json) printJson([...pauses.map((one) => ({ outcome: 'paused', ...one })), ...stormRows(scopes), ...rows]);
+  else {
+    const isShort = now.pending.some(({ gate }) => gate === 'limits');
+    // Who has the slots is of interest to who waits for one.
+    const held = await standing(pauses, isShort ? scopes : scopes.map(({ slots: _, ...scope }) => scope));
+    if (held.length > 0) print(...held.map((line) => paint('yellow', line)));
+    if (rows.length === 0) note('no runs');
+    else print(...(await lines(rows)));
+  }
   const waiting = all.slice(options.limit).filter(({ outcome }) => outcome === 'waiting').length;
   if (waiting > 0) note(`and ${waiting} more that wait: --limit N`);
   return EXIT.done;
 }
 
+/** What holds others back, one line each. */
+async function standing(pauses: Pause[], scopes: Scope[]): Promise<string[]> {
+  const [{ describePause }, { scopeLines }, { printable }, { localized }] = await Promise.all([
+    import('../model/pause.ts'),
+    import('./pending.ts'),
+    import('./report/text.ts'),
+    import('./times.ts'),
+  ]);
+  return [...pauses.map((one) => localized(describePause(one))), ...scopes.flatMap(scopeLines)].map(printable);
+}
+
+const stormRows = (scopes: Scope[]) =>
+  scopes.flatMap(({ rule, scope, storm }) => (storm ? [{ outcome: 'storm', rule, scope, ...storm }] : []));
+
 interface Recorded {
-  runs: Run[];
+  runs: Listed[];
   refused: AuditLine[];
 }
 
@@ -70,18 +94,28 @@ async function ofStore(store: AuditStore, { limit, outcome, rule, target }: Opti
     // More than are shown: a responder remembers those of a day.
     refusals ? store.list({ ...filter, outcome: 'refused', limit: Math.max(limit, 1_000) }) : [],
   ]);
-  return { runs: streams.map(runOf), refused: refused.filter(({ kind }) => kind === 'decision') };
+  const runs: Listed[] = [];
+  for (const run of streams.map(runOf)) {
+    const records = run.outcome === 'observed' ? await store.records(run.id) : [];
+    const plan = records.flatMap(({ entry }) => (entry.kind === 'ended' ? (entry.plan ?? []) : []));
+    runs.push({ ...run, ...(plan.length > 0 && { plan }) });
+  }
+  return { runs, refused: refused.filter(({ kind }) => kind === 'decision') };
+}
+
+interface Current {
+  pauses: Pause[];
+  scopes: Scope[];
+  pending: Pending[];
+  runs: Listed[];
 }
 
 /** What Temporal knows, of those too that the store takes for running. */
-async function ofTemporal(
-  client: Client,
-  options: Options,
-  recorded: Run[],
-): Promise<{ pending: Pending[]; runs: Run[] }> {
+async function ofTemporal(client: Client, options: Options, recorded: Run[]): Promise<Current> {
   const { limit, ...filter } = options;
   const { listRuns, readRun } = await import('./runs.ts');
-  const [pending, listed] = await Promise.all([
+  const [pauses, { pending, scopes }, listed] = await Promise.all([
+    pausesOf(client, filter),
     pendingOf(client, filter),
     filter.outcome === 'waiting' ? [] : listRuns(client, filter, limit),
   ]);
@@ -98,22 +132,54 @@ async function ofTemporal(
     }),
   );
   const still = looked.filter((run) => filter.outcome === undefined || run.outcome === filter.outcome);
-  return { pending, runs: [...listed, ...still] };
+  const told = new Set(recorded.flatMap(({ id, endedAt }) => (endedAt === undefined ? [] : [id])));
+  const runs = await Promise.all([...listed, ...still].map((run) => (told.has(run.id) ? run : withPlan(client, run))));
+  return { pauses, scopes, pending, runs };
+}
+
+async function withPlan(client: Client, run: Run): Promise<Listed> {
+  if (run.outcome !== 'observed') return run;
+  const { endingOf } = await import('./runs.ts');
+  const plan = (await endingOf(client, run))?.plan;
+  return { ...run, ...(plan && { plan }) };
+}
+
+/** Those that stand, of those that concern what is asked for. */
+async function pausesOf(client: Client, { outcome, rule, target }: Filter): Promise<Pause[]> {
+  if (outcome !== undefined && outcome !== 'waiting') return [];
+  const [{ isUnder, standing }, { readPauses }] = await Promise.all([
+    import('../model/pause.ts'),
+    import('../providers/temporal/pauses.ts'),
+  ]);
+  const concerns = ({ prefix }: Pause): boolean =>
+    (rule === undefined || !prefix.startsWith('rule/') || prefix === `rule/${rule}`) &&
+    (target === undefined || prefix.startsWith('rule/') || isUnder(target, prefix));
+  return standing(await readPauses(client), Date.now()).filter(concerns);
 }
 
 /** What has no run yet, or never had one; its responders are asked only where the filter lets it through. */
-async function pendingOf(client: Client, { outcome, rule, target }: Filter): Promise<Pending[]> {
-  if (outcome !== undefined && outcome !== 'waiting' && outcome !== 'refused') return [];
+async function pendingOf(
+  client: Client,
+  { outcome, rule, target }: Filter,
+): Promise<Pick<Current, 'pending' | 'scopes'>> {
+  if (outcome !== undefined && outcome !== 'waiting' && outcome !== 'refused') return { pending: [], scopes: [] };
   const { allPending } = await import('./pending.ts');
-  const { pending, unasked, silent } = await allPending(client);
+  const { pending, scopes, unasked, diverged, silent } = await allPending(client);
   if (silent) note('no worker answers (is `salvor worker` or `salvor up` running?): what waits is not shown');
   else if (unasked > 0) note(`${unasked} responders did not answer or were not asked: what waits there is not shown`);
-  return pending.filter(
+  for (const id of diverged)
+    note(
+      `${id} stands still, for its history does not fit the code of the workers: what waits there is not shown. Where they differ: \`salvor replay ${id}\``,
+    );
+  const meant = pending.filter(
     (one) =>
       (outcome === undefined || one.outcome === outcome) &&
       (rule === undefined || one.rule === rule) &&
       (target === undefined || one.target === target),
   );
+  // Of one target what waits says it.
+  const held = scopes.filter((one) => target === undefined && (rule === undefined || one.rule === rule));
+  return { pending: meant, scopes: outcome === 'refused' ? [] : held };
 }
 
 /**
@@ -121,7 +187,7 @@ async function pendingOf(client: Client, { outcome, rule, target }: Filter): Pro
  *
  * @param asked whether Temporal answered
  */
-async function merge(open: { pending: Pending[]; runs: Run[] }, recorded: Recorded, asked: boolean): Promise<Row[]> {
+async function merge(open: Pick<Current, 'pending' | 'runs'>, recorded: Recorded, asked: boolean): Promise<Row[]> {
   const { mergeRefusals } = await import('./pending.ts');
   const runs = new Map(open.runs.map((run) => [run.id, run]));
   for (const run of recorded.runs) if (run.endedAt !== undefined || !asked) runs.set(run.id, run);
@@ -131,8 +197,12 @@ async function merge(open: { pending: Pending[]; runs: Run[] }, recorded: Record
 const isOpen = ({ outcome }: Row): boolean => outcome === 'waiting' || outcome === 'running';
 const timeOf = (row: Row): string => ('startedAt' in row ? row.startedAt : (row.since ?? ''));
 
-/** What is open first, whatever came after it; then the latest first. */
-const byTime = (a: Row, b: Row): number => Number(isOpen(b)) - Number(isOpen(a)) || timeOf(b).localeCompare(timeOf(a));
+/** What waits for a person first, then what else is open, whatever came after it; then the latest first. */
+const rankOf = (row: Row): number => ('mode' in row && row.mode === 'propose' && isOpen(row) ? 2 : Number(isOpen(row)));
+const byTime = (a: Row, b: Row): number => rankOf(b) - rankOf(a) || timeOf(b).localeCompare(timeOf(a));
+
+/** Of a plan, in a list. */
+const STEPS = 3;
 
 async function lines(rows: Row[]): Promise<string[]> {
   const [{ lasted, paintOutcome }, { printable }, { shortId }, times] = await Promise.all([
@@ -147,7 +217,12 @@ async function lines(rows: Row[]): Promise<string[]> {
   const now = new Date().toISOString();
   const cells = rows.map((row) => {
     if ('startedAt' in row) {
-      const { id, startedAt, endedAt = now, outcome, rule, target, reason = '' } = row;
+      const { id, startedAt, endedAt = now, outcome, rule, target, mode, reason = '', plan } = row;
+      // One that was approved is in the story of the remediation that acts on it.
+      const would =
+        plan && mode !== 'propose'
+          ? `; it would: ${plan.slice(0, STEPS).join('; ')}${plan.length > STEPS ? '; …' : ''}`
+          : '';
       return [
         shortId(id),
         dateAndTime(startedAt),
@@ -155,7 +230,7 @@ async function lines(rows: Row[]): Promise<string[]> {
         outcome,
         rule,
         target,
-        localized(reason),
+        localized(`${reason}${would}`),
       ];
     }
     const { outcome, since, rule, target, scope = '?', gate, reason } = row;

@@ -1,17 +1,21 @@
 import { readFileSync } from 'node:fs';
 import { Command, CommanderError } from 'commander';
+import { approve } from './approve.ts';
 import { audit } from './audit.ts';
 import { backtest } from './backtest.ts';
 import { cancel } from './cancel.ts';
 import { config } from './config.ts';
+import { deny } from './deny.ts';
 import { deploy } from './deploy.ts';
 import { report } from './errors.ts';
 import { gateway } from './gateway.ts';
 import { held } from './held.ts';
 import { list } from './list.ts';
+import { pause } from './pause.ts';
 import { release } from './release.ts';
 import { replay } from './replay.ts';
 import { remediationReport } from './report.ts';
+import { resume } from './resume.ts';
 import { run } from './run.ts';
 import { sandbox } from './sandbox.ts';
 import { show } from './show.ts';
@@ -30,7 +34,11 @@ const COMMANDS: readonly ((program: Command) => void)[] = [
   show,
   watch,
   remediationReport,
+  approve,
+  deny,
   cancel,
+  pause,
+  resume,
   held,
   release,
   audit,

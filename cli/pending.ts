@@ -1,9 +1,9 @@
-import { type Client, WorkflowNotFoundError } from '@temporalio/client';
+import { type Client, QueryNotRegisteredError, WorkflowNotFoundError } from '@temporalio/client';
 import type { AuditLine } from '../audit/store.ts';
 import { MESSAGE, WORKFLOW } from '../model/names.ts';
 import type { ResponderState } from '../model/responder.ts';
 import { isUnanswered } from './silence.ts';
-import { clock, localized } from './times.ts';
+import { clock, dateAndTime, localized } from './times.ts';
 
 /** A request that has no run: it waits for a gate, or one has refused it. */
 export interface Pending {
@@ -19,10 +19,22 @@ export interface Pending {
   since?: string;
 }
 
+/** A responder that holds everything in its scope, or has slots of the limits. */
+export interface Scope {
+  rule: string;
+  scope: string;
+  storm?: NonNullable<ResponderState['storm']>;
+  /** By key of the limits. */
+  slots?: Record<string, number>;
+}
+
 export interface AllPending {
   pending: Pending[];
+  scopes: Scope[];
   /** Responders that were not asked, for there are too many; or that no worker answered for. */
   unasked: number;
+  /** Workflow IDs of those whose history the workers' code does not follow: nothing is decided there. */
+  diverged: string[];
   /** Whether there are responders, and no worker answered for any of them. */
   silent: boolean;
 }
@@ -47,13 +59,21 @@ export async function allPending(client: Client): Promise<AllPending> {
     }
   }
   const pending: Pending[] = [];
+  const scopes: Scope[] = [];
+  const diverged: string[] = [];
   let answered = 0;
   while (ids.length > 0) {
     const some = ids.splice(0, AT_ONCE);
-    const states = await Promise.all(some.map((id) => stateOf(client, id)));
+    const states = await Promise.all(some.map((id) => stateOf(client, id).catch(whetherDiverged)));
     states.forEach((state, at) => {
-      if (state) {
-        pending.push(...pendingOf(some[at] ?? '', state));
+      const id = some[at] ?? '';
+      if (state === 'diverged') {
+        diverged.push(id);
+        answered += 1;
+      } else if (state) {
+        const where = placeOf(id);
+        pending.push(...pendingOf(where, state));
+        scopes.push(...scopeOf(where, state));
         answered += 1;
       } else unasked += 1;
     });
@@ -63,10 +83,16 @@ export async function allPending(client: Client): Promise<AllPending> {
       break;
     }
   }
-  return { pending: pending.sort(byTime), unasked, silent: unasked > 0 && answered === 0 };
+  return { pending: pending.sort(byTime), scopes, unasked, diverged, silent: unasked > 0 && answered === 0 };
 }
 
 const byTime = (a: Pending, b: Pending): number => (a.since ?? '~').localeCompare(b.since ?? '~');
+
+/** A worker that cannot replay a history answers no query about it. */
+function whetherDiverged(error: unknown): 'diverged' {
+  if (error instanceof QueryNotRegisteredError) return 'diverged';
+  throw error;
+}
 
 /** @returns undefined where no worker answers; an empty state where it has just ended */
 export async function stateOf(client: Client, workflowId: string): Promise<Partial<ResponderState> | undefined> {
@@ -81,9 +107,33 @@ export async function stateOf(client: Client, workflowId: string): Promise<Parti
   }
 }
 
-function pendingOf(workflowId: string, { queue = {}, settled = {} }: Partial<ResponderState>): Pending[] {
+type Place = Pick<Scope, 'rule' | 'scope'>;
+
+function placeOf(workflowId: string): Place {
   const [, rule = '', scope = ''] = workflowId.split('/');
-  const at = { rule, scope: decodeURIComponent(scope) };
+  return { rule, scope: decodeURIComponent(scope) };
+}
+
+function scopeOf(at: Place, { storm, slots = {} }: Partial<ResponderState>): Scope[] {
+  const taken = Object.entries(slots).filter(([, count]) => count > 0);
+  if (!storm && taken.length === 0) return [];
+  return [{ ...at, ...(storm && { storm }), ...(taken.length > 0 && { slots: Object.fromEntries(taken) }) }];
+}
+
+/** What a scope is held by, or holds, for people. */
+export const scopeLines = ({ rule, scope, storm, slots = {} }: Scope): string[] => [
+  ...(storm
+    ? [
+        `storm in ${scope} (rule ${rule}) since ${dateAndTime(storm.since)}: ${localized(storm.why)}; \`salvor resume rule/${rule}\` ends it at once`,
+      ]
+    : []),
+  ...Object.entries(slots).map(
+    ([key, count]) =>
+      `rule ${rule} in ${scope} has ${count === 1 ? '1 slot' : `${count} slots`} of the limits of ${key}`,
+  ),
+];
+
+function pendingOf(at: Place, { queue = {}, settled = {} }: Partial<ResponderState>): Pending[] {
   const waiting = Object.values(queue).map(
     ({ target, gate, reason, since }): Pending => ({
       outcome: 'waiting',

@@ -1,14 +1,6 @@
 import { setTimeout as sleep } from 'node:timers/promises';
-import {
-  type Client,
-  isGrpcServiceError,
-  ServiceError,
-  WithStartWorkflowOperation,
-  WorkflowNotFoundError,
-  WorkflowUpdateFailedError,
-  WorkflowUpdateRPCTimeoutOrCancelledError,
-} from '@temporalio/client';
-import { ApplicationFailure, type Workflow } from '@temporalio/common';
+import { type Client, WithStartWorkflowOperation, WorkflowNotFoundError } from '@temporalio/client';
+import type { Workflow } from '@temporalio/common';
 import type { Config } from '../model/config.ts';
 import { digest } from '../model/digest.ts';
 import { alertKey } from '../model/gates.ts';
@@ -17,6 +9,7 @@ import { MESSAGE, proposalId, remediationId, responderId, WORKFLOW } from '../mo
 import type { Batch, RunAnswer } from '../model/request.ts';
 import type { ResponderInput, Settled } from '../model/responder.ts';
 import { type RunOrder, resolveRun } from '../model/run.ts';
+import { UnansweredError, untilAnswered } from '../providers/temporal/updates.ts';
 import { startOf } from './history.ts';
 import { stateOf } from './pending.ts';
 import { CliError, EXIT } from './status.ts';
@@ -74,29 +67,21 @@ export async function requestRun(
 ): Promise<RunAnswer> {
   const { rule, scope } = batch;
   const input: ResponderInput = { rule: rule.name, scope };
-  const deadline = Date.now() + ANSWER_WITHIN;
-  for (;;) {
-    const startWorkflowOperation = new WithStartWorkflowOperation(WORKFLOW.responder, {
-      workflowId: responderId(rule.name, scope),
-      taskQueue,
-      args: [input],
-      staticSummary: `${rule.name} in ${code(scope)}`,
-      workflowIdConflictPolicy: 'USE_EXISTING',
+  const ask = (): Promise<RunAnswer> =>
+    client.workflow.executeUpdateWithStart<Workflow, RunAnswer, [Batch]>(MESSAGE.run, {
+      args: [batch],
+      updateId,
+      startWorkflowOperation: new WithStartWorkflowOperation(WORKFLOW.responder, {
+        workflowId: responderId(rule.name, scope),
+        taskQueue,
+        args: [input],
+        staticSummary: `${rule.name} in ${code(scope)}`,
+        workflowIdConflictPolicy: 'USE_EXISTING',
+      }),
     });
-    try {
-      return await client.withDeadline(deadline, () =>
-        client.workflow.executeUpdateWithStart<Workflow, RunAnswer, [Batch]>(MESSAGE.run, {
-          args: [batch],
-          updateId,
-          startWorkflowOperation,
-        }),
-      );
-    } catch (error) {
-      if (error instanceof WorkflowUpdateRPCTimeoutOrCancelledError) throw unanswered(updateId, taskQueue, error);
-      if (!wasJustEnding(error) || Date.now() > deadline) throw error;
-      await sleep(100);
-    }
-  }
+  return await untilAnswered(client, ask, ANSWER_WITHIN).catch((error: unknown) => {
+    throw error instanceof UnansweredError ? unanswered(updateId, taskQueue, error) : error;
+  });
 }
 
 const unanswered = (updateId: string, taskQueue: string, cause: unknown): CliError =>
@@ -109,22 +94,9 @@ const unanswered = (updateId: string, taskQueue: string, cause: unknown): CliErr
     },
   );
 
-/** A responder with nothing left to remember ends; who asks in that moment must ask the next one. */
-function wasJustEnding(error: unknown): boolean {
-  if (error instanceof WorkflowNotFoundError) return true;
-  if (error instanceof WorkflowUpdateFailedError) {
-    return error.cause instanceof ApplicationFailure && error.cause.type === 'AcceptedUpdateCompletedWorkflow';
-  }
-  const cause = error instanceof ServiceError ? error.cause : error;
-  return isGrpcServiceError(cause) && cause.code === ABORTED;
-}
-
-/** gRPC status. */
-const ABORTED = 10;
-
 /** Where the remediation or proposal of an admitted request is found. */
 export const workflowIdOf = ({ rule, requests: [request] }: Batch): string =>
-  rule.mode === 'observe' ? proposalId(rule.name, request?.target ?? '') : remediationId(request?.target ?? '');
+  rule.mode === 'act' ? remediationId(request?.target ?? '') : proposalId(rule.name, request?.target ?? '');
 
 export type Admitted = { runId: string } | { settled: Settled };
 

@@ -25,7 +25,10 @@ export function run(program: Command): void {
     .argument('<target>', 'what to do it to, such as k8s/prod/shop/pod/web-0')
     .option('-w, --with <key=value>', "an option of the runbook, as under a rule's with: (repeatable)", collect)
     .addOption(
-      new Option('--mode <mode>', 'observe diagnoses and says what it would do; act does it')
+      new Option(
+        '--mode <mode>',
+        'observe diagnoses and says what it would do; propose waits for an approval of that; act does it',
+      )
         .choices(MODES)
         .default('observe'),
     )
@@ -44,6 +47,8 @@ export function run(program: Command): void {
         const batch = makeBatch(config, { order, updateId, chosen: options.updateId !== undefined, by: person() });
         if (options.mode === 'observe' && !context.json)
           note('mode observe: it looks and changes nothing; --mode act acts');
+        if (options.mode === 'propose' && !context.json)
+          note('mode propose: it changes nothing before somebody approves its plan (`salvor approve`)');
         return await withTemporal(context, ({ client, config }) =>
           ask(context, client, { taskQueue: config.temporal.taskQueue, batch, updateId, wait: options.wait === true }),
         );

@@ -1,135 +1,11 @@
-import {
-  type Client,
-  isGrpcServiceError,
-  ServiceError,
-  type WorkflowExecutionInfo,
-  WorkflowFailedError,
-  WorkflowNotFoundError,
-} from '@temporalio/client';
-import { ApplicationFailure, CancelledFailure } from '@temporalio/common';
+import type { Client } from '@temporalio/client';
 import { InputError } from '../model/input-error.ts';
-import { remediationId, searchValue, WORKFLOW } from '../model/names.ts';
-import type { Ending } from '../model/remediation.ts';
 import { defaultScope, parseTarget } from '../model/target.ts';
+import { findMeant, findProposal, ID_PREFIX, type Meant, type Run } from '../providers/temporal/runs.ts';
 import { allPending, type Pending, sentenceOf } from './pending.ts';
 import { CliError, EXIT } from './status.ts';
 
-/** One remediation or proposal, as `salvor list` shows it. */
-export interface Run {
-  /** First run ID. */
-  id: string;
-  workflowId: string;
-  target: string;
-  rule: string;
-  runbook: string;
-  mode: string;
-  /** An outcome; `running`; or what Temporal says of one that ended without a word (`terminated`, `timed_out`). */
-  outcome: string;
-  reason?: string;
-  /** ISO times. */
-  startedAt: string;
-  endedAt?: string;
-}
-
-export interface Filter {
-  outcome?: string;
-  rule?: string;
-  target?: string;
-}
-
-/** Characters that a person must give of an ID. */
-const PREFIX = 8;
-
-/** What is shown of an ID. Temporal's begin with the time (UUID v7), so that the first 8 are those of a whole minute. */
-export const shortId = (id: string): string => id.slice(0, 18);
-
-/** Runs, the latest first, at most `limit`. Filters where the server knows Salvor's attributes, else here. */
-export async function listRuns(client: Client, filter: Filter, limit: number): Promise<Run[]> {
-  try {
-    return await collect(client, queryOf(filter), filter, limit);
-  } catch (error) {
-    if (!isInvalid(error)) throw error;
-    return await collect(client, TYPE, filter, limit);
-  }
-}
-
-const TYPE = `WorkflowType = '${WORKFLOW.remediation}'`;
-
-function queryOf({ outcome, rule, target }: Filter): string {
-  const terms = [TYPE];
-  if (rule !== undefined) terms.push(`SalvorRule = ${quote(searchValue(rule))}`);
-  if (target !== undefined) terms.push(`SalvorTarget = ${quote(searchValue(target))}`);
-  if (outcome === 'running') terms.push(`ExecutionStatus = 'Running'`);
-  else if (outcome !== undefined) terms.push(`(SalvorOutcome = ${quote(outcome)} OR SalvorOutcome IS NULL)`);
-  return terms.join(' AND ');
-}
-
-async function collect(client: Client, query: string, filter: Filter, limit: number): Promise<Run[]> {
-  const runs: Run[] = [];
-  for await (const info of client.workflow.list({ query, pageSize: 200 })) {
-    const run = await complete(client, runOf(info));
-    if (!matches(run, filter)) continue;
-    runs.push(run);
-    if (runs.length === limit) break;
-  }
-  return runs;
-}
-
-const matches = (run: Run, { outcome, rule, target }: Filter): boolean =>
-  (outcome === undefined || run.outcome === outcome) &&
-  (rule === undefined || run.rule === rule) &&
-  (target === undefined || run.target === target);
-
-/** A string of Temporal's list filter, which reads strings as SQL does. */
-const quote = (value: string): string => `'${value.replaceAll('\\', '\\\\').replaceAll("'", "''")}'`;
-
-function runOf(info: Omit<WorkflowExecutionInfo, 'raw'>): Run {
-  const said = (name: string): string | undefined => {
-    const value = info.typedSearchAttributes.getAll().find(({ key }) => key.name === name)?.value;
-    return typeof value === 'string' ? value : undefined;
-  };
-  const noted = (name: string): string => {
-    const value = info.memo?.[name];
-    return typeof value === 'string' ? value : '?';
-  };
-  const status = info.status.name;
-  const reason = said('SalvorReason');
-  return {
-    id: info.runId,
-    workflowId: info.workflowId,
-    target: noted('target'),
-    rule: noted('rule'),
-    runbook: noted('runbook'),
-    mode: noted('mode'),
-    // A run whose end is being told has its outcome, but is not over.
-    outcome: status === 'RUNNING' ? 'running' : (said('SalvorOutcome') ?? status.toLowerCase()),
-    ...(reason !== undefined && status !== 'RUNNING' && { reason }),
-    startedAt: info.startTime.toISOString(),
-    ...(info.closeTime && { endedAt: info.closeTime.toISOString() }),
-  };
-}
-
-/** Where the server has no search attributes the outcome is in the result alone. */
-async function complete(client: Client, run: Run): Promise<Run> {
-  if (run.endedAt === undefined || run.reason !== undefined) return run;
-  const ending = await endingOf(client, run);
-  return ending ? { ...run, outcome: ending.outcome, reason: ending.reason } : run;
-}
-
-/** What an ended run came to; undefined where it was terminated, timed out, or its history is gone. */
-export async function endingOf(client: Client, run: Pick<Run, 'workflowId' | 'id'>): Promise<Ending | undefined> {
-  try {
-    return (await client.workflow.getHandle(run.workflowId, run.id).result()) as Ending;
-  } catch (error) {
-    if (error instanceof WorkflowNotFoundError) return undefined;
-    if (!(error instanceof WorkflowFailedError)) throw error;
-    const { cause } = error;
-    if (cause instanceof CancelledFailure)
-      return { outcome: 'cancelled', reason: cause.message || 'cancelled by a person', changes: [] };
-    if (!(cause instanceof ApplicationFailure)) return undefined;
-    return (cause.details?.[0] as Ending | undefined) ?? { outcome: 'failed', reason: cause.message, changes: [] };
-  }
-}
+export { endingOf, type Filter, listRuns, type Run, readRun, shortId } from '../providers/temporal/runs.ts';
 
 /**
  * Finds the run that a person means: a target key means its latest run, anything else the beginning of a run's ID.
@@ -137,24 +13,29 @@ export async function endingOf(client: Client, run: Pick<Run, 'workflowId' | 'id
  * @throws CliError where none or more than one is meant
  */
 export async function findRun(client: Client, meant: string): Promise<Run> {
-  if (meant.includes('/')) return await latestOf(client, meant);
-  if (!/^[0-9a-f-]{8,36}$/.test(meant)) {
-    throw new CliError(`"${meant}" names no run`, {
+  return await runOf(client, meant, await findMeant(client, meant));
+}
+
+/** As {@link findRun}, of a target the proposal that waits for a person. */
+export async function findProposed(client: Client, meant: string): Promise<Run> {
+  return await runOf(client, meant, await findProposal(client, meant));
+}
+
+async function runOf(client: Client, meant: string, found: Meant): Promise<Run> {
+  if ('run' in found) return found.run;
+  if ('several' in found) {
+    const which = found.several.map(({ id, target, outcome }) => `  ${id}  ${outcome}  ${target}`).join('\n');
+    throw new CliError(`"${meant}" means more than one run:\n${which}`, {
       status: EXIT.usage,
-      advice: `Give a target key (k8s/prod/shop/pod/web-0) or at least ${PREFIX} characters of an ID from \`salvor list\`.`,
+      advice: 'Give its ID, or more characters of it.',
     });
   }
-  const found = await collect(client, `${TYPE} AND RunId STARTS_WITH '${meant}'`, {}, 5);
-  const [run, other] = found;
-  if (other) {
-    const which = found.map(({ id, target, outcome }) => `  ${id}  ${outcome}  ${target}`).join('\n');
-    throw new CliError(`"${meant}" begins the ID of more than one run:\n${which}`, {
-      status: EXIT.usage,
-      advice: 'Give more characters of it.',
-    });
-  }
-  if (!run) throw new UnknownRunError(meant);
-  return run;
+  if (found.none === 'target') throw await noRun(client, meant);
+  if (found.none === 'id') throw new UnknownRunError(meant);
+  throw new CliError(`"${meant}" names no run`, {
+    status: EXIT.usage,
+    advice: `Give a target key (k8s/prod/shop/pod/web-0) or at least ${ID_PREFIX} characters of an ID from \`salvor list\`.`,
+  });
 }
 
 /** No run that Temporal still keeps has such an ID. */
@@ -165,17 +46,6 @@ export class UnknownRunError extends CliError {
       advice: '`salvor list` shows the runs that there are.',
     });
   }
-}
-
-async function latestOf(client: Client, target: string): Promise<Run> {
-  // A describe knows at once of a run that has just started; the list learns of it a moment later.
-  const [described, [listed]] = await Promise.all([
-    describe(client, remediationId(target)),
-    listRuns(client, { target }, 1),
-  ]);
-  const run = [described, listed].filter((found) => found !== undefined).sort(byStart)[0];
-  if (run) return run;
-  throw await noRun(client, target);
 }
 
 /** A target of which there is no run, and what its responders know of it. */
@@ -226,28 +96,6 @@ function scopeOf(key: string): string | undefined {
     if (error instanceof InputError) return undefined;
     throw error;
   }
-}
-
-const byStart = (a: Run, b: Run): number => b.startedAt.localeCompare(a.startedAt);
-
-async function describe(client: Client, workflowId: string): Promise<Run | undefined> {
-  try {
-    return await complete(client, runOf(await client.workflow.getHandle(workflowId).describe()));
-  } catch (error) {
-    if (error instanceof WorkflowNotFoundError) return undefined;
-    throw error;
-  }
-}
-
-/** One run, as it stands now. */
-export async function readRun(client: Client, workflowId: string, id: string): Promise<Run> {
-  return await complete(client, runOf(await client.workflow.getHandle(workflowId, id).describe()));
-}
-
-/** gRPC INVALID_ARGUMENT: here, a query by an attribute that the namespace does not have. */
-function isInvalid(error: unknown): boolean {
-  const cause = error instanceof ServiceError ? error.cause : error;
-  return isGrpcServiceError(cause) && cause.code === 3;
 }
 
 /** The exit status that tells a script how a run ended. */

@@ -32,8 +32,12 @@ export function show(program: Command): void {
 
 /** As Temporal knows it. @throws UnknownRunError, NoRunError where it does not */
 async function tell(context: Context, client: Client, meant: string): Promise<ExitStatus> {
-  const [{ findRun, NoRunError, waitingAbout, waitingLines }, { describe, fetchStory }, { Trouble }] =
-    await Promise.all([import('./runs.ts'), import('./story.ts'), import('./trouble.ts')]);
+  const [
+    { findRun, NoRunError, waitingAbout, waitingLines },
+    { describe, fetchStory },
+    { Trouble },
+    { proposalJson, proposalLines, proposalOf },
+  ] = await Promise.all([import('./runs.ts'), import('./story.ts'), import('./trouble.ts'), import('./proposal.ts')]);
   const run = await findRun(client, meant).catch((error: unknown) => {
     if (error instanceof NoRunError && error.pending.length > 0) return error;
     throw error;
@@ -49,10 +53,15 @@ async function tell(context: Context, client: Client, meant: string): Promise<Ex
     meant.includes('/') ? waitingAbout(client, run.target) : [],
   ]);
   const trouble = await new Trouble(client, run).look(true);
+  const proposal = told.story && proposalOf(run, told.story);
   const more = [...(trouble === undefined ? [] : [trouble]), ...waitingLines(waiting)];
-  if (context.json)
-    printJson({ ...run, ...told, ...(trouble !== undefined && { trouble }), ...(waiting.length > 0 && { waiting }) });
-  else print(...describe(run, told), ...more.flatMap((line) => ['', paint('yellow', line)]));
+  if (context.json) {
+    const beside = { ...(trouble !== undefined && { trouble }), ...(waiting.length > 0 && { waiting }) };
+    printJson({ ...run, ...told, ...beside, ...(proposal && { proposal: proposalJson(proposal) }) });
+    return EXIT.done;
+  }
+  print(...describe(run, told), ...more.flatMap((line) => ['', paint('yellow', line)]));
+  if (proposal) print('', ...proposalLines(proposal));
   return EXIT.done;
 }
 

@@ -77,8 +77,8 @@ export interface Holding {
 /** What every source tells of a run. */
 export type About = Omit<Run, 'workflowId'>;
 
-/** Phases in which a remediation mostly waits: for the target to heal, for a budget, for the replacement. */
-const WAITS: ReadonlySet<string> = new Set(['queue', 'hold', 'replace', 'verify']);
+/** Phases in which a remediation mostly waits: for a person, for the target to heal, for a budget, for the replacement. */
+const WAITS: ReadonlySet<string> = new Set(['queue', 'propose', 'hold', 'held back', 'replace', 'verify']);
 
 /** @param more what else happened, such as a cancel that the story does not know of */
 export function timelineOfStory(
@@ -181,6 +181,11 @@ function entryOf({ at, entry }: AuditRecord): Entry[] {
 const PART_OF = {
   dropped: 'decision',
   cancel: 'decision',
+  verdict: 'decision',
+  storm: 'decision',
+  pause: 'decision',
+  resume: 'decision',
+  escalated: 'note',
   held: 'held',
   released: 'released',
   lost: 'note',

@@ -30,6 +30,13 @@ export class GatewayMetrics {
     registers: [this.registry],
   });
 
+  readonly orders = new Counter({
+    name: 'salvor_gateway_orders_total',
+    help: 'Orders of people (pause, resume, approve, deny, pauses) by status code of the answer.',
+    labelNames: ['order', 'code'] as const,
+    registers: [this.registry],
+  });
+
   readonly truncated = new Counter({
     name: 'salvor_gateway_truncated_alerts_total',
     help: 'Alerts that Alertmanager left out of a webhook because of max_alerts.',

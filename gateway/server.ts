@@ -15,6 +15,7 @@ import { Courier } from './courier.ts';
 import { deliver } from './deliver.ts';
 import { failureOf } from './failure.ts';
 import { GatewayMetrics } from './metrics.ts';
+import { addOrders } from './orders.ts';
 import { endBroken, refuse } from './refuse.ts';
 import { checkType, Rejection } from './reject.ts';
 import { traced } from './trace.ts';
@@ -46,7 +47,7 @@ export interface GatewayOptions {
 }
 
 /**
- * Starts the webhook server.
+ * Starts the server of webhooks, and of what people order.
  *
  * @throws where it would listen beyond loopback without authentication, cannot listen, or a secret cannot be read
  */
@@ -133,7 +134,7 @@ interface Parts {
 }
 
 function appOf(parts: Parts): FastifyInstance {
-  const { config, client, log, server, moreMetrics } = parts;
+  const { config, client, log, credentials, server, moreMetrics } = parts;
   const metrics = new GatewayMetrics(config.rules.map(({ rule }) => rule.name));
   const app = fastify({
     bodyLimit: config.gateway.maxBody,
@@ -156,6 +157,7 @@ function appOf(parts: Parts): FastifyInstance {
   app.setNotFoundHandler(async (_request, reply) => reply.code(404).send({ error: 'Nothing is served here.' }));
 
   addWebhook(app, parts, metrics);
+  addOrders(app, { config, client, log, metrics, webhook: credentials.bearer });
   app.get('/healthz', async () => ({ status: 'ok' }));
   app.get('/readyz', async (_request, reply) => {
     if (await isReady(client, config.temporal.namespace, log)) return { status: 'ready' };

@@ -1,5 +1,6 @@
 import type { Change, Held, ObjectRef } from './change.ts';
 import type { Outcome } from './outcome.ts';
+import type { Pause } from './pause.ts';
 import type { RemediationInput, Story } from './remediation.ts';
 import type { Decision, RecordedAlert } from './request.ts';
 import type { Mode, ResolvedRule } from './rule.ts';
@@ -40,6 +41,15 @@ export type AuditEntry =
   | { kind: 'change'; change: Change }
   /** A held field is back as it was, or its object is gone. `by` is a person where `salvor release` did it. */
   | { kind: 'released'; object: ObjectRef; field: string; by?: string; why?: string }
+  /** Of a proposal: what a person decided about its plan. */
+  | { kind: 'verdict'; answer: 'approve' | 'deny'; by: string; groups: string[]; digest: string; comment: string }
+  /** Of a responder: everything in its scope is held, or no longer; `by` where a person ended it. */
+  | { kind: 'storm'; state: 'begins' | 'ends'; live: number; unhealthy: number; why: string; by?: string }
+  /** People were told by an alert of Salvor's own. */
+  | { kind: 'escalated'; id: string; why: string }
+  /** Of `salvor/control`. */
+  | { kind: 'pause'; pause: Pause; undo: boolean }
+  | { kind: 'resume'; prefix: string; by: string; reason: string; ended: Pause[] }
   /** A person asked for its end. */
   | { kind: 'cancel'; by: string; reason: string }
   | {
@@ -47,6 +57,8 @@ export type AuditEntry =
       outcome: Outcome | 'terminated';
       reason: string;
       plan?: string[];
+      /** Of a proposal or an approved plan. */
+      planDigest?: string;
       /** The story as people read it: ISO times and lines, in order. */
       lines: Story['lines'];
     }
@@ -61,7 +73,7 @@ export type AuditKind = AuditEntry['kind'];
 export interface AuditStream {
   /** Run ID of a remediation; first run ID of a responder, whose later runs go on with it. */
   id: string;
-  kind: 'remediation' | 'responder';
+  kind: 'remediation' | 'responder' | 'control';
   workflowId: string;
   rule: string;
   /** Of a remediation. */

@@ -1,7 +1,8 @@
 import type { z } from 'zod';
-import { messageFor } from './config-fields.ts';
+import { messageFor, tokenHash } from './config-fields.ts';
 import type { ConfigFile, ConfigProblem } from './config-file.ts';
-import { clusterName, ruleName, ruleSchema, ruleTarget } from './config-schema.ts';
+import { approver, clusterName, groupName, personName, ruleName, ruleSchema, ruleTarget } from './config-schema.ts';
+import { shown } from './input-error.ts';
 import { nearest } from './nearest.ts';
 import { RUNBOOKS, type Runbook } from './rule.ts';
 import { RUNBOOK_SPECS } from './runbooks.ts';
@@ -14,13 +15,24 @@ import { literalSegment, type TargetTemplate } from './target.ts';
 export function crossChecks(source: ConfigFile): ConfigProblem[] {
   const rules = listAt(source.value, 'rules');
   const clusters = listAt(source.value, 'clusters').map((one) => clusterName.safeParse(fieldOf(one, 'name')).data);
+  const people = listAt(fieldOf(source.value, 'gateway'), 'people');
   return [
-    ...duplicates(clusters, 'clusters', source),
+    ...duplicates(clusters, ['clusters'], source),
     ...duplicates(
-      rules.map((rule) => ruleName.safeParse(fieldOf(rule, 'name')).data),
-      'rules',
+      people.map((one) => personName.safeParse(fieldOf(one, 'name')).data),
+      ['gateway', 'people'],
       source,
     ),
+    ...sharedTokens(people, source),
+    ...duplicates(
+      rules.map((rule) => ruleName.safeParse(fieldOf(rule, 'name')).data),
+      ['rules'],
+      source,
+    ),
+    ...rules.flatMap((rule, i) => [
+      ...unknownApprovers(rule, i, people, source),
+      ...withoutAlertmanager(rule, i, source),
+    ]),
     ...rules.flatMap((rule, i) => {
       const target = ruleTarget.safeParse(fieldOf(rule, 'target')).data;
       const runbook = RUNBOOKS.find((name) => name === fieldOf(rule, 'runbook'));
@@ -54,17 +66,67 @@ function listAt(value: unknown, key: string): unknown[] {
   return Array.isArray(list) ? list : [];
 }
 
-const duplicates = (names: (string | undefined)[], list: string, source: ConfigFile): ConfigProblem[] =>
+const duplicates = (names: (string | undefined)[], list: string[], source: ConfigFile): ConfigProblem[] =>
   names.flatMap((name, i) =>
     name === undefined || names.indexOf(name) === i
       ? []
       : [
           source.problem(
-            [list, i, 'name'],
-            `${name} is the name of ${list}[${names.indexOf(name)}] already: expected another one`,
+            [...list, i, 'name'],
+            `${name} is the name of ${list.join('.')}[${names.indexOf(name)}] already: expected another one`,
           ),
         ],
   );
+
+const HASH = tokenHash('Of a person.');
+
+/** With one token for two, nobody could say who of them it was. */
+function sharedTokens(people: unknown[], source: ConfigFile): ConfigProblem[] {
+  const hashes = people.map((one) => HASH.safeParse(fieldOf(one, 'tokenHash')).data);
+  return hashes.flatMap((hash, i) =>
+    hash === undefined || hashes.indexOf(hash) === i
+      ? []
+      : [
+          source.problem(
+            ['gateway', 'people', i, 'tokenHash'],
+            `this is the token of gateway.people[${hashes.indexOf(hash)}] already: expected one of his own for each person`,
+          ),
+        ],
+  );
+}
+
+function unknownApprovers(rule: unknown, i: number, people: unknown[], source: ConfigFile): ConfigProblem[] {
+  const approvers = listAt(rule, 'approvers').map((one) => approver.safeParse(one).data);
+  if (approvers.length > 0 && people.length === 0) {
+    const message = 'nobody could approve: expected these people in gateway.people, each with a tokenHash';
+    return [source.problem(['rules', i, 'approvers'], message)];
+  }
+  const names = people.map((one) => personName.safeParse(fieldOf(one, 'name')).data);
+  const groups = people.flatMap((one) => listAt(one, 'groups').map((group) => groupName.safeParse(group).data));
+  // One whose name is at fault may be the one that is meant.
+  if ([...names, ...groups].includes(undefined)) return [];
+  const known = [...names, ...new Set(groups.map((group) => `group:${group}`))] as string[];
+  return approvers.flatMap((one, j) => {
+    if (one === undefined || known.includes(one)) return [];
+    const meant = nearest(one, known);
+    const hint = meant === undefined ? `those known are ${known.join(', ')}` : `did you mean ${meant}?`;
+    return [source.problem(['rules', i, 'approvers', j], `${shown(one)} is not in gateway.people: ${hint}`)];
+  });
+}
+
+/** Settings that would do nothing without an Alertmanager to talk to. */
+function withoutAlertmanager(rule: unknown, i: number, source: ConfigFile): ConfigProblem[] {
+  if (fieldOf(source.value, 'alertmanager') !== undefined) return [];
+  const wanted = 'expected alertmanager: { urls: [http://…] } in the file';
+  return [
+    ...(fieldOf(rule, 'hush') === true
+      ? [source.problem(['rules', i, 'hush'], `${wanted}, where the alert could be silenced`)]
+      : []),
+    ...(fieldOf(fieldOf(rule, 'onFailure'), 'escalate') === true
+      ? [source.problem(['rules', i, 'onFailure', 'escalate'], `${wanted}, which could tell somebody of the failure`)]
+      : []),
+  ];
+}
 
 function targetProblem(
   target: TargetTemplate,

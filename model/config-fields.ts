@@ -50,6 +50,15 @@ const YEAR = 365 * 86_400_000;
 
 export const count = (description: string, min: number, max: number) => z.int().min(min).max(max).meta({ description });
 
+/** A share in percent, 1 to 100, written as `40%`. */
+export const percent = (description: string) =>
+  parsed('a share such as 40%', (text) => {
+    if (!PERCENT.test(text)) throw new InputError(`expected a share from 1% to 100%, got ${shown(text)}`);
+    return Number(text.slice(0, -1));
+  }).meta({ description, pattern: PERCENT.source });
+
+const PERCENT = /^(?:100|[1-9]\d?)%$/;
+
 export const named = (description: string, pattern: RegExp, expected: string) =>
   parsed(expected, (text) => {
     if (!pattern.test(text)) throw new InputError(`expected ${expected}, got ${shown(text)}`);
@@ -99,6 +108,20 @@ export const variable = (description: string) =>
     if (!/^[A-Za-z_][A-Za-z0-9_]*$/.test(text)) throw new InputError('expected the name of an environment variable');
     return text;
   }).meta({ description, pattern: '^[A-Za-z_][A-Za-z0-9_]*$' });
+
+/** The SHA-256 (hex, lower case) of a token that a person was given. The token itself belongs into no file of Salvor's. */
+export const tokenHash = (description: string) => {
+  // Whatever stands there is not shown: it may be the token.
+  const error = 'expected the SHA-256 of the token in hex: printf %s TOKEN | sha256sum';
+  return z
+    .string({ error })
+    .regex(/^[0-9a-fA-F]{64}$/, { error })
+    .transform((hash) => hash.toLowerCase())
+    .refine((hash) => hash !== SHA256_OF_NOTHING, { error: `${error} (this is that of no token at all)` })
+    .meta({ description });
+};
+
+const SHA256_OF_NOTHING = 'e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855';
 
 export interface HostAndPort {
   host: string;

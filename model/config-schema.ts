@@ -1,7 +1,6 @@
 import { z } from 'zod';
 import {
   auditUrl,
-  count,
   duration,
   isLoopback,
   named,
@@ -10,16 +9,17 @@ import {
   parseHostAndPort,
   section,
   size,
+  tokenHash,
   variable,
   webUrl,
 } from './config-fields.ts';
+import { defaultGates, limitFields, ruleGates } from './config-gates.ts';
 import { InputError } from './input-error.ts';
 import { parseMatchers } from './matcher.ts';
 import { nearest } from './nearest.ts';
-import type { ResolvedGates, Runbook } from './rule.ts';
+import { MODES, type ResolvedGates, type Runbook } from './rule.ts';
 import { RUNBOOK_SPECS } from './runbooks.ts';
 import { CONFIGURED_NAME, parseTargetTemplate } from './target.ts';
-import { parseTemplate } from './template.ts';
 
 /** Gates of a rule where neither it nor `defaults` says otherwise. */
 export const BUILT_IN_GATES: ResolvedGates = {
@@ -28,31 +28,11 @@ export const BUILT_IN_GATES: ResolvedGates = {
   retries: { max: 3, per: 3_600_000 },
   waitAtMost: 3_600_000,
   maxQueue: 1000,
+  maxUnavailable: { percent: 25 },
+  storm: { above: 40, settleFor: 600_000 },
+  windows: [],
+  failClosed: true,
 };
-
-const gateFields = {
-  maxInFlight: count('Remediations open at once in the scope. Default 1.', 1, 1000).optional(),
-  cooldown: duration('How long a target is left alone after a remediation. Default 10m.').optional(),
-  retries: section({
-    max: count('Failed remediations of the scope that may be followed by another. Default 3.', 0, 100).optional(),
-    per: duration('The time in which they are counted. Default 1h.', { above: 0 }).optional(),
-  })
-    .meta({ description: 'Retry budget of the scope.' })
-    .optional(),
-  waitAtMost: duration('How long a request may wait for a gate before it is refused. Default 1h.', {
-    above: 0,
-  }).optional(),
-  maxQueue: count('Requests kept waiting in a scope; beyond it they are refused. Default 1000.', 0, 1000).optional(),
-};
-
-const defaultGates = section(gateFields).meta({ description: 'Gates of every rule that does not say otherwise.' });
-
-const ruleGates = section({
-  scope: parsed(`a template such as \${labels.namespace}`, parseTemplate)
-    .meta({ description: 'What shares the budgets: labels of the alert. Default: the namespace of the target.' })
-    .optional(),
-  ...gateFields,
-}).meta({ description: 'Reasons to wait or to refuse; they override defaults.gates.' });
 
 const matchList = z
   .array(parsed('a matcher such as alertname="PodRunningNotReady"', readMatchers))
@@ -85,6 +65,24 @@ export const ruleTarget = parsed(
   description: `Key of what it is done to, with \${labels.NAME} and \${annotations.NAME}. A value that is no valid name for its place is refused.`,
 });
 
+const NAME_OF_PERSON = '[A-Za-z0-9](?:[-+._@A-Za-z0-9]{0,61}[A-Za-z0-9])?';
+const expectedName = 'a name of letters, digits and -+._@, at most 63, beginning and ending with a letter or digit';
+
+export const personName = named('Name of the person, unique.', new RegExp(`^${NAME_OF_PERSON}$`), expectedName);
+export const groupName = named('Name of a group.', new RegExp(`^${NAME_OF_PERSON}$`), expectedName);
+
+export const approver = named(
+  'Name of a person, or group:NAME.',
+  new RegExp(`^(?:group:)?${NAME_OF_PERSON}$`),
+  'the name of a person of gateway.people, or group:NAME',
+);
+
+const person = section({
+  name: personName,
+  tokenHash: tokenHash('SHA-256 (hex) of the token that the person sends: printf %s TOKEN | sha256sum.'),
+  groups: z.array(groupName).prefault([]).meta({ description: 'Groups that `approvers` may name as group:NAME.' }),
+});
+
 /** A rule as it is written, for one runbook. */
 const ruleFor = <R extends Runbook>(runbook: R) =>
   section({
@@ -92,17 +90,29 @@ const ruleFor = <R extends Runbook>(runbook: R) =>
     match: matchList,
     runbook: z.literal(runbook).meta({ description: 'What is done.' }),
     target: ruleTarget,
-    mode: z
-      .enum(['observe', 'act'])
-      .prefault('observe')
-      .meta({ description: 'How much the rule is trusted: observe records what it would do; act acts.' }),
+    mode: z.enum(MODES).prefault('observe').meta({
+      description:
+        'How much the rule is trusted: observe records what it would do; propose waits for a person to approve it; act acts.',
+    }),
+    approvers: z.array(approver).min(1).optional().meta({
+      description:
+        'Who may approve what it proposes: names of gateway.people, and group:NAME. Default: everybody named there.',
+    }),
+    approveWithin: duration('How long a proposal waits for its approval; then it is refused.', { above: 0 }).prefault(
+      '1d',
+    ),
     with: RUNBOOK_SPECS[runbook].options.prefault({}),
     gates: ruleGates.prefault({}),
-    hush: z.literal(false).optional().meta({ description: 'Silence the alert meanwhile: not available yet.' }),
+    hush: z.boolean().prefault(false).meta({
+      description:
+        'Silence the alert in Alertmanager while Salvor works on it. Needs alertmanager.urls, and a route of the pager that waits longer than that of Salvor.',
+    }),
     onFailure: section({
-      escalate: z.literal(false).optional().meta({ description: 'Raise an alert: not available yet.' }),
+      escalate: z.boolean().optional().meta({
+        description: 'Raise the alert SalvorEscalation. Default: true where alertmanager.urls is configured.',
+      }),
     })
-      .optional()
+      .prefault({})
       .meta({ description: 'What follows a failed remediation.' }),
     continue: z
       .boolean()
@@ -174,6 +184,7 @@ export function configSchema(resolvePath: (path: string) => string) {
       .meta({ description: 'TLS to Temporal: true for the certificate authorities of the system.' }),
     apiKeyFile: path(`API key of Temporal Cloud. ${secretFile}`).optional(),
     apiKeyEnv: variable('API key of Temporal Cloud: the environment variable that holds it.').optional(),
+    ui: webUrl("Address of Temporal's web UI, for links in Salvor's alerts.").optional(),
   }).refine(({ apiKeyFile, apiKeyEnv }) => apiKeyFile === undefined || apiKeyEnv === undefined, {
     ...whole,
     message: 'expected either apiKeyFile or apiKeyEnv, not both',
@@ -195,6 +206,9 @@ export function configSchema(resolvePath: (path: string) => string) {
       })
       .optional()
       .meta({ description: 'User name and password that callers must send.' }),
+    people: z.array(person).prefault([]).meta({
+      description: 'Who may approve, deny, pause and resume, each by a token of his own. Not for webhooks.',
+    }),
     maxBody: size('Largest body of a request.', 64 * 1024 ** 2).prefault('8MiB'),
     tls: section({
       certFile: path('Certificate, with its chain (PEM).'),
@@ -267,6 +281,7 @@ export function configSchema(resolvePath: (path: string) => string) {
       .optional()
       .meta({ description: 'Every member of the Alertmanager pair or cluster.' }),
     clusters: z.array(cluster).prefault([]).meta({ description: 'Kubernetes clusters that targets may be in.' }),
+    limits: limitFields.optional(),
     defaults: section({ gates: defaultGates.prefault({}) })
       .prefault({})
       .meta({ description: 'What holds for every rule that does not say otherwise.' }),
@@ -280,7 +295,6 @@ export function configSchema(resolvePath: (path: string) => string) {
 /** What the schema makes of a file. */
 export type ParsedConfig = z.output<ReturnType<typeof configSchema>>;
 export type ParsedRule = ParsedConfig['rules'][number];
-export type ParsedGates = z.output<typeof defaultGates>;
 
 /** The schema as JSON Schema (draft 2020-12) of what is written, for editors. */
 export const configJsonSchema = (): object =>

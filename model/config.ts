@@ -3,8 +3,10 @@ import { dirname, resolve } from 'node:path';
 import { besideRunbooks, crossChecks } from './config-checks.ts';
 import { messageFor } from './config-fields.ts';
 import { ConfigFile, type ConfigProblem } from './config-file.ts';
-import { BUILT_IN_GATES, configSchema, type ParsedConfig, type ParsedGates, type ParsedRule } from './config-schema.ts';
+import { mergeGates } from './config-gates.ts';
+import { BUILT_IN_GATES, configSchema, type ParsedConfig, type ParsedRule } from './config-schema.ts';
 import { digest } from './digest.ts';
+import type { ResolvedLimits } from './limits.ts';
 import type { Matcher } from './matcher.ts';
 import type { ResolvedGates, ResolvedRule } from './rule.ts';
 import type { TargetTemplate } from './target.ts';
@@ -27,6 +29,8 @@ export interface Config {
   prometheus?: { url: string };
   alertmanager?: { urls: string[] };
   clusters: ClusterConfig[];
+  /** Over all rules, and so in each of them; absent: none. */
+  limits?: ResolvedLimits;
   defaults: { gates: ResolvedGates };
   rules: ConfiguredRule[];
 }
@@ -71,10 +75,19 @@ export function parseConfig(text: string, file: string): ParseResult {
   const problems = [...early, ...others.filter(({ path }) => !early.some((refused) => refused.path === path))];
   if (!parsed.success || problems.length > 0) return { ok: false, problems: inOrder(problems) };
 
-  const { defaults, rules, ...sections } = parsed.data;
-  const gates = mergeGates(BUILT_IN_GATES, defaults.gates);
-  const configured = rules.map((rule, i) => resolveRule(rule, gates, source.lineOf(['rules', i])));
-  return { ok: true, config: { file, ...sections, defaults: { gates }, rules: configured } };
+  const { defaults, rules, limits, ...sections } = parsed.data;
+  const common: Common = {
+    gates: mergeGates(BUILT_IN_GATES, defaults.gates),
+    // Limits that limit nothing would only be asked for nothing.
+    ...(limits && Object.keys(limits).length > 0 && { limits }),
+    escalate: sections.alertmanager !== undefined,
+  };
+  const configured = rules.map((rule, i) => resolveRule(rule, common, source.lineOf(['rules', i])));
+  const { gates, limits: over } = common;
+  return {
+    ok: true,
+    config: { file, ...sections, ...(over && { limits: over }), defaults: { gates }, rules: configured },
+  };
 }
 
 /** Files that the configuration names, by their settings; for a look at whether they are there. */
@@ -105,16 +118,27 @@ export function namedFiles({
 const inOrder = (problems: ConfigProblem[]): ConfigProblem[] =>
   problems.sort((a, b) => a.line - b.line || a.column - b.column);
 
-function resolveRule(parsed: ParsedRule, defaults: ResolvedGates, line: number): ConfiguredRule {
+/** What a rule has from the rest of the file. */
+interface Common {
+  gates: ResolvedGates;
+  limits?: ResolvedLimits;
+  /** Whether there is an Alertmanager that an escalation could go to. */
+  escalate: boolean;
+}
+
+function resolveRule(parsed: ParsedRule, common: Common, line: number): ConfiguredRule {
   const { scope, ...gates } = parsed.gates;
   const rule: ResolvedRule = {
     name: parsed.name,
     runbook: parsed.runbook,
     mode: parsed.mode,
     with: parsed.with,
-    gates: mergeGates(defaults, gates),
-    onFailure: { escalate: false },
-    hush: false,
+    gates: mergeGates(common.gates, gates),
+    onFailure: { escalate: parsed.onFailure.escalate ?? common.escalate },
+    hush: parsed.hush,
+    approvers: parsed.approvers ?? [],
+    approveWithin: parsed.approveWithin,
+    ...(common.limits && { limits: common.limits }),
   };
   return {
     rule,
@@ -126,11 +150,3 @@ function resolveRule(parsed: ParsedRule, defaults: ResolvedGates, line: number):
     line,
   };
 }
-
-const mergeGates = (base: ResolvedGates, over: ParsedGates): ResolvedGates => ({
-  maxInFlight: over.maxInFlight ?? base.maxInFlight,
-  cooldown: over.cooldown ?? base.cooldown,
-  retries: { max: over.retries?.max ?? base.retries.max, per: over.retries?.per ?? base.retries.per },
-  waitAtMost: over.waitAtMost ?? base.waitAtMost,
-  maxQueue: over.maxQueue ?? base.maxQueue,
-});

@@ -1,3 +1,4 @@
+import type { HeraldOrder } from './herald.ts';
 import type { Request } from './request.ts';
 import type { ResolvedRule } from './rule.ts';
 
@@ -12,16 +13,30 @@ export interface DispatchRequest {
   rule: ResolvedRule;
   ruleDigest: string;
   starts: Start[];
-  /** Targets whose alert is resolved: their remediation is told, if it is still the one with this run ID. */
-  resolved: { target: string; runId: string }[];
-  /** Remediations that should be open: are they? One that was terminated by hand ended without a word. */
-  check: { target: string; runId: string }[];
+  /** Those whose alert is resolved are told, if it is still the run with this ID. */
+  resolved: Running[];
+  /** Those that should be open: are they? One that was terminated by hand ended without a word. */
+  check: Running[];
+  /**
+   * Slots of the limits to be given back, by key: free again, and of these so many for which nothing was started; and how
+   * many it keeps.
+   */
+  give?: Record<string, { slots: number; unused: number; has: number }>;
+  /** Escalations of the responder itself: a storm, a spent retry budget, a request that waited too long. */
+  herald?: HeraldOrder;
+}
+
+/** A remediation, or a proposal of the rule, that was started. */
+export interface Running {
+  target: string;
+  runId: string;
+  proposal?: true;
 }
 
 export interface Start {
   /**
    * The request ID of the start: rule, delivery and alert. A proposal's is its alert, so that a repeat of it proposes
-   * nothing again.
+   * nothing again. What is started again after it ended before it acted has the run ID of that end in it.
    */
   episode: string;
   request: Omit<Request, 'status'> & { delivery: string };
@@ -33,7 +48,7 @@ export interface DispatchResult {
   /** In the order of `starts`. */
   starts: Started[];
   /** Those of `check` that are no longer running. */
-  ended: { target: string; runId: string }[];
+  ended: Running[];
 }
 
 export type Started =

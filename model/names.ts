@@ -4,7 +4,18 @@
  */
 
 /** Workflow types, as registered by the worker. */
-export const WORKFLOW = { responder: 'responder', remediation: 'remediation' } as const;
+export const WORKFLOW = {
+  responder: 'responder',
+  remediation: 'remediation',
+  /** `salvor/control`: who has paused what. */
+  control: 'control',
+  /** `salvor/herald`: Salvor's own alerts that are open. */
+  herald: 'herald',
+  /** `limits/<key>`: what all rules together may do in a cluster or account. */
+  limits: 'limits',
+  /** `budget/<workload>`: who has taken a place in the unavailable budget of a workload. */
+  budget: 'budget',
+} as const;
 
 /** Signals and updates of the responder and the remediation. */
 export const MESSAGE = {
@@ -18,6 +29,21 @@ export const MESSAGE = {
   resolved: 'resolved',
   /** To a remediation, before it is cancelled: {@link import('./remediation.ts').CancelRequest}. */
   cancel: 'cancel',
+  /** To a responder: decide anew what waits; with {@link import('./responder.ts').LookAgain}. */
+  look: 'look',
+  /** Update of a proposal: a {@link import('./approval.ts').Verdict}. */
+  decide: 'decide',
+  /** Updates of `salvor/control`. */
+  pause: 'pause',
+  resume: 'resume',
+  /** Signal of `salvor/herald`. */
+  herald: 'herald',
+  /** Update and signal of `limits/<key>`. */
+  lease: 'lease',
+  give: 'give',
+  /** Update and signal (the run ID of the holder) of `budget/<workload>`. */
+  reserve: 'reserve',
+  free: 'free',
   /** Query of a responder: its {@link import('./responder.ts').ResponderState}. */
   state: 'state',
   /** Query of a remediation: its {@link import('./remediation.ts').Story}. */
@@ -40,6 +66,10 @@ export const watchQueue = (taskQueue: string): string => `${taskQueue}-watch`;
 
 export const responderId = (rule: string, scope: string): string => `responder/${rule}/${encodeURIComponent(scope)}`;
 export const remediationId = (target: string): string => `remediation/${target}`;
+export const CONTROL_ID = 'salvor/control';
+export const HERALD_ID = 'salvor/herald';
+export const limitsId = (key: string): string => `limits/${key}`;
+export const budgetId = (workload: string): string => `budget/${workload}`;
 export const proposalId = (rule: string, target: string): string => `proposal/${rule}/${target}`;
 
 /** The rule name that `salvor run RUNBOOK` uses; a configured rule cannot take it, for its names hold no colon. */
@@ -53,6 +83,9 @@ export const TRAFFIC_LABEL = 'salvor.dev/traffic';
 export const IN_SERVICE_GATE = 'salvor.dev/in-service';
 /** The field manager of a runbook's writes. */
 export const fieldManager = (runbook: string): string => `salvor-${runbook}`;
+
+/** What is shown of a run's ID. Temporal's begin with the time (UUID v7): the first 8 are those of a whole minute. */
+export const shortId = (id: string): string => id.slice(0, 18);
 
 /** A search attribute holds at most 255 characters: a longer value is cut, and a hash (FNV-1a) keeps it distinct. */
 export function searchValue(value: string): string {

@@ -1,5 +1,7 @@
+import type { Approval } from './approval.ts';
 import type { Change, Held } from './change.ts';
 import type { Outcome } from './outcome.ts';
+import type { Plan } from './plan.ts';
 import type { RecordedAlert } from './request.ts';
 import type { Mode, ResolvedRule } from './rule.ts';
 
@@ -15,8 +17,10 @@ export interface RemediationInput {
   since?: string;
   /** Names this start: rule, delivery, alert. Two starts of one episode are one start. */
   episode: string;
-  /** Workflow ID of the responder that is told of the end; none for a proposal, which holds neither target nor slot. */
+  /** Workflow ID of the responder that is told of the end; none in mode observe, of whose end nobody waits to hear. */
   responder?: string;
+  /** A person has approved this plan: it acts on no other. */
+  approval?: Approval;
   /** False where the server does not know Salvor's search attributes. */
   searchAttributes: boolean;
 }
@@ -27,7 +31,7 @@ export interface Ending {
   /** One sentence for people: what was found and done, or what stopped it. */
   reason: string;
   changes: Change[];
-  /** In mode observe: what it would have done, in order. */
+  /** Of a proposal: what it would have done, in order. */
   plan?: string[];
 }
 
@@ -53,7 +57,15 @@ export interface EndReport {
   rule: ResolvedRule;
   ruleDigest: string;
   scope: string;
+  /**
+   * It ended before it acted, for it was not its time (or the plan is no longer the approved one): the request is decided
+   * anew, as if it had waited for this gate since then.
+   */
+  again?: { gate: string; reason: string; request: QueuedRequest };
 }
+
+/** What of a request is kept while it waits. */
+export type QueuedRequest = Pick<RecordedAlert, 'fingerprint' | 'startsAt' | 'alertname' | 'digest' | 'by' | 'labels'>;
 
 /** What a remediation answers when it is asked how it stands (query `story`). */
 export interface Story {
@@ -66,6 +78,13 @@ export interface Story {
   phase: string;
   /** The diagnosis on which it acts, or does not. */
   why?: string;
+  /** What it would do, or does, once that is known. */
+  plan?: Plan;
+  /**
+   * While it waits for a person's verdict about the plan: until when (ISO time), and who may give it: names, and
+   * `group:<name>`; none: everybody who is known.
+   */
+  waits?: { until: string; approvers: string[] };
   /** What comes next, and by when (ISO time) at the latest. */
   next?: { what: string; until?: string };
   /** ISO times and lines, in order; with the phase in which each was said. */

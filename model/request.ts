@@ -1,3 +1,4 @@
+import type { Approval } from './approval.ts';
 import type { ResolvedRule } from './rule.ts';
 
 /** One alert that a rule matched, reduced to what admission needs. */
@@ -14,8 +15,11 @@ export interface Request {
   digest: string;
   /** Who asked: `alertmanager`, or `person:<name>`. */
   by: string;
-  /** For the record, secrets removed and long values cut. Not kept while the request waits. */
+  /** A person has approved the plan of this request's proposal. */
+  approval?: Approval;
+  /** For the record, secrets removed and long values cut. While the request waits they are kept where there is room. */
   labels?: Record<string, string>;
+  /** Likewise; not kept while it waits. */
   annotations?: Record<string, string>;
 }
 

@@ -1,3 +1,6 @@
+import type { Bound } from './bound.ts';
+import type { ResolvedLimits } from './limits.ts';
+
 /** A rule with defaults merged and every duration in milliseconds: plain JSON, as it travels in signals. */
 export interface ResolvedRule {
   /** `[a-z0-9]([-a-z0-9]*[a-z0-9])?`, or `run:<runbook>` for `salvor run`. */
@@ -7,14 +10,21 @@ export interface ResolvedRule {
   with: DrainInstanceOptions;
   gates: ResolvedGates;
   onFailure: { escalate: boolean };
+  /** Silence the alert while it is worked on. */
   hush: boolean;
+  /** Who may approve what it proposes: names, and `group:<name>`; empty: everybody who is known. */
+  approvers: string[];
+  /** Milliseconds in which a proposal must be approved; then it is refused. */
+  approveWithin: number;
+  /** Over all rules. */
+  limits?: ResolvedLimits;
 }
 
 export const RUNBOOKS = ['drain-instance'] as const;
 export type Runbook = (typeof RUNBOOKS)[number];
 
-/** How much a rule is trusted: observe records what it would do; act acts. */
-export const MODES = ['observe', 'act'] as const;
+/** How much a rule is trusted: observe records what it would do; propose waits for a person's approval of it; act acts. */
+export const MODES = ['observe', 'propose', 'act'] as const;
 export type Mode = (typeof MODES)[number];
 
 export interface ResolvedGates {
@@ -27,6 +37,14 @@ export interface ResolvedGates {
   waitAtMost: number;
   /** Requests kept waiting; beyond it they are refused `queue-full`. */
   maxQueue: number;
+  /** Of the target's own workload, node pool or group: how much may be unavailable, what is in flight included. */
+  maxUnavailable: Bound;
+  /** Above this share (percent) of unhealthy objects in the scope everything in it is held, until `settleFor` of calm. */
+  storm: { above: number; settleFor: number };
+  /** When it may act, such as `Mon-Fri 08:00-20:00 Europe/Berlin`; none: always. */
+  windows: string[];
+  /** An error while evidence is read refuses. */
+  failClosed: boolean;
 }
 
 /** Options of drain-instance (`with:`), durations in milliseconds. */

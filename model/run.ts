@@ -43,8 +43,12 @@ export function resolveRun(order: RunOrder, config: Config): ResolvedRun {
     mode: order.mode,
     with: options.data,
     gates: config.defaults.gates,
+    // A person waits for it, and sees how it ends.
     onFailure: { escalate: false },
     hush: false,
+    approvers: [],
+    approveWithin: 86_400_000,
+    ...(config.limits && { limits: config.limits }),
   };
   return { ok: true, rule, ruleDigest: digest(rule), target: aim.target, scope: aim.scope };
 }

@@ -1,4 +1,5 @@
 import type { AuditPage } from './audit.ts';
+import type { HeraldOrder } from './herald.ts';
 import type { Ending, EndReport } from './remediation.ts';
 
 export interface SettleRequest {
@@ -7,6 +8,10 @@ export interface SettleRequest {
   page: AuditPage;
   /** Workflow ID of the responder that is to be told, and what; none where nobody waits for it. */
   tell?: { responder: string; report: EndReport };
+  /** The place in the budget of this workload is given back. */
+  budget?: { workload: string; runId: string };
+  /** Alerts of Salvor's own that it raises or clears with its end. */
+  herald?: HeraldOrder;
 }
 
 /** The last step of every remediation: none ends before its end is told and all of it is on record. */

@@ -1,6 +1,7 @@
 import type { Held } from '../model/change.ts';
 import { type ObjectTarget, parseTarget } from '../model/target.ts';
 import { FinalError } from './errors.ts';
+import type { EvidenceProvider } from './evidence.ts';
 import type { HeldOn, InstanceProvider, Release } from './instance.ts';
 import type { ClusterConfig } from './kubernetes/cluster.ts';
 import { Kubernetes } from './kubernetes/provider.ts';
@@ -17,6 +18,8 @@ export interface WorldConfig {
 export interface Registry {
   /** @throws FinalError `UnknownTarget` where no configured provider has such an instance; InputError for no target */
   instance(target: string): InstanceProvider;
+  /** One for all targets of a cluster or account. @throws as {@link Registry.instance} does */
+  evidence(target: string): EvidenceProvider;
   close(): Promise<void>;
 }
 
@@ -68,6 +71,7 @@ export function createRegistry(config: WorldConfig): HoldingRegistry {
       const { cluster, target } = podOf(key);
       return cluster.pod(target);
     },
+    evidence: (key) => podOf(key).cluster.evidence,
     places: () =>
       [...clusters].map(([name, { cluster }]) => ({
         name: `cluster ${name}`,

@@ -5,7 +5,9 @@ import { join } from 'node:path';
 import { parseArgs, promisify } from 'node:util';
 import type { WorkflowHandle } from '@temporalio/client';
 import { historyToJSON } from '@temporalio/common/lib/proto-utils.js';
-import { proposalId, responderId, runRule, TRAFFIC_LABEL } from '../model/names.ts';
+import type { Verdict } from '../model/approval.ts';
+import { MESSAGE, proposalId, responderId, runRule, TRAFFIC_LABEL } from '../model/names.ts';
+import type { Story } from '../model/remediation.ts';
 import { UNREADY_ANNOTATION } from '../sandbox/kubernetes.ts';
 import type { Complaint } from './e2e/exporter.ts';
 import { PATIENCE, Stack } from './e2e/support.ts';
@@ -20,17 +22,21 @@ import { eventually } from './support/wait.ts';
  */
 const ROOT = join(import.meta.dirname, '..');
 const EVICT_AT_ONCE = { recoverWithin: '0s', stableFor: '0s', quietFor: '0s' };
+/** Both of two pods may be sick. */
+const BOTH = { maxUnavailable: '100%', storm: { above: '100%' } };
 const stack = new Stack();
 
 const RULES = {
-  recovers: { with: { recoverWithin: '5m', stableFor: '1s' }, gates: { cooldown: '1s' } },
+  recovers: { with: { recoverWithin: '5m', stableFor: '1s' }, gates: { cooldown: '1s', ...BOTH } },
   replaced: { with: EVICT_AT_ONCE },
   observed: { mode: 'observe' },
+  proposed: { mode: 'propose', with: EVICT_AT_ONCE },
+  unanswered: { mode: 'propose', approveWithin: '1s', onFailure: { escalate: true } },
   blocked: { with: { ...EVICT_AT_ONCE, evictWithin: '1s' } },
-  unverified: { with: { ...EVICT_AT_ONCE, verifyWithin: '1s' } },
+  unverified: { with: { ...EVICT_AT_ONCE, verifyWithin: '1s' }, gates: BOTH },
   kept: { with: { recoverWithin: '1s', stableFor: '1s', replace: false } },
-  unqueued: { with: { recoverWithin: '5m', stableFor: '1s' }, gates: { cooldown: '1s', maxQueue: 0 } },
-  impatient: { with: { recoverWithin: '5m', stableFor: '1s' }, gates: { cooldown: '1s', waitAtMost: '1s' } },
+  unqueued: { with: { recoverWithin: '5m', stableFor: '1s' }, gates: { cooldown: '1s', maxQueue: 0, ...BOTH } },
+  impatient: { with: { recoverWithin: '5m', stableFor: '1s' }, gates: { cooldown: '1s', waitAtMost: '1s', ...BOTH } },
 } as const;
 type Rule = keyof typeof RULES;
 
@@ -93,6 +99,37 @@ async function salvor(...args: string[]): Promise<void> {
   await promisify(execFile)(process.execPath, [join(ROOT, 'bin', 'salvor.mjs'), '--config', stack.configFile, ...args]);
 }
 
+/** The proposal about a broken pod. */
+async function proposed(rule: Rule): Promise<{ it: Complaint; proposal: WorkflowHandle }> {
+  const { it, namespace } = await workload(rule);
+  await stack.breakPod(it);
+  const proposal = stack.client.workflow.getHandle(proposalId(it.rule, stack.cluster.target(namespace, it.pod)));
+  await eventually('a proposal', () => proposal.describe(), PATIENCE);
+  return { it, proposal };
+}
+
+/** One that waits for a person. */
+async function asking(): Promise<{ it: Complaint; proposal: WorkflowHandle }> {
+  const made = await proposed('proposed');
+  await eventually('it waits', async () => (await made.proposal.query<Story>(MESSAGE.story)).waits, PATIENCE);
+  return made;
+}
+
+/** One that comes to its end by itself. */
+async function ended(rule: Rule): Promise<WorkflowHandle> {
+  const { it, proposal } = await proposed(rule);
+  await end(proposal);
+  stack.exporter.set(it, false);
+  return proposal;
+}
+
+async function answered(proposal: WorkflowHandle, answer: Verdict['answer']): Promise<void> {
+  const { plan } = await proposal.query<Story>(MESSAGE.story);
+  const verdict = { answer, by: 'person:ada', groups: [], digest: plan?.digest ?? '', comment: 'as discussed' };
+  await proposal.executeUpdate<void, [Verdict]>(MESSAGE.decide, { args: [verdict] });
+  await end(proposal);
+}
+
 const heldBy = (it: Complaint) => stack.untilAt(it, 'hold');
 
 const responderOf = ({ namespace, rule }: Complaint) =>
@@ -148,14 +185,34 @@ const REMEDIATIONS: Record<string, () => Promise<WorkflowHandle>> = {
     await stack.cluster.core.createNamespacedPod({ namespace, body: { metadata: { name: 'alone' }, spec } });
     return toItsEnd({ namespace, pod: 'alone', rule: 'replaced' });
   },
-  async observed() {
-    const { it, namespace } = await workload('observed');
-    await stack.breakPod(it);
-    const handle = stack.client.workflow.getHandle(proposalId(it.rule, stack.cluster.target(namespace, it.pod)));
-    await eventually('a proposal', () => handle.describe(), PATIENCE);
-    await end(handle);
+  observed: async () => ended('observed'),
+  'proposal-unanswered': async () => ended('unanswered'),
+  async 'proposal-approved'() {
+    const { it, proposal } = await asking();
+    await answered(proposal, 'approve');
+    await end(stack.remediation(it));
     stack.exporter.set(it, false);
-    return handle;
+    return proposal;
+  },
+  /** The remediation that acts on what was approved. */
+  async 'remediated-as-approved'() {
+    const { it, proposal } = await asking();
+    await answered(proposal, 'approve');
+    await end(stack.remediation(it));
+    stack.exporter.set(it, false);
+    return stack.remediation(it);
+  },
+  async 'proposal-denied'() {
+    const { it, proposal } = await asking();
+    await answered(proposal, 'deny');
+    stack.exporter.set(it, false);
+    return proposal;
+  },
+  async 'proposal-resolved'() {
+    const { it, proposal } = await asking();
+    await stack.mendPod(it);
+    await end(proposal);
+    return proposal;
   },
   async 'failed-blocked'() {
     const { it, namespace } = await workload('blocked');

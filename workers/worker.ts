@@ -2,15 +2,13 @@ import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { Client } from '@temporalio/client';
 import { NativeConnection, Worker, type WorkerOptions, type WorkflowBundleOption } from '@temporalio/worker';
-import { announcing, auditActivities } from '../activities/audit.ts';
-import { dispatchActivities } from '../activities/dispatch.ts';
-import { fenceOf, instanceActivities } from '../activities/instance.ts';
-import { settleActivities } from '../activities/settle.ts';
+import { pausesOf } from '../activities/pauses.ts';
 import type { AuditStoreOptions } from '../audit/store.ts';
 import type { Config } from '../model/config.ts';
 import { watchQueue } from '../model/names.ts';
 import { createRegistry } from '../providers/registry.ts';
 import { connectOptions } from '../providers/temporal/connect.ts';
+import { activitiesOf } from './activities.ts';
 import { type Audit, openAudit } from './audit.ts';
 import { bundleWorkflows } from './bundle.ts';
 import { tryClusters } from './clusters.ts';
@@ -20,6 +18,7 @@ import type { Health } from './monitor.ts';
 import { installRuntime, temporalMetrics } from './runtime.ts';
 import { ensureSearchAttributes } from './search-attributes.ts';
 import { answers, countWorkflows } from './signs.ts';
+import { standingOf } from './standing.ts';
 import type { Telemetry } from './telemetry.ts';
 import { type Version, versioned } from './versioning.ts';
 
@@ -41,7 +40,10 @@ const WORK = {
   maxConcurrentLocalActivityExecutions: 200,
 } satisfies Partial<WorkerOptions>;
 
-/** For waits: they cost a timer and a share of a watch, so thousands are fine. */
+/**
+ * For waits: they cost a timer and a share of a watch, so thousands are fine. Limits and budgets run here too: responders
+ * wait for their answers within workflow tasks, and would otherwise hold the slots that the answers need.
+ */
 const WATCH = {
   shutdownGraceTime: GRACE_OF_WAITS,
   maxConcurrentActivityTaskExecutions: 5_000,
@@ -105,16 +107,17 @@ export async function startWorker(settings: WorkerSettings): Promise<RunningWork
   try {
     // The worker's own connection, so that the server hands the first task of what is started here straight back.
     const client = new Client({ connection, namespace, interceptors: { workflow: telemetry?.client ?? [] } });
+    const pauses = pausesOf(client);
     const metrics = new WorkerMetrics(
       config.rules.map(({ rule }) => rule),
       (query) => countWorkflows(client, query),
+      standingOf(client, pauses),
     );
     const searchAttributes = await ensureSearchAttributes(connection, namespace, logger);
     audit = await openAudit({ options: settings.audit, client, registry: metrics.registry, logger });
     const { store } = audit;
-    const instance = instanceActivities(registry, fenceOf(client), announcing(store));
     const counted = metrics.counting(store);
-    const recording = { ...auditActivities(counted), ...settleActivities({ client, taskQueue, store: counted }) };
+    const { work, watch } = activitiesOf({ config, client, registry, store, counted, pauses, searchAttributes });
     const common = {
       connection,
       namespace,
@@ -123,22 +126,8 @@ export async function startWorker(settings: WorkerSettings): Promise<RunningWork
       ...versioned(version),
     } satisfies Partial<WorkerOptions>;
     const workers = await Promise.all([
-      Worker.create({
-        ...common,
-        ...WORK,
-        taskQueue,
-        workflowBundle,
-        activities: {
-          ...instance,
-          ...dispatchActivities({ client, taskQueue, searchAttributes }),
-        },
-      }),
-      Worker.create({
-        ...common,
-        ...WATCH,
-        taskQueue: watchQueue(taskQueue),
-        activities: { ...instance, ...recording },
-      }),
+      Worker.create({ ...common, ...WORK, taskQueue, workflowBundle, activities: work }),
+      Worker.create({ ...common, ...WATCH, taskQueue: watchQueue(taskQueue), workflowBundle, activities: watch }),
     ]);
     // In the background: Salvor stays up for the clusters that do answer.
     void tryClusters(config.clusters, logger);

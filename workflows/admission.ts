@@ -1,70 +1,57 @@
 import type { AuditEntry } from '../model/audit.ts';
-import { type DispatchRequest, type DispatchResult, MAX_STARTS, type Start } from '../model/dispatch.ts';
-import { alertKey, decide, holds } from '../model/gates.ts';
+import type { DispatchRequest, DispatchResult, Start } from '../model/dispatch.ts';
+import type { Evidence, LookRequest } from '../model/evidence.ts';
+import { alertKey, decide, duplicate, holds } from '../model/gates.ts';
+import { limitsKey } from '../model/limits.ts';
 import { proposalId, remediationId } from '../model/names.ts';
-import { COOLS, SETTLES } from '../model/outcome.ts';
 import type { EndReport } from '../model/remediation.ts';
-import type { Batch, Decision, RecordedAlert, Request, RunAnswer } from '../model/request.ts';
-import type { Queued, ResponderInput, ResponderState } from '../model/responder.ts';
-import type { ResolvedRule } from '../model/rule.ts';
-import { Memory } from './memory.ts';
-import { Queue } from './queue.ts';
+import type { Batch, Decision, RunAnswer } from '../model/request.ts';
+import type { LookAgain, Queued, ResponderInput, ResponderState } from '../model/responder.ts';
+import { deliveredOf, drop, expire, goOnWaiting, keep, refuse, shelve } from './decisions.ts';
+import { type Delivered, Desk, type Execution, type Undecided, type Wait } from './desk.ts';
+import { free, settle } from './ends.ts';
+import { lookAgain, questionOf, weigh } from './looking.ts';
+import { completed } from './older.ts';
 
-const MINUTE = 60_000;
-/** How often open remediations are looked at, for one that was terminated by hand ends without a word. */
-const CHECK_WAITED_FOR = MINUTE;
-const CHECK = 10 * MINUTE;
+/** When it is tried again to start what another rule keeps from its target (milliseconds): nobody tells of its end. */
+const BUSY_ELSEWHERE = 60_000;
+/** Requests that are decided with one look. */
+const MOST_LOOKED_AT = 200;
 
 /** Answer to `salvor run`, filled in when it is known. */
 export interface Answer {
   settled?: RunAnswer;
 }
 
-type News = { batch: Batch; answer?: Answer } | { report: EndReport };
-type Wait = Decision & { answer: 'wait' };
-/** A request, and the delivery that brought it. */
-type Delivered = Omit<Request, 'status'> & { delivery: string };
+type News = { batch: Batch; answer?: Answer } | { report: EndReport } | { again: LookAgain };
+type Asked = Undecided & { answer?: Answer | undefined };
 
 /**
  * The state of one responder and all that changes it. Knows nothing of Temporal: it is told what came and what time it
- * is (milliseconds since the epoch), and says what to ask of the server.
+ * is (milliseconds since the epoch), and says what to look at and what to ask of the server. A turn is {@link hear},
+ * {@link decide} with what was seen, {@link dispatched} with what the server said; what comes meanwhile is heard in the
+ * next one.
  */
 export class Admission {
   readonly state: ResponderState;
-  readonly #queue: Queue;
-  readonly #memory: Memory;
-  readonly #responder: string;
-  readonly #scope: string;
-  readonly #note: (entry: AuditEntry) => void;
+  readonly #desk: Desk;
   readonly #inbox: News[] = [];
-  /** Admitted under the rule as it is now, and not yet asked of the server. */
-  #starts: Start[] = [];
-  #resolved: DispatchRequest['resolved'] = [];
-  /** Who waits to be told, by episode. */
+  /** Came, and is not decided; by alert. */
+  #fresh = new Map<string, Asked>();
+  /** Is decided with what is looked at now. */
+  #hand: Asked[] = [];
+  /** The question that is being answered. */
+  #asked: LookRequest | undefined;
+  #questions = 0;
+  /** Keys of the limits of which slots were asked for with it. */
+  #leased: ReadonlySet<string> = new Set();
+  /** Of what was admitted and is not started yet, by episode: who waits to be told, and what had waited before. */
   readonly #answers = new Map<string, Answer>();
-  #checked: number;
-  /** Something became free since those who wait were last decided; so it is taken to be at the begin of a run. */
-  #freed = true;
+  readonly #waited = new Map<string, Queued>();
 
-  constructor(
-    input: ResponderInput,
-    info: { workflowId: string; startTime: Date },
-    note: (entry: AuditEntry) => void = () => undefined,
-  ) {
-    this.#responder = info.workflowId;
-    this.#scope = input.scope;
-    this.#checked = info.startTime.getTime();
-    this.state = input.state ?? {
-      open: {},
-      queue: {},
-      settled: {},
-      cooling: {},
-      attempts: {},
-      tally: { admit: 0, wait: 0, refuse: 0, coalesce: 0 },
-    };
-    this.#queue = new Queue(this.state);
-    this.#memory = new Memory(this.state);
-    this.#note = note;
+  constructor(input: ResponderInput, execution: Execution, note: (entry: AuditEntry) => void = () => undefined) {
+    this.#desk = new Desk(input, execution, note);
+    this.state = this.#desk.state;
   }
 
   take(batch: Batch): void {
@@ -81,49 +68,88 @@ export class Admission {
     this.#inbox.push({ report });
   }
 
+  look(again: LookAgain): void {
+    this.#inbox.push({ again });
+  }
+
   get hasNews(): boolean {
     return this.#inbox.length > 0;
   }
 
   /** There is something to decide at once. */
   get pressing(): boolean {
-    return this.hasNews || (this.#freed && this.#queue.length > 0);
+    return this.hasNews || this.#fresh.size > 0 || this.#hand.length > 0 || this.#desk.queue.isWoken;
   }
 
-  /** Nothing is open, queued, cooling or counted: the workflow may end. */
+  /** Nothing is open, queued, proposed, held, leased, cooling or counted: the workflow may end. */
   get idle(): boolean {
-    const { open, queue, settled, cooling, attempts } = this.state;
-    return [open, queue, settled, cooling, attempts].every((kept) => Object.keys(kept).length === 0);
+    const { open, queue, settled, cooling, attempts, proposed = {}, slots = {}, storm } = this.state;
+    if (storm || this.#fresh.size + this.#hand.length > 0) return false;
+    return [open, queue, settled, cooling, attempts, proposed, slots].every((kept) => Object.keys(kept).length === 0);
   }
 
   /**
-   * Handles all news and decides anew what waits; answers what to ask of the server, if anything.
+   * Hears all news, and sorts out what needs no look. Answers what to look at before the rest is decided, if anything.
    *
-   * @param closing the run is about to continue as new: what would be admitted waits for the next run
+   * @param closing the run is about to continue as new: what is undecided waits for the next run
    */
-  decide(now: number, closing = false): DispatchRequest | undefined {
+  hear(now: number, closing = false): LookRequest | undefined {
+    this.#takeUp();
     for (let news = this.#inbox.shift(); news; news = this.#inbox.shift()) {
       if ('report' in news) this.#settle(news.report, now);
-      else this.#receive(news.batch, news.answer, now, closing);
+      else if ('again' in news) lookAgain(this.#desk, news.again);
+      else this.#receive(news.batch, news.answer, now);
     }
-    if (this.state.rule) this.#memory.forget(now, this.state.rule.gates.retries.per);
-    if (!closing) this.#decideWaiting(now);
+    const { rule, storm } = this.state;
+    if (!rule) return undefined;
+    this.#desk.memory.forget(now, rule.gates.retries.per);
+    expire(this.#desk, now);
+    if (closing) {
+      this.#shelve();
+      return undefined;
+    }
+    if (storm) {
+      this.#hold(now);
+      return this.#desk.storm.due <= now ? this.#question(now) : undefined;
+    }
+    this.#hand = this.#nextHand(now);
+    return this.#hand.length > 0 ? this.#question(now) : undefined;
+  }
+
+  /**
+   * Decides what was looked at; answers what to ask of the server, if anything.
+   *
+   * @param evidence the answer to what {@link hear} asked; without it the gates that need it have nothing to say
+   */
+  decide(now: number, evidence?: Evidence): DispatchRequest | undefined {
+    const asked = this.#asked;
+    this.#asked = undefined;
+    if (asked && evidence) {
+      this.#desk.slots.take(asked.leases, evidence.leases);
+      weigh(this.#desk, evidence, asked.suspects, now);
+    }
+    const leases = Object.entries(asked?.leases ?? {}).filter(([, { want }]) => want > 0);
+    this.#leased = new Set(leases.map(([key]) => key));
+    for (const undecided of this.#hand.splice(0)) this.#decide(undecided, now, evidence);
+    this.#desk.queue.reckon();
     return this.#work(now);
   }
 
   /** Takes in what the server said to `work`. */
   dispatched(work: DispatchRequest, result: DispatchResult, now: number): void {
-    const observes = work.rule.mode === 'observe';
+    const { running, queue } = this.#desk;
     work.starts.forEach((start, at) => {
       const said = result.starts[at];
       if (!said) return;
-      const { episode, request } = start;
-      const workflowId = observes ? proposalId(work.rule.name, request.target) : remediationId(request.target);
+      const { episode, request, since } = start;
+      const { target } = request;
+      const acts = holds(work.rule, request);
+      const workflowId = acts ? remediationId(target) : proposalId(work.rule.name, target);
+      const runId = 'started' in said ? said.started : said.busy;
+      const queued = this.#hadWaited(episode);
       // A proposal of the rule that is under way already proposes what this one would.
-      if ('started' in said || observes) {
-        const runId = 'started' in said ? said.started : said.busy;
-        const open = this.state.open[request.target];
-        if (open?.episode === episode) open.runId = runId;
+      if ('started' in said || !acts) {
+        running.started(start, runId);
         this.state.tally.admit += 1;
         this.#tell(episode, { decision: { answer: 'admit' }, remediation: { workflowId, runId } });
         return;
@@ -131,279 +157,268 @@ export class Admission {
       this.#takeBack(start);
       const reason = `rule ${said.by ?? 'unknown'} has an open remediation of the target`;
       const busy: Wait = { answer: 'wait', gate: 'target-busy', reason };
-      const decision = this.#keep(request, busy, { since: start.since, notBefore: now + CHECK_WAITED_FOR, now });
-      this.state.tally[decision.answer] += 1;
-      this.#tell(episode, { decision, remediation: { workflowId, runId: said.busy } });
+      const notBefore = now + BUSY_ELSEWHERE;
+      if (queued) queue.add({ ...queued, gate: busy.gate, reason, notBefore });
+      const decision = queued ? busy : keep(this.#desk, request, busy, { since, now, notBefore });
+      this.#tell(episode, { decision, remediation: { workflowId, runId } });
     });
-    for (const over of result.ended) this.#free(over, now);
+    for (const over of result.ended) {
+      const { episode } = (over.proposal ? this.state.proposed?.[over.target] : this.state.open[over.target]) ?? {};
+      // Its word is on its way, and will be heard next.
+      if (this.#inbox.some((news) => 'report' in news && news.report.episode === episode)) continue;
+      free(this.#desk, over, now);
+    }
+    queue.reckon();
   }
 
   /** When something is due without news; infinity for never. */
   nextDue(now: number): number {
-    const { open, rule } = this.state;
+    const { queue, storm, running, memory } = this.#desk;
+    const { open, proposed = {}, rule } = this.state;
     if (!rule || this.idle) return Number.POSITIVE_INFINITY;
-    const due = [this.#queue.due];
-    if (Object.keys(open).length > 0) due.push(this.#nextCheck);
+    const due = [queue.due, storm.due, running.due(queue.length > 0)];
     // Where nothing waits: wake once, when the last memory may be forgotten, and end.
-    else if (this.#queue.length === 0) due.push(this.#memory.last(rule.gates.retries.per));
+    if (queue.length + Object.keys(open).length + Object.keys(proposed).length === 0 && !this.state.storm)
+      due.push(memory.last(rule.gates.retries.per));
     return Math.max(now, Math.min(...due));
   }
 
   /** The state for the next run, small enough to be carried. */
   carry(): ResponderState {
-    this.#memory.fit();
+    const { memory, queue } = this.#desk;
+    queue.settle();
+    if (memory.isTooLarge) queue.forgetLabels();
+    memory.fit();
     return this.state;
   }
 
-  get #nextCheck(): number {
-    return this.#checked + (this.#queue.length > 0 ? CHECK_WAITED_FOR : CHECK);
+  /** What was in hand when the look was cut short. */
+  #takeUp(): void {
+    this.#asked = undefined;
+    const hand = this.#hand.splice(0);
+    for (const { queued } of hand) if (queued) this.#desk.queue.again(queued);
+    this.#putFirst(hand.filter(({ queued }) => !queued));
   }
 
-  get #rule(): ResolvedRule {
-    // Set by the first news, and nothing is decided before it.
-    return this.state.rule as ResolvedRule;
-  }
-
-  #receive(batch: Batch, answer: Answer | undefined, now: number, closing: boolean): void {
-    this.#obey(batch, now);
-    // Those who wait are older than what came now: what became free is theirs.
-    if (this.#freed && !closing) this.#decideWaiting(now);
+  #receive(batch: Batch, answer: Answer | undefined, now: number): void {
+    this.#obey(batch);
+    const { state, rule } = this.#desk;
     for (const { status, ...alert } of batch.requests) {
       const request = { ...alert, delivery: batch.delivery };
       if (status === 'resolved') {
         this.#resolve(request, now);
         continue;
       }
-      let decision = decide({ request, rule: batch.rule, state: this.state, now });
-      if (closing && decision.answer === 'admit')
-        decision = { answer: 'wait', gate: 'in-flight', reason: 'the responder is about to continue as new' };
-      decision = this.#carryOut(request, decision, { since: now, now, answer });
-      if (answer && decision.answer !== 'admit') answer.settled = { decision, ...this.#openOf(request.target) };
+      const key = alertKey(request);
+      const repeat =
+        this.#adopt(request) ??
+        (this.#fresh.has(key)
+          ? ({ answer: 'coalesce', gate: 'duplicate', reason: 'it is being decided' } as const)
+          : duplicate({ request, rule, state, now }));
+      if (repeat) this.#conclude({ request, since: now, answer }, repeat, now);
+      else this.#fresh.set(key, { request, since: now, answer });
     }
+  }
+
+  /** What a person has approved waits already, or is being decided, as an alert that came again: it is that, approved. */
+  #adopt(request: Delivered): Decision | undefined {
+    const { approval } = request;
+    const { queue, state } = this.#desk;
+    const fresh = this.#fresh.get(alertKey(request));
+    const queued = state.queue[alertKey(request)];
+    if (!approval || !(fresh || queued)) return undefined;
+    if (fresh) fresh.request.approval ??= approval;
+    if (queued && !queued.approval) {
+      queue.remove(queued);
+      queue.add({ ...queued, approval });
+      queue.wake('all');
+    }
+    return { answer: 'coalesce', gate: 'duplicate', reason: 'it waits already, and is approved now' };
   }
 
   /** The newest rule rules: what was admitted under another one, and is not yet asked of the server, is decided anew. */
-  #obey(batch: Batch, now: number): void {
-    const { state } = this;
-    const changed = state.ruleDigest !== undefined && state.ruleDigest !== batch.ruleDigest;
-    const pending = changed ? this.#starts.splice(0) : [];
+  #obey({ rule, ruleDigest, requests }: Batch): void {
+    const { state, queue, running } = this.#desk;
+    // A remediation says that its alert is resolved, or its plan approved, and its rule may be an older one.
+    const isAside = requests.length > 0 && requests.every(({ status, approval }) => status === 'resolved' || approval);
+    if (state.rule && isAside) return;
+    const changed = state.ruleDigest !== undefined && state.ruleDigest !== ruleDigest;
+    state.rule = completed(rule);
+    state.ruleDigest = ruleDigest;
+    queue.waitAtMost = rule.gates.waitAtMost;
+    if (!changed) return;
+    queue.wake('all');
+    const pending = [...running.starts];
     for (const start of pending) this.#takeBack(start);
-    state.rule = batch.rule;
-    state.ruleDigest = batch.ruleDigest;
-    this.#freed ||= changed;
-    this.#queue.waitAtMost = batch.rule.gates.waitAtMost;
-    for (const { request, since, episode } of pending) {
-      const answer = this.#answers.get(episode);
-      this.#answers.delete(episode);
-      const decision = decide({ request, rule: batch.rule, state, now });
-      const came = this.#carryOut(request, decision, { since, now, answer });
-      if (answer && came.answer !== 'admit') answer.settled = { decision: came, ...this.#openOf(request.target) };
+    const undecided = pending.flatMap(({ request, since, episode }) => {
+      const queued = this.#hadWaited(episode);
+      if (queued) queue.add(queued);
+      return queued ? [] : [{ request, since, answer: this.#askedBy(episode) }];
+    });
+    this.#putFirst(undecided);
+  }
+
+  #putFirst(some: readonly Asked[]): void {
+    if (some.length === 0) return;
+    this.#fresh = new Map([...some.map((one): [string, Asked] => [alertKey(one.request), one]), ...this.#fresh]);
+  }
+
+  #takeFresh(most = Number.POSITIVE_INFINITY): Asked[] {
+    const taken = [...this.#fresh.values()].slice(0, most);
+    for (const { request } of taken) this.#fresh.delete(alertKey(request));
+    return taken;
+  }
+
+  #standing(target: string): Pick<RunAnswer, 'remediation'> {
+    const { open, proposed, rule } = this.state;
+    const [acting, waiting] = [open[target], proposed?.[target]];
+    if (acting?.runId) return { remediation: { workflowId: remediationId(target), runId: acting.runId } };
+    if (!waiting?.runId || !rule) return {};
+    return { remediation: { workflowId: proposalId(rule.name, target), runId: waiting.runId } };
+  }
+
+  #shelve(): void {
+    for (const undecided of this.#takeFresh()) {
+      const decision = shelve(this.#desk, undecided);
+      if (undecided.answer) undecided.answer.settled = { decision };
     }
   }
 
-  #openOf(target: string): Pick<RunAnswer, 'remediation'> {
-    const open = this.state.open[target];
-    return open?.runId ? { remediation: { workflowId: remediationId(target), runId: open.runId } } : {};
+  /** In a storm no evidence is read for each: all of them are held anyhow. */
+  #hold(now: number): void {
+    const { queue } = this.#desk;
+    for (let more = true; more; ) {
+      const next = queue.next(now, MOST_LOOKED_AT, () => true);
+      for (const queued of next.chunk) this.#decide({ request: queued, since: queued.since, queued }, now);
+      more = next.more;
+    }
+    for (const undecided of this.#takeFresh()) this.#decide(undecided, now);
   }
 
-  /** Does what was decided; answers the decision that came of it (a full queue turns waiting into refusal). */
-  #carryOut(
-    request: Delivered,
-    decision: Decision,
-    { since, now, answer }: { since: number; now: number; answer?: Answer | undefined },
-  ): Decision {
-    const { tally } = this.state;
-    if (decision.answer === 'wait') {
-      const came = this.#keep(request, decision, { since, now });
-      tally[came.answer] += 1;
-      return came;
-    }
-    if (decision.answer === 'admit') {
-      const { episode } = this.#admit(request, since, now);
-      if (answer) this.#answers.set(episode, answer);
-      return decision;
-    }
-    if (decision.answer === 'refuse') {
-      this.#memory.refuse(request, decision.reason, now);
-      this.#decided(request, decision, since);
-    }
-    tally[decision.answer] += 1;
-    return decision;
+  /** Those who wait and whose turn it is, and behind them those who came. */
+  #nextHand(now: number): Asked[] {
+    const { queue, room, rule } = this.#desk;
+    const { chunk, more } = queue.next(now, room, (queued) => room > 0 || !holds(rule, queued));
+    const waiting = chunk.map((queued) => ({ request: queued, since: queued.since, queued }));
+    return more ? waiting : [...waiting, ...this.#takeFresh(MOST_LOOKED_AT - waiting.length)];
   }
 
-  #admit(request: Delivered, since: number, now: number): Start {
-    const { state } = this;
-    const { fingerprint, startsAt, target } = request;
-    const observes = this.#rule.mode === 'observe';
-    // Of what came only, and of nothing that depends on what else had come when this was decided: see Batch.delivery.
-    const alert = alertKey(request);
-    const episode = observes ? alert : `${this.#rule.name}/${request.delivery}/${alert}`;
-    const start: Start = { episode, request, since };
-    this.#starts.push(start);
-    // A proposal holds neither target nor slot, and reports to nobody: it is settled as soon as it is asked for.
-    if (observes) this.#memory.settle(request, 'observed', now);
-    else state.open[target] = { episode, runId: '', fingerprint, startsAt, since: now };
-    return start;
+  /** What to look at: for those in hand, or, where none is, whether the storm is over. */
+  #question(now: number): LookRequest {
+    const fresh = [...this.#fresh.values()].map(({ request }) => request);
+    this.#questions += 1;
+    this.#asked = questionOf(this.#desk, { hand: this.#hand, fresh, now, number: this.#questions });
+    return this.#asked;
+  }
+
+  #decide(undecided: Asked, now: number, evidence?: Evidence): void {
+    const { request, queued } = undecided;
+    const { rule, state } = this.#desk;
+    const decision = decide({ request, rule, state, now, evidence, waiting: queued !== undefined });
+    this.#conclude(undecided, decision, now, evidence);
+  }
+
+  /** Does what was decided. */
+  #conclude(undecided: Asked, decision: Decision, now: number, evidence?: Evidence): void {
+    const { request, since, queued, answer } = undecided;
+    const isElsewhere =
+      decision.answer === 'wait' && decision.gate === 'target-busy' && !this.state.open[request.target];
+    const notBefore = isElsewhere ? now + BUSY_ELSEWHERE : undefined;
+    if (queued && decision.answer === 'wait') {
+      goOnWaiting(this.#desk, queued, decision, now);
+      queued.notBefore = notBefore ?? queued.notBefore;
+      // Nothing else is in its way any more: it asks for a slot at once.
+      if (decision.gate === 'limits' && !this.#leased.has(limitsKey(request.target))) queued.notBefore = now;
+      return;
+    }
+    if (queued) this.#desk.queue.remove(queued);
+    let came = decision;
+    if (decision.answer === 'admit') this.#admit(undecided, now, evidence);
+    else if (decision.answer === 'wait') came = keep(this.#desk, request, decision, { since, now, notBefore });
+    else if (decision.answer === 'refuse') refuse(this.#desk, request, decision, since, now);
+    else this.state.tally.coalesce += 1;
+    if (answer && came.answer !== 'admit') answer.settled = { decision: came, ...this.#standing(request.target) };
+  }
+
+  #admit({ request, since, queued, answer }: Asked, now: number, evidence: Evidence | undefined): void {
+    const { memory, rule, running, slots } = this.#desk;
+    const workload = evidence?.targets[request.target]?.workload;
+    const tries = queued?.after === undefined ? undefined : (queued.tries ?? 0) + 1;
+    const about = { since, after: queued?.after, ...(workload !== undefined && { workload }), ...(tries && { tries }) };
+    const start = running.start(queued ? deliveredOf(queued) : request, rule, about, now);
+    if (holds(rule, request)) slots.use(request.target);
+    // Nobody waits to hear of the end of what only observes: it is settled as soon as it is asked for.
+    else if (rule.mode === 'observe') memory.settle(request, 'observed', now);
+    if (answer) this.#answers.set(start.episode, answer);
+    if (queued) this.#waited.set(start.episode, queued);
   }
 
   /** As if it had never been admitted. */
-  #takeBack({ episode, request }: Start): void {
-    const { open, settled } = this.state;
-    if (open[request.target]?.episode === episode) delete open[request.target];
-    if (settled[alertKey(request)]?.outcome === 'observed') delete settled[alertKey(request)];
+  #takeBack(start: Start): void {
+    const { running, slots } = this.#desk;
+    const { settled } = this.state;
+    const { request } = start;
+    if (running.takeBack(start)) slots.spare(request.target);
+    else if (settled[alertKey(request)]?.outcome === 'observed') delete settled[alertKey(request)];
   }
 
-  #keep(
-    request: Delivered,
-    { gate, reason, ...wait }: Wait,
-    { since, notBefore, now }: { since: number; notBefore?: number; now: number },
-  ): Wait | (Decision & { answer: 'refuse' }) {
-    if (this.#queue.isFull(this.#rule.gates.maxQueue)) {
-      this.#memory.settle(request, 'refused', now);
-      const full: Decision & { answer: 'refuse' } = {
-        answer: 'refuse',
-        gate: 'queue-full',
-        reason: `${this.#queue.length} requests wait already (${reason})`,
-      };
-      this.#decided(request, full, since);
-      return full;
-    }
-    const { delivery, fingerprint, startsAt, target, alertname, digest, by } = request;
-    const alert = { fingerprint, startsAt, target, alertname, digest, by };
-    this.#queue.add({ ...alert, delivery, since, gate, reason, notBefore });
-    this.#decided(request, { ...wait, gate, reason }, since);
-    return { ...wait, gate, reason };
-  }
-
-  /** On record, once: what waits and is decided anew to go on waiting says nothing new. */
-  #decided(request: Delivered | Queued, decision: Wait | (Decision & { answer: 'refuse' }), since: number): void {
-    const { name: rule, mode } = this.#rule;
-    const ruleDigest = this.state.ruleDigest ?? '';
-    const about = { scope: this.#scope, rule, ruleDigest, mode, target: request.target, alert: recorded(request) };
-    this.#note({ kind: 'decision', ...about, decision, since: new Date(since).toISOString() });
-  }
-
-  /** Resolved: what waits is dropped, what is open is told, and what is settled may be forgotten after the cooldown. */
+  /** Resolved: what waits is dropped, what runs is told, and what is settled may be forgotten after the cooldown. */
   #resolve(request: Delivered, now: number): void {
-    const { state } = this;
+    const { queue, rule, running, state } = this.#desk;
     // A late word of the end of an earlier firing says nothing of a newer one.
     const isOver = ({ startsAt }: { startsAt: string }): boolean => startsAt <= request.startsAt;
-    for (const queued of this.#queue.drop(request.fingerprint, isOver)) {
-      const why = 'its alert was resolved while it waited';
-      this.#note({ kind: 'dropped', target: queued.target, rule: this.#rule.name, alert: recorded(queued), why });
-    }
-    const forgetAt = now + this.#rule.gates.cooldown;
+    const isIt = (other: Delivered): boolean => other.fingerprint === request.fingerprint && isOver(other);
+    for (const queued of queue.drop(request.fingerprint, isOver))
+      drop(this.#desk, queued, 'its alert was resolved while it waited');
     const settled = state.settled[alertKey(request)];
-    if (settled) settled.until = Math.min(settled.until, forgetAt);
-    const open = state.open[request.target];
-    if (open?.fingerprint !== request.fingerprint || !isOver(open)) return;
-    open.resolved = true;
-    const start = this.#starts.find(({ episode }) => episode === open.episode);
-    if (open.runId) this.#resolved.push({ target: request.target, runId: open.runId });
-    if (!start) return;
-    // Admitted, but not yet asked of the server: it is as if it had never come.
-    this.#starts = this.#starts.filter((other) => other !== start);
-    this.#takeBack(start);
-    this.#freed = true;
-    state.tally.coalesce += 1;
-    const reason = 'the alert was resolved before it started';
-    this.#tell(open.episode, { decision: { answer: 'coalesce', gate: 'duplicate', reason } });
-  }
-
-  /** Applying the same report twice changes nothing more. */
-  #settle(report: EndReport, now: number): void {
-    const { state } = this;
-    const { target, outcome, episode, alert } = report;
-    this.#freed = true;
-    state.rule ??= report.rule;
-    state.ruleDigest ??= report.ruleDigest;
-    const open = state.open[target]?.episode === episode ? state.open[target] : undefined;
-    if (open) delete state.open[target];
-    const at = Date.parse(report.at);
-    const { cooldown } = this.#rule.gates;
-    if (COOLS.has(outcome)) state.cooling[target] = at + cooldown;
-    if (SETTLES.has(outcome) && !state.settled[alertKey(alert)])
-      this.#memory.settle(alert, outcome, now, open?.resolved && cooldown);
-    const attempts = state.attempts[target] ?? [];
-    if (outcome === 'failed' && !attempts.some((attempt) => attempt.episode === episode))
-      state.attempts[target] = [...attempts, { episode, at }];
-  }
-
-  /** A remediation that ended without a word. */
-  #free({ target, runId }: { target: string; runId: string }, now: number): void {
-    const open = this.state.open[target];
-    if (open?.runId !== runId) return;
-    // Its word is on its way, and will be heard next.
-    if (this.#inbox.some((news) => 'report' in news && news.report.episode === open.episode)) return;
-    this.#freed = true;
-    delete this.state.open[target];
-    // Whoever terminated it wants the target left alone.
-    this.state.cooling[target] = now + this.#rule.gates.cooldown;
-  }
-
-  /** Oldest first: each is decided as if those behind it had not come. */
-  #decideWaiting(now: number): void {
-    if (!this.#freed && now < this.#queue.due) return;
-    this.#freed = false;
-    const { state } = this;
-    const rule = this.#rule;
-    const due = this.#queue.due <= now;
-    for (const queued of this.#queue.all()) {
-      // The rest can only go on waiting.
-      if (!due && holds(rule) && Object.keys(state.open).length >= rule.gates.maxInFlight) break;
-      if (queued.since + rule.gates.waitAtMost <= now) {
-        this.#queue.remove(queued);
-        const refused = { answer: 'refuse', gate: queued.gate, reason: `waited too long: ${queued.reason}` } as const;
-        this.#carryOut(queued, refused, { since: queued.since, now });
-      } else if ((queued.notBefore ?? 0) <= now) {
-        const decision = decide({ request: queued, rule, state, now, waiting: true });
-        queued.notBefore = undefined;
-        if (decision.answer === 'wait') {
-          queued.gate = decision.gate;
-          queued.reason = decision.reason;
-        } else {
-          this.#queue.remove(queued);
-          this.#carryOut(queued, decision, { since: queued.since, now });
-        }
-      }
+    if (settled) settled.until = Math.min(settled.until, now + rule.gates.cooldown);
+    // Admitted, but not yet asked of the server, or not even decided: it is as if it had never come.
+    const pending = running.resolve(request, isOver);
+    for (const start of pending) {
+      this.#takeBack(start);
+      this.#waited.delete(start.episode);
     }
-    this.#queue.reckon();
+    if (pending.length > 0) queue.wake('end');
+    const undecided = [...this.#fresh.values()].filter((other) => isIt(other.request));
+    for (const other of undecided) this.#fresh.delete(alertKey(other.request));
+    const answers = [...pending.map(({ episode }) => this.#askedBy(episode)), ...undecided.map(({ answer }) => answer)];
+    state.tally.coalesce += answers.length;
+    const reason = 'the alert was resolved before it started';
+    for (const answer of answers)
+      if (answer) answer.settled = { decision: { answer: 'coalesce', gate: 'duplicate', reason } };
+  }
+
+  #settle(report: EndReport, now: number): void {
+    this.state.rule ??= completed(report.rule);
+    this.state.ruleDigest ??= report.ruleDigest;
+    settle(this.#desk, report, now);
   }
 
   #work(now: number): DispatchRequest | undefined {
-    const { open, rule, ruleDigest } = this.state;
-    const due = Object.keys(open).length > 0 && this.#nextCheck <= now;
-    if (!rule || !ruleDigest || (this.#starts.length === 0 && this.#resolved.length === 0 && !due)) return undefined;
-    if (due) this.#checked = now;
-    const check = due ? Object.entries(open).map(([target, { runId }]) => ({ target, runId })) : [];
-    return {
-      responder: this.#responder,
-      scope: this.#scope,
-      rule,
-      ruleDigest,
-      starts: this.#starts.splice(0, MAX_STARTS),
-      resolved: this.#resolved.splice(0),
-      check: check.filter(({ runId }) => runId !== ''),
-    };
+    const { escalations, execution, queue, running, scope, slots } = this.#desk;
+    const { rule, ruleDigest } = this.state;
+    if (!rule || ruleDigest === undefined) return undefined;
+    const { starts, resolved, check } = running.take(queue.length > 0, now);
+    const [give, herald] = [slots.give(), escalations.take()];
+    if (starts.length + resolved.length + check.length === 0 && !give && !herald) return undefined;
+    const about = { responder: execution.workflowId, scope, rule, ruleDigest, starts, resolved, check };
+    return { ...about, ...(give && { give }), ...(herald && { herald }) };
   }
 
-  #tell(episode: string, answer: RunAnswer): void {
-    const asked = this.#answers.get(episode);
-    if (asked) asked.settled = answer;
+  #askedBy(episode: string): Answer | undefined {
+    const answer = this.#answers.get(episode);
     this.#answers.delete(episode);
+    return answer;
+  }
+
+  #hadWaited(episode: string): Queued | undefined {
+    const queued = this.#waited.get(episode);
+    this.#waited.delete(episode);
+    return queued;
+  }
+
+  #tell(episode: string, told: RunAnswer): void {
+    const answer = this.#askedBy(episode);
+    if (answer) answer.settled = told;
   }
 }
-
-const recorded = (request: Delivered | Queued): RecordedAlert => {
-  const { fingerprint, startsAt, alertname, digest, by } = request;
-  const { labels, annotations } = request as Delivered;
-  return {
-    fingerprint,
-    startsAt,
-    alertname,
-    digest,
-    by,
-    ...(labels && { labels }),
-    ...(annotations && { annotations }),
-  };
-};

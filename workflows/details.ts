@@ -10,6 +10,8 @@ import type { ResponderState } from '../model/responder.ts';
 
 /** Lines of a responder's list. */
 const MOST = 20;
+/** Steps of a plan. */
+const MOST_STEPS = 10;
 /** Fields that are held, changes and lines of a remediation's story: the latest. */
 const MOST_HELD = 5;
 const MOST_CHANGES = 8;
@@ -38,8 +40,9 @@ export function detailsOf({ open, queue, tally, rule }: ResponderState): string 
  */
 export function remediationDetails(story: Story, next = story.next): string {
   const { target, held, changes, lines } = story;
-  const head = [...headOf(story), ...(story.ending ? [] : nextOf(next))];
+  const head = [...headOf(story), ...(story.ending ? [] : nextOf(next, lines.at(-1)?.at))];
   const rest = [
+    ...(story.waits ? proposed(story.plan, story.waits) : []),
     ...section(
       `Held now (${held.length})`,
       lastOf(
@@ -79,8 +82,21 @@ function headOf({ target, runbook, rule, mode, alert, phase, why, ending }: Stor
   ];
 }
 
-const nextOf = (next: Story['next']): string[] =>
-  next ? ['', `next: ${plain(next.what)}${next.until ? `, until **${timeOf(next.until)}** UTC` : ''}`] : [];
+/** @param now ISO time: what is until another day is said with its day */
+function nextOf(next: Story['next'], now = ''): string[] {
+  if (!next) return [];
+  const { what, until } = next;
+  const by = until && (until.slice(0, 10) === now.slice(0, 10) ? timeOf(until) : dateOf(until));
+  return ['', `next: ${plain(what)}${by ? `, until **${by}** UTC` : ''}`];
+}
+
+/** What a person is asked to approve. */
+function proposed(plan: Story['plan'], { approvers }: NonNullable<Story['waits']>): string[] {
+  if (!plan) return [];
+  const steps = plan.steps.map((step) => plain(step));
+  const who = approvers.length > 0 ? approvers.map(plain).join(', ') : 'everybody who is known';
+  return section(`Plan ${plain(plan.digest)}, to be approved by ${who}`, firstOf(steps, MOST_STEPS));
+}
 
 const heldLine = ({ object, field, before, set, until }: Held, target: string): string =>
   `${code(field)}${elsewhere(object.key, target)}: ${value(before)} → ${value(set)}, until ${timeOf(until)}`;

@@ -10,7 +10,7 @@ const MAX_SETTLED = 2_500;
 const MAX_CARRIED = 512 * 1024;
 
 type Firing = Pick<Request, 'fingerprint' | 'startsAt'>;
-type Kept = 'settled' | 'cooling' | 'attempts';
+type Kept = 'settled' | 'cooling' | 'attempts' | 'proposed';
 
 /** What a responder knows of the past, and forgets. All times in milliseconds since the epoch. */
 export class Memory {
@@ -25,8 +25,8 @@ export class Memory {
     this.#state.settled[alertKey(alert)] = { outcome, until: now + remember };
   }
 
-  refuse(alert: Firing, reason: string, now: number): void {
-    this.#state.settled[alertKey(alert)] = { outcome: 'refused', reason: reason.slice(0, 120), until: now + REMEMBER };
+  refuse(alert: Firing, reason: string, now: number, remember = REMEMBER): void {
+    this.#state.settled[alertKey(alert)] = { outcome: 'refused', reason: reason.slice(0, 120), until: now + remember };
   }
 
   /** @param per milliseconds over which failed attempts are counted */
@@ -49,12 +49,18 @@ export class Memory {
     return Math.max(...failed, ...Object.values(cooling), ...Object.values(settled).map(({ until }) => until));
   }
 
+  get isTooLarge(): boolean {
+    return bytesOf(this.#state) > MAX_CARRIED;
+  }
+
   /** Forgets what matters least until the state is small enough to be carried. */
   fit(): void {
-    // What is open or waits is bounded where it is admitted, and never forgotten.
-    for (const kept of ['settled', 'cooling', 'attempts'] as const) {
-      for (let left = Object.keys(this.#state[kept]).length; left > 0; left = Object.keys(this.#state[kept]).length) {
-        if (bytesOf(this.#state) <= MAX_CARRIED) return;
+    // What is open or waits is bounded where it is admitted, and never forgotten. A proposal that is forgotten goes on: a
+    // repeat of its alert, which would propose the same again, finds it.
+    for (const kept of ['settled', 'cooling', 'attempts', 'proposed'] as const) {
+      const count = () => Object.keys(this.#state[kept] ?? {}).length;
+      for (let left = count(); left > 0; left = count()) {
+        if (!this.isTooLarge) return;
         this.#drop(kept, Math.ceil(left / 4));
       }
     }
@@ -63,12 +69,16 @@ export class Memory {
   /** Those that would be forgotten first anyhow. */
   #drop(kept: Kept, count: number): void {
     if (count <= 0) return;
-    const entries = Object.entries(this.#state[kept]).map(([key, value]) => ({ key, until: untilOf(value) }));
-    for (const { key } of entries.sort((a, b) => a.until - b.until).slice(0, count)) delete this.#state[kept][key];
+    const all: Record<string, Value> = this.#state[kept] ?? {};
+    const entries = Object.entries(all).map(([key, value]) => ({ key, until: untilOf(value) }));
+    for (const { key } of entries.sort((a, b) => a.until - b.until).slice(0, count)) delete all[key];
   }
 }
 
-function untilOf(value: ResponderState[Kept][string]): number {
+type Value = NonNullable<ResponderState[Kept]>[string];
+
+function untilOf(value: Value): number {
   if (typeof value === 'number') return value;
-  return Array.isArray(value) ? Math.max(...value.map(({ at }) => at)) : value.until;
+  if (Array.isArray(value)) return Math.max(...value.map(({ at }) => at));
+  return 'until' in value ? value.until : value.since;
 }

@@ -27,17 +27,17 @@ export class Notes {
 
   constructor(stream: Omit<AuditStream, 'id' | 'workflowId'>, carried = { count: 0, pending: [] as AuditNote[] }) {
     const { firstExecutionRunId, runId, workflowId } = workflowInfo();
-    // A remediation that is reset begins a stream of its own, for its notes are numbered anew; a responder's run goes on
-    // where the one before it ended.
-    this.stream = { id: stream.kind === 'responder' ? firstExecutionRunId : runId, workflowId, ...stream };
+    // A remediation that is reset begins a stream of its own, for its notes are numbered anew; a run of a responder, or of
+    // the control, goes on where the one before it ended.
+    this.stream = { id: stream.kind === 'remediation' ? runId : firstExecutionRunId, workflowId, ...stream };
     this.count = carried.count;
     this.pending = carried.pending;
   }
 
   add(entry: AuditEntry): void {
     this.count += 1;
-    // The stream of a responder is that of all its runs; one that was reset counts anew from where it was reset to.
-    const key = this.stream.kind === 'responder' ? `${workflowInfo().runId}/${this.count}` : String(this.count);
+    // The stream of those that go on is that of all their runs; one that was reset counts anew from where it was reset to.
+    const key = this.stream.kind === 'remediation' ? String(this.count) : `${workflowInfo().runId}/${this.count}`;
     this.pending.push({ key, at: new Date().toISOString(), entry });
   }
 

@@ -4,29 +4,37 @@ import {
   CancelledFailure,
   defineQuery,
   defineSignal,
+  defineUpdate,
   isCancellation,
   setHandler,
   setWorkflowOptions,
   workflowInfo,
 } from '@temporalio/workflow';
+import type { Verdict } from '../model/approval.ts';
 import { MESSAGE } from '../model/names.ts';
 import { INSTANCE_ERRORS } from '../model/ports/instance.ts';
 import type { CancelRequest, Ending, RemediationInput, Story } from '../model/remediation.ts';
-import { explain, failureType, Life } from './life.ts';
+import { explain, failureType, objectionOf } from './failures.ts';
+import { Life } from './life.ts';
 import { RUNBOOKS } from './runbooks/registry.ts';
 
 const resolved = defineSignal(MESSAGE.resolved);
 const cancel = defineSignal<[CancelRequest]>(MESSAGE.cancel);
+const decide = defineUpdate<void, [Verdict]>(MESSAGE.decide);
 const story = defineQuery<Story>(MESSAGE.story);
 
 /**
  * One per episode. Its Workflow ID is `remediation/<target>`, so the server itself allows one open remediation per
- * target. The life is the same for every runbook: diagnose, plan, act, verify, or undo; then settle.
+ * target. The life is the same for every runbook: diagnose, plan, act, verify, or undo; then settle. A
+ * proposal (`proposal/<rule>/<target>`) is the same life, which ends, or waits for a person, at its plan.
  */
 export async function remediation(input: RemediationInput): Promise<Ending> {
   const life = new Life(input);
   setHandler(resolved, () => life.hint());
   setHandler(cancel, (request) => life.cancelledBy(request));
+  setHandler(decide, (verdict) => life.proposal.decide(verdict), {
+    validator: (verdict) => life.proposal.validate(verdict),
+  });
   setHandler(story, () => life.story);
   let ending: Ending;
   let cancellation: unknown;
@@ -63,6 +71,8 @@ setWorkflowOptions(
 
 function endOf(life: Life, error: unknown): Ending {
   if (isCancellation(error)) return life.end('cancelled', life.whoCancelled);
+  const objection = objectionOf(error)?.objection;
+  if (objection) return life.again(objection.gate, `it was not the time to act: ${objection.reason}`);
   if (failureType(error) === INSTANCE_ERRORS.replaced) return life.end('not-needed', explain(error));
   return life.end('failed', explain(error));
 }

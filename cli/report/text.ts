@@ -44,6 +44,8 @@ const COLOURS: Record<string, Format> = {
   running: 'cyan',
   refused: 'yellow',
   waiting: 'yellow',
+  paused: 'yellow',
+  resumed: 'green',
 };
 export const colourOf = (outcome: string): Format => COLOURS[outcome] ?? 'red';
 

@@ -1,5 +1,7 @@
 import type { AuditPage } from '../audit.ts';
 import type { Change, Held, ObjectRef } from '../change.ts';
+import type { ClearanceRequest, Objection } from '../clearance.ts';
+import type { Plan } from '../plan.ts';
 import type { DrainInstanceOptions } from '../rule.ts';
 
 /**
@@ -54,8 +56,8 @@ export type Assessment =
       held: Pick<Held, 'field' | 'before' | 'set'>[];
       /** Its workload as it stands: what `verify` compares with. */
       owner: Owner;
-      /** What acting would do, in order, for people. */
-      plan: string[];
+      /** What acting would do. */
+      plan: Plan;
     };
 
 export interface Owner {
@@ -64,6 +66,8 @@ export interface Owner {
   uid: string;
   desired: number;
   ready: number;
+  /** Key of what the unavailable budget counts over: the Deployment above a ReplicaSet, else the owner itself. */
+  workload: string;
 }
 
 export interface CutRequest {
@@ -73,6 +77,8 @@ export interface CutRequest {
   held: Held[];
   /** Of a cut: what is to be on record before it acts. */
   audit?: AuditPage;
+  /** Of a cut: asked right before it acts. */
+  clearance?: ClearanceRequest;
 }
 
 export interface HoldRequest extends CutRequest {
@@ -100,6 +106,8 @@ export interface ReplaceRequest {
   /** ISO time before which it must not start: the end of `quietFor`. */
   notBefore: string;
   deadline: string;
+  /** Asked right before each try. */
+  clearance?: ClearanceRequest;
 }
 
 export type ReplaceResult =
@@ -107,7 +115,9 @@ export type ReplaceResult =
   /** It was gone, or replaced by somebody else, before Salvor asked. */
   | { verdict: 'gone'; why: string; changes: Change[] }
   /** A disruption budget did not allow it before the deadline. */
-  | { verdict: 'blocked'; why: string; changes: Change[] };
+  | { verdict: 'blocked'; why: string; changes: Change[] }
+  /** It was not its time: nothing was asked for. */
+  | { verdict: 'held-back'; why: string; changes: Change[]; objection: Objection };
 
 export interface VerifyRequest {
   actor: Actor;

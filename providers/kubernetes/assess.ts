@@ -1,17 +1,19 @@
-import type { Held } from '../../model/change.ts';
+import type { Held, ObjectRef } from '../../model/change.ts';
+import { digest } from '../../model/digest.ts';
 import { formatDuration } from '../../model/duration.ts';
 import { TRAFFIC_LABEL } from '../../model/names.ts';
+import type { Plan, PlannedChange } from '../../model/plan.ts';
 import type { Assessment, AssessRequest, Owner } from '../../model/ports/instance.ts';
 import type { DrainInstanceOptions } from '../../model/rule.ts';
 import type { Cluster } from './cluster.ts';
-import { heldByAnother, holdsOn, leftOut, nameOf, parseField } from './fields.ts';
+import { describeChange, heldByAnother, holdsOn, leftOut, nameOf, parseField } from './fields.ts';
 import { absence, healthOf, protection } from './health.ts';
-import { type Pod, type Ref, SERVICES, type Service } from './objects.ts';
+import { type KubeObject, NAMESPACES, type Pod, type Ref, SERVICES, type Service } from './objects.ts';
 import { readWorkload } from './owner.ts';
 import { chooseWay, type NoWay, type Way } from './ways.ts';
 
 /**
- * A fresh look at a pod; two to three round trips where it is sick, one where it is not.
+ * A fresh look at a pod and its namespace; two to three round trips where it is sick, one where it is not.
  *
  * A pod that is healthy but still held by this very remediation is answered by what the caller is about to do. On the
  * first look (no `uid`: an earlier attempt was cut off after its cut) it is `sick`, with the fields as they are held, so
@@ -25,10 +27,13 @@ export async function assess(
   protectedLabels: readonly string[],
 ): Promise<Assessment> {
   const { target, uid, options, actor } = request;
+  const surrounding = cluster.get<KubeObject>({ ...NAMESPACES, name: ref.namespace });
+  surrounding.catch(() => undefined); // awaited below, where the pod is there to be protected
   const pod = await cluster.get<Pod>(ref);
   const gone = absence(pod, uid);
   if (!pod || gone) return { verdict: 'gone', why: gone ?? '' };
-  const out = protection(pod, protectedLabels) ?? heldByAnother(pod.metadata, actor.remediation);
+  const namespace = await surrounding;
+  const out = protection(pod, namespace?.metadata, protectedLabels) ?? heldByAnother(pod.metadata, actor.remediation);
   if (out) return { verdict: 'protected', why: out };
 
   const { healthy, why: seen } = healthOf(pod);
@@ -51,14 +56,15 @@ export async function assess(
   const traffic =
     own.length > 0 ? heldAlready(own) : chooseWay({ pod, selectsOn, services: services.items }, options.traffic);
   if (!traffic.way) return { verdict: 'protected', why: traffic.why };
+  const instance = { key: target, uid: pod.metadata.uid };
   return {
     verdict: 'sick',
     why: health.healthy ? `${health.why}, but this remediation still holds its ${fields}` : health.why,
-    instance: { key: target, uid: pod.metadata.uid },
+    instance,
     traffic: { way: traffic.way, why: traffic.why },
     held: traffic.held,
     owner,
-    plan: planOf(traffic, owner, options),
+    plan: planOf(instance, traffic, owner, options),
   };
 }
 
@@ -75,17 +81,38 @@ function heldAlready(own: Held[]): Way | NoWay {
   };
 }
 
-function planOf({ held }: Way, owner: Owner, options: DrainInstanceOptions): string[] {
+/**
+ * The digest is over what an approval is about: this very object, the fields that would be set and what is in them now, and
+ * what the rule allows. Nothing that changes while nothing happens (times, counts of replicas, wording) is in it.
+ */
+function planOf(instance: ObjectRef, { held }: Way, owner: Owner, options: DrainInstanceOptions): Plan {
+  const cuts = held.map(({ field, before, set }): PlannedChange => {
+    const what = describeChange(parseField(field), before, set);
+    return { what, object: instance, field, before, after: set };
+  });
+  const eviction = { what: 'evict the pod', object: instance, field: 'eviction', before: null, after: null };
+  const changes = options.replace ? [...cuts, eviction] : cuts;
+  return {
+    steps: stepsOf(cuts, owner, options),
+    changes,
+    digest: digest({
+      target: instance.key,
+      uid: instance.uid,
+      changes: changes.map(({ field, before, after }) => ({ field, before, after })),
+      options,
+    }),
+  };
+}
+
+function stepsOf(cuts: PlannedChange[], owner: Owner, options: DrainInstanceOptions): string[] {
   const { recoverWithin, stableFor, replace, quietFor, evictWithin, verifyWithin } = options;
   const d = formatDuration;
-  const cuts = held.map(
-    ({ field, before, set }) => `cut its traffic: ${nameOf(parseField(field))}: ${before} → ${set}`,
-  );
-  const back = held.length > 0 ? '; then give its traffic back' : '';
+  const steps = cuts.map(({ what }) => `cut its traffic: ${what}`);
+  const back = cuts.length > 0 ? '; then give its traffic back' : '';
   const wait = `wait up to ${d(recoverWithin)} until it has been healthy for ${d(stableFor)}${back}`;
-  if (!replace) return [...cuts, wait, `else ${held.length > 0 ? 'give its traffic back and ' : ''}escalate`];
+  if (!replace) return [...steps, wait, `else ${cuts.length > 0 ? 'give its traffic back and ' : ''}escalate`];
   return [
-    ...cuts,
+    ...steps,
     wait,
     `else, once it has been out of traffic for ${d(quietFor)}, evict it within its disruption budgets, for up to ${d(evictWithin)}`,
     `verify within ${d(verifyWithin)} that ${owner.key} has its ready replicas again`,

@@ -107,11 +107,20 @@ export class Cluster {
     }
   }
 
-  /** All objects of a resource, and the version of the whole from which to watch on. */
-  async list<T extends KubeObject>(ref: Ref, signal?: AbortSignal): Promise<{ items: T[]; resourceVersion: string }> {
+  /**
+   * All objects of a resource, and the version of the whole from which to watch on. Consistent: what was written before
+   * the call is in it.
+   *
+   * @param labelSelector only those whose labels it selects, in the form of kubectl's `-l`
+   */
+  async list<T extends KubeObject>(
+    ref: Ref,
+    signal?: AbortSignal,
+    labelSelector?: string,
+  ): Promise<{ items: T[]; resourceVersion: string }> {
     const items: T[] = [];
     for (let next: string | undefined; ; ) {
-      const query = { limit: String(PAGE), ...(next && { continue: next }) };
+      const query = { limit: String(PAGE), ...(labelSelector && { labelSelector }), ...(next && { continue: next }) };
       const { body } = await this.#call<List<T>>('list', ref, { query, signal });
       items.push(...(body.items ?? []));
       next = body.metadata.continue;

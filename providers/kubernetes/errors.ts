@@ -1,3 +1,4 @@
+import { UnavailableError } from '../errors.ts';
 import type { Ref } from './objects.ts';
 
 /** The verbs of RBAC, as far as Salvor uses them. */
@@ -59,4 +60,17 @@ export const isStatus = (error: unknown, status: number): error is ApiError =>
 export function rbacRule({ verb, ref }: Asked): string {
   const resource = ref.subresource ? `${ref.resource}/${ref.subresource}` : ref.resource;
   return `apiGroups: ["${ref.group}"], resources: ["${resource}"], verbs: ["${verb}"]`;
+}
+
+/** Whether trying again in a moment may mend it: no answer, too many requests, a server that starts, a list that changed. */
+export const isPassing = (error: unknown): boolean =>
+  error instanceof UnavailableError ||
+  (error instanceof ApiError && (error.status >= 500 || error.status === 429 || error.status === 410));
+
+/** What could not be read, and why, for people; with the right that is missing, where that is it. */
+export function explain(error: unknown): string {
+  const message = error instanceof Error ? error.message : String(error);
+  return isStatus(error, 403)
+    ? `${message}. Grant it to Salvor in a role with the rule { ${rbacRule(error.asked)} }`
+    : message;
 }

@@ -71,9 +71,28 @@ const reasonOf = (pod: Pod): string => (pod.status?.reason ? `, ${pod.status.rea
 /** Whether this very pod still exists and is not on its way out. */
 export const isPresent = (pod: Pod | undefined, uid: string): pod is Pod => absence(pod, uid) === undefined;
 
-/** On a pod or node: leave it alone. */
+/** On a pod, a node or a namespace: leave it, or what is in it, alone. */
 const SKIP_ANNOTATION = 'salvor.dev/skip';
 const MIRROR_ANNOTATION = 'kubernetes.io/config.mirror';
+
+const skips = (metadata: Metadata | undefined): boolean => metadata?.annotations?.[SKIP_ANNOTATION] !== undefined;
+
+/** Why a person wants the object left alone; undefined where nobody does. Either of the two may not exist. */
+export function exclusion(object: Metadata | undefined, namespace: Metadata | undefined): string | undefined {
+  if (skips(object)) return `it carries the annotation ${SKIP_ANNOTATION}`;
+  return skips(namespace) ? `its namespace ${namespace?.name} carries the annotation ${SKIP_ANNOTATION}` : undefined;
+}
+
+/** Why the pod is no replica of anything that serves: static, of a Job, of a DaemonSet; undefined for all others. */
+export function apartness({ metadata }: Pod): string | undefined {
+  const owner = controllerOf(metadata);
+  if (metadata.annotations?.[MIRROR_ANNOTATION] !== undefined || owner?.kind === 'Node')
+    return 'it is a static pod: only its node could replace it';
+  if (owner?.kind === 'Job' && owner.apiVersion.startsWith('batch/')) return `it belongs to the Job ${owner.name}`;
+  if (owner?.kind === 'DaemonSet' && owner.apiVersion.startsWith('apps/'))
+    return `it belongs to the DaemonSet ${owner.name}`;
+  return undefined;
+}
 
 /**
  * Labels of what Salvor and Temporal run on, and of what a person has put out of its reach, where the configuration does
@@ -86,16 +105,14 @@ export const PROTECTED_LABELS: readonly string[] = [
 ];
 
 /** Why the pod is not a target, for any runbook; undefined where it may be one. */
-export function protection({ metadata, status }: Pod, labels: readonly string[]): string | undefined {
-  const owner = controllerOf(metadata);
+export function protection(pod: Pod, namespace: Metadata | undefined, labels: readonly string[]): string | undefined {
+  const { metadata, status } = pod;
   if (metadata.namespace === 'kube-system') return 'pods of the namespace kube-system are never touched';
-  if (metadata.annotations?.[MIRROR_ANNOTATION] !== undefined || owner?.kind === 'Node')
-    return 'it is a static pod: only its node could replace it';
-  if (!owner) return 'it has no controller: nothing would replace it';
-  if (owner.kind === 'Job' && owner.apiVersion.startsWith('batch/')) return `it belongs to the Job ${owner.name}`;
-  if (owner.kind === 'DaemonSet' && owner.apiVersion.startsWith('apps/'))
-    return `it belongs to the DaemonSet ${owner.name}`;
-  if (metadata.annotations?.[SKIP_ANNOTATION] !== undefined) return `it carries the annotation ${SKIP_ANNOTATION}`;
+  const apart = apartness(pod);
+  if (apart) return apart;
+  if (!controllerOf(metadata)) return 'it has no controller: nothing would replace it';
+  const excluded = exclusion(metadata, namespace);
+  if (excluded) return excluded;
   const label = labels.find((entry) => carries(metadata.labels ?? {}, entry));
   if (label) return `it carries the protected label ${label}`;
   // Last, for it passes: what keeps a pod for ever from being a target is the better answer.

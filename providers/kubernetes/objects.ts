@@ -59,7 +59,7 @@ export interface EndpointSlice extends KubeObject {
 
 export interface LabelSelector {
   matchLabels?: Record<string, string>;
-  matchExpressions?: { key: string }[];
+  matchExpressions?: { key: string; operator?: string; values?: string[] }[];
 }
 
 /** A controller of pods, or a controller of such controllers. */
@@ -91,6 +91,7 @@ export interface Ref {
 }
 
 export const PODS: Ref = { group: '', version: 'v1', resource: 'pods' };
+export const NAMESPACES: Ref = { group: '', version: 'v1', resource: 'namespaces' };
 export const SERVICES: Ref = { group: '', version: 'v1', resource: 'services' };
 export const ENDPOINT_SLICES: Ref = { group: 'discovery.k8s.io', version: 'v1', resource: 'endpointslices' };
 

@@ -33,23 +33,46 @@ export async function readWorkload(cluster: Cluster, pod: Pod): Promise<Workload
   const own = await readOwner(cluster, pod.metadata);
   if (!own) return undefined;
   const { reference, controller } = own;
-  const [group = '', version] = reference.apiVersion.split('/');
-  const kind = reference.kind.toLowerCase();
+  const namespace = pod.metadata.namespace ?? '';
   return {
     owner: {
-      key: formatTarget({
-        type: 'k8s',
-        cluster: cluster.name,
-        namespace: pod.metadata.namespace ?? '',
-        kind,
-        ...(version !== undefined && { group }),
-        name: reference.name,
-      }),
+      key: keyOf(cluster.name, namespace, reference),
       uid: controller.metadata.uid,
       ...replicasOf(controller),
+      workload: keyOf(cluster.name, namespace, above(reference, controller)),
     },
     selectsOn: selectorKeys(controller),
   };
+}
+
+/** The target key of a controller. */
+export function keyOf(cluster: string, namespace: string, { apiVersion, kind, name }: OwnerReference): string {
+  const [group = '', version] = apiVersion.split('/');
+  const named = { kind: kind.toLowerCase(), ...(version !== undefined && { group }), name };
+  return formatTarget({ type: 'k8s', cluster, namespace, ...named });
+}
+
+export const isReplicaSet = ({ apiVersion, kind }: OwnerReference): boolean =>
+  kind === 'ReplicaSet' && apiVersion.startsWith('apps/');
+
+/**
+ * What the unavailable budget of a pod is counted over: the Deployment above its ReplicaSet, for a rollout spreads one
+ * workload over two of them; else its own controller, whatever is above that.
+ */
+export function above(reference: OwnerReference, controller: Controller): OwnerReference {
+  const deployment = isReplicaSet(reference) ? controllerOf(controller.metadata) : undefined;
+  return deployment?.kind === 'Deployment' && deployment.apiVersion.startsWith('apps/') ? deployment : reference;
+}
+
+/** A controller by its reference, with the very identity that it names; undefined where it does not exist any more. */
+export async function readController(
+  cluster: Cluster,
+  namespace: string,
+  reference: OwnerReference,
+): Promise<Controller | undefined> {
+  const ref = await resourceOf(cluster, reference);
+  const controller = ref && (await cluster.get<Controller>({ ...ref, namespace, name: reference.name }));
+  return controller?.metadata.uid === reference.uid ? controller : undefined;
 }
 
 export const replicasOf = (controller: Controller): { desired: number; ready: number } => ({
@@ -59,10 +82,8 @@ export const replicasOf = (controller: Controller): { desired: number; ready: nu
 
 async function readOwner(cluster: Cluster, metadata: Metadata) {
   const reference = controllerOf(metadata);
-  const ref = reference && (await resourceOf(cluster, reference));
-  if (!ref) return undefined;
-  const controller = await cluster.get<Controller>({ ...ref, namespace: metadata.namespace, name: reference.name });
-  return controller?.metadata.uid === reference.uid ? { reference, controller } : undefined;
+  const controller = reference && (await readController(cluster, metadata.namespace ?? '', reference));
+  return controller && { reference, controller };
 }
 
 /** The resource of a kind, by discovery where it is not one of the well-known; undefined where the cluster has none. */
@@ -107,4 +128,21 @@ function selectorKeys({ spec }: Controller): Set<string> | undefined {
     return new Set([...Object.keys(matchLabels ?? {}), ...expressions]);
   }
   return new Set(Object.keys(selector));
+}
+
+/** The selector of a controller in the form of kubectl's `-l`; undefined where it does not say what it selects. */
+export function selectorText({ spec }: Controller): string | undefined {
+  const selector = spec?.selector;
+  if (!selector) return undefined;
+  const { matchLabels, matchExpressions } = selector;
+  const nested = typeof matchLabels === 'object' || Array.isArray(matchExpressions);
+  const labels = (nested ? (matchLabels ?? {}) : selector) as Record<string, string>;
+  const terms = Object.entries(labels).map(([key, value]) => `${key}=${value}`);
+  for (const { key, operator, values = [] } of Array.isArray(matchExpressions) ? matchExpressions : []) {
+    if (operator === 'Exists') terms.push(key);
+    else if (operator === 'DoesNotExist') terms.push(`!${key}`);
+    else if (operator === 'In' || operator === 'NotIn')
+      terms.push(`${key} ${operator.toLowerCase()} (${values.join(',')})`);
+  }
+  return terms.length > 0 ? terms.join(',') : undefined;
 }

@@ -3,6 +3,7 @@ import type { ObjectTarget } from '../../model/target.ts';
 import type { InstanceProvider, Release } from '../instance.ts';
 import { assess } from './assess.ts';
 import { Cluster, type ClusterConfig } from './cluster.ts';
+import { PodEvidence } from './evidence.ts';
 import { PROTECTED_LABELS } from './health.ts';
 import { hold } from './hold.ts';
 import { PODS, type Ref } from './objects.ts';
@@ -17,12 +18,15 @@ import { Watches } from './watch.ts';
 export class Kubernetes {
   readonly cluster: Cluster;
   readonly watches: Watches;
+  /** What the gates need to know of its pods. */
+  readonly evidence: PodEvidence;
   readonly #protectedLabels: readonly string[];
 
   /** `protectedLabels`: `key` or `key=value`; pods that carry one are never touched. */
   constructor(config: ClusterConfig, protectedLabels: readonly string[] = PROTECTED_LABELS) {
     this.cluster = new Cluster(config);
     this.watches = new Watches(this.cluster);
+    this.evidence = new PodEvidence(this.cluster);
     this.#protectedLabels = protectedLabels;
   }
 

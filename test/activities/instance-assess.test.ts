@@ -1,4 +1,5 @@
 import { randomUUID } from 'node:crypto';
+import { PatchStrategy, setHeaderOptions } from '@kubernetes/client-node';
 import { describe, expect, test } from 'vitest';
 import { HELD_ANNOTATION, IN_SERVICE_GATE, TRAFFIC_LABEL } from '../../model/names.ts';
 import {
@@ -39,9 +40,11 @@ describe('sick', () => {
       instance: { key: `k8s/sandbox/${namespace}/pod/${name}`, uid },
       traffic: { way: 'label' },
       held: [{ field: `metadata.labels[${TRAFFIC_LABEL}]`, before: 'on', set: 'off' }],
-      owner: { key: `k8s/sandbox/${namespace}/replicaset.apps/${set.metadata?.name}`, desired: 2, ready: 1 },
+      owner: {
+        key: `k8s/sandbox/${namespace}/replicaset.apps/${set.metadata?.name}`,
+        ...{ desired: 2, ready: 1, workload: `k8s/sandbox/${namespace}/deployment.apps/web` },
+      },
     });
-    expect(found.verdict === 'sick' && found.plan).toHaveLength(4);
     expect(await bench.mutations(namespace)).toEqual([]);
   });
 
@@ -117,13 +120,71 @@ describe('sick', () => {
     await bench.cluster.readyPods(namespace, 'db', 1);
     await bench.cluster.setUnready(namespace, 'db-0', true);
     expect(await bench.assess(namespace, 'db-0')).toMatchObject({
-      owner: { key: `k8s/sandbox/${namespace}/statefulset.apps/db`, desired: 1 },
+      owner: {
+        key: `k8s/sandbox/${namespace}/statefulset.apps/db`,
+        ...{ desired: 1, workload: `k8s/sandbox/${namespace}/statefulset.apps/db` },
+      },
     });
     const [pod] = await bench.cluster.readyPods(namespace, 'old', 1);
     await bench.cluster.setUnready(namespace, nameOf(pod!), true);
     await bench.cluster.allow('salvor', [{ apiGroups: [''], resources: ['replicationcontrollers'], verbs: ['get'] }]);
     const found = await eventually('the new right', () => bench.assess(namespace, nameOf(pod!)));
     expect(found).toMatchObject({ owner: { key: `k8s/sandbox/${namespace}/replicationcontroller/old`, desired: 1 } });
+  });
+});
+
+describe('the plan', () => {
+  const planOf = async (namespace: string, name: string, options = OPTIONS) => {
+    const found = await bench.assess(namespace, name, { options });
+    if (found.verdict !== 'sick') throw new Error(`not sick but ${found.verdict}: ${found.why}`);
+    return found.plan;
+  };
+
+  test('has every change that would be made, with before and after, and the steps for people', async () => {
+    const { namespace, name, uid } = await sickDeployment({ trafficLabel: true });
+    const object = { key: bench.cluster.target(namespace, name), uid };
+    const plan = await planOf(namespace, name);
+    expect(plan.changes).toEqual([
+      {
+        ...{ what: 'label salvor.dev/traffic: on → off', object },
+        ...{ field: `metadata.labels[${TRAFFIC_LABEL}]`, before: 'on', after: 'off' },
+      },
+      { what: 'evict the pod', object, field: 'eviction', before: null, after: null },
+    ]);
+    expect(plan.steps).toEqual([
+      'cut its traffic: label salvor.dev/traffic: on → off',
+      'wait up to 1m until it has been healthy for 500ms; then give its traffic back',
+      'else, once it has been out of traffic for 0s, evict it within its disruption budgets, for up to 1m',
+      expect.stringMatching(/^verify within 1m that .*replicaset.apps\/web-.* has its ready replicas again$/),
+    ]);
+    const kept = await planOf(namespace, name, { ...OPTIONS, replace: false });
+    expect(kept.changes).toEqual(plan.changes.slice(0, 1));
+    expect(kept.steps.at(-1)).toBe('else give its traffic back and escalate');
+  });
+
+  test('has the same digest as long as nothing that it is about changes', async () => {
+    const { namespace, name } = await sickDeployment({ trafficLabel: true, replicas: 3 });
+    const { digest } = await planOf(namespace, name);
+    expect(digest).toMatch(/^[0-9a-f]{16}$/);
+    // Other replicas come and go, the pod's conditions are written anew, it is annotated.
+    await bench.cluster.patchDeployment(namespace, 'web', { spec: { replicas: 4 } });
+    await bench.cluster.patchPod(namespace, name, { metadata: { annotations: { 'example.com/note': 'x' } } });
+    await bench.cluster.setUnready(namespace, name, false);
+    await bench.cluster.readyPods(namespace, 'web', 4);
+    await bench.cluster.setUnready(namespace, name, true);
+    expect((await planOf(namespace, name)).digest).toBe(digest);
+    // What would be changed, and what the rule allows, are what it is about.
+    expect((await planOf(namespace, name, { ...OPTIONS, replace: false })).digest).not.toBe(digest);
+    expect((await planOf(namespace, name, { ...OPTIONS, recoverWithin: 1 })).digest).not.toBe(digest);
+    await bench.cluster.patchPod(namespace, name, { metadata: { labels: { [TRAFFIC_LABEL]: 'off' } } });
+    expect((await planOf(namespace, name)).digest).not.toBe(digest);
+  });
+
+  test('of two pods is never the same, though they would be changed in the same way', async () => {
+    const { namespace, name } = await sickDeployment();
+    const other = (await bench.cluster.pods(namespace, 'web')).map(nameOf).find((one) => one !== name);
+    await bench.cluster.setUnready(namespace, other!, true);
+    expect((await planOf(namespace, other!)).digest).not.toBe((await planOf(namespace, name)).digest);
   });
 });
 
@@ -258,6 +319,17 @@ describe('never a target', () => {
       const found = await bench.assess(namespace, nameOf(pod!));
       expect(found).toMatchObject({ verdict: 'protected', why: expect.stringMatching(reason) });
     }
+  });
+
+  test('pods of a namespace that a person has excluded', async () => {
+    const { namespace, name } = await sickDeployment();
+    const merge = setHeaderOptions('Content-Type', PatchStrategy.MergePatch);
+    const body = { metadata: { annotations: { 'salvor.dev/skip': 'until Monday' } } };
+    await bench.cluster.core.patchNamespace({ name: namespace, body }, merge);
+    expect(await bench.assess(namespace, name)).toEqual({
+      verdict: 'protected',
+      why: `its namespace ${namespace} carries the annotation salvor.dev/skip`,
+    });
   });
 
   test('pods of kube-system', async () => {

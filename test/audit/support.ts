@@ -99,6 +99,8 @@ const rule = (name: string): ResolvedRule => ({
   gates: { ...BUILT_IN_GATES, maxInFlight: 2 },
   onFailure: { escalate: false },
   hush: false,
+  approvers: [],
+  approveWithin: 86_400_000,
 });
 
 export interface About {

@@ -32,7 +32,15 @@ describe('a storm under the very rules under which it was recorded', () => {
   it('comes to the same decisions, each as it is on record', async () => {
     const { compared, differences, unknown } = await test(storm(T0), { gates: STORM_GATES });
     expect({ compared, differences }).toEqual({ compared: PODS, differences: [] });
-    expect(unknown).toEqual({ unreproduced: 0, withoutLabels: 0, leftOut: 0, lost: 0, changedOptions: [] });
+    expect(unknown).toEqual({
+      unreproduced: 0,
+      withoutLabels: 0,
+      leftOut: 0,
+      ofTheMoment: 0,
+      lost: 0,
+      changedOptions: [],
+      changedGates: [],
+    });
   });
 });
 
@@ -219,8 +227,46 @@ describe('what is on record in part', () => {
     const [first] = pages.filter(({ stream }) => stream.kind === 'responder');
     const late = first?.notes.find(({ entry }) => entry.kind === 'decision' && entry.decision.answer === 'refuse');
     if (late?.entry.kind === 'decision')
-      late.entry.decision = { answer: 'refuse', gate: 'held', reason: 'by a person' };
+      late.entry.decision = { answer: 'refuse', gate: 'retry-budget', reason: 'four have failed' };
     expect((await test(pages, { gates: STORM_GATES })).unknown.unreproduced).toBe(1);
+  });
+
+  it('what was decided by the moment (a pause, a storm, what was held) is left out, and counted', async () => {
+    const pages = storm(T0);
+    const [first] = pages.filter(({ stream }) => stream.kind === 'responder');
+    const late = first?.notes.findLast(({ entry }) => entry.kind === 'decision' && entry.decision.answer === 'refuse');
+    if (late?.entry.kind === 'decision')
+      late.entry.decision = { answer: 'refuse', gate: 'excluded', reason: 'salvor.dev/skip' };
+    const { compared, differences, unknown } = await test(pages, { gates: STORM_GATES });
+    expect({ compared, differences, ofTheMoment: unknown.ofTheMoment }).toEqual({
+      compared: PODS - 1,
+      differences: [],
+      ofTheMoment: 1,
+    });
+  });
+
+  it('gates that rest on what nobody knows of that time are compared by nobody, and it says which', async () => {
+    const { differences, unknown } = await test(storm(T0), { gates: `${STORM_GATES}, maxUnavailable: 3` });
+    expect({ differences, changedGates: unknown.changedGates }).toEqual({
+      differences: [],
+      changedGates: ['pods: maxUnavailable'],
+    });
+  });
+
+  it('windows are computed for the time of the record', async () => {
+    const pages = record({
+      config: config({ gates: 'maxInFlight: 10, waitAtMost: 1h' }),
+      deliveries: [T0, T0 + 100 * MINUTE].map((at, i) => ({ at, alerts: [alert(podName(i), at)] })),
+      goes: () => ({ takes: MINUTE, outcome: 'remediated' }),
+    });
+    const gates = `maxInFlight: 10, waitAtMost: 1h, windows: ['05:00-06:00 UTC']`;
+    const { differences } = await test(pages, { gates });
+    // Asked for at 03:00, which is two hours too soon, and at 04:40.
+    expect(inPods(differences.map(told))).toEqual([
+      '0: refused now, admitted → refused 60 windows',
+      '1: waits now, admitted → admitted 20 windows',
+    ]);
+    expect(differences[0]?.why).toContain('windows always → 05:00-06:00 UTC');
   });
 
   it('what came before the period is its past, and is not compared', async () => {

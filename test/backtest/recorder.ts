@@ -3,10 +3,13 @@ import { labelFingerprint } from '../../model/alertmanager.ts';
 import type { AuditEntry, AuditPage, AuditStream } from '../../model/audit.ts';
 import { type Config, parseConfig } from '../../model/config.ts';
 import type { DispatchRequest, Started } from '../../model/dispatch.ts';
+import { holds } from '../../model/gates.ts';
 import { remediationId, responderId } from '../../model/names.ts';
 import type { Outcome } from '../../model/outcome.ts';
 import { batches, route } from '../../model/routing.ts';
+import { windowAt } from '../../model/windows.ts';
 import { Admission } from '../../workflows/admission.ts';
+import { allIsWell } from '../support/evidence.ts';
 
 /** How a remediation goes; a proposal takes as long, and comes to `observed`. */
 export interface Course {
@@ -77,7 +80,7 @@ class Recorder {
     const known = this.#responders.get(id);
     if (known) return known;
     const page = this.#page({ kind: 'responder', workflowId: id, rule, scope });
-    const info = { workflowId: id, startTime: new Date(this.#now) };
+    const info = { workflowId: id, runId: id, firstExecutionRunId: id, startTime: new Date(this.#now) };
     const admission = new Admission({ rule, scope }, info, (entry) => this.#note(page, entry, this.#now));
     const responder = { admission, due: Number.POSITIVE_INFINITY };
     this.#responders.set(id, responder);
@@ -89,11 +92,17 @@ class Recorder {
     if (!responder) return;
     const { admission } = responder;
     const now = this.#now;
-    for (let work = admission.decide(now); work; work = admission.decide(now)) {
-      const request = work;
-      const starts = request.starts.map((start) => this.#start(id, request, start));
-      const ended = request.check.filter(({ target, runId }) => this.#open.get(target)?.runId !== runId);
-      admission.dispatched(request, { starts, ended }, now);
+    for (;;) {
+      const question = admission.hear(now);
+      const evidence = question && { ...allIsWell(question, now), window: windowAt(question.rule.gates.windows, now) };
+      const work = admission.decide(now, evidence);
+      if (!question && !work) break;
+      if (!work) continue;
+      const starts = work.starts.map((start) => this.#start(id, work, start));
+      const ended = work.check.filter(
+        ({ target, runId, proposal }) => !proposal && this.#open.get(target)?.runId !== runId,
+      );
+      admission.dispatched(work, { starts, ended }, now);
     }
     if (admission.idle) this.#responders.delete(id);
     responder.due = Math.max(now + 1, admission.nextDue(now));
@@ -109,7 +118,8 @@ class Recorder {
     const { rule, ruleDigest, scope } = work;
     const { target, delivery: _, ...alert } = request;
     const { name, runbook, mode } = rule;
-    const holder = mode === 'act' ? this.#open.get(target) : undefined;
+    const acts = holds(rule, request);
+    const holder = acts ? this.#open.get(target) : undefined;
     if (holder) return { busy: holder.runId, by: holder.by };
     const workflowId = remediationId(target);
     const page = this.#page({ kind: 'remediation', workflowId, rule: name, target, runbook, mode, scope });
@@ -121,17 +131,17 @@ class Recorder {
     const at = new Date(end).toISOString();
     this.#note(page, { kind: 'begun', target, rule, ruleDigest, scope, alert, episode, since }, begun);
     this.#note(page, { kind: 'evidence', what: 'diagnosis', verdict: 'sick', why: 'not Ready' }, begun);
-    const came = mode === 'act' ? outcome : 'observed';
+    const came = acts ? outcome : 'observed';
     this.#note(page, { kind: 'ended', outcome: came, reason: 'so it ended', lines: [] }, end);
     if (mode === 'observe') return { started: runId };
-    this.#open.set(target, { runId, by: name });
+    if (acts) this.#open.set(target, { runId, by: name });
     this.#events.push({
       at: end,
       happens: () => {
-        this.#open.delete(target);
-        if (outcome === 'terminated') return;
+        if (acts) this.#open.delete(target);
+        if (came === 'terminated') return;
         const { fingerprint, startsAt } = alert;
-        const report = { episode, target, runId, outcome, reason: '', at, alert: { fingerprint, startsAt } };
+        const report = { episode, target, runId, outcome: came, reason: '', at, alert: { fingerprint, startsAt } };
         this.#responder(responder, name, scope).admission.end({ ...report, rule, ruleDigest, scope });
         this.#turn(responder);
       },

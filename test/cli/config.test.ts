@@ -122,6 +122,8 @@ describe('salvor config explain', () => {
     expect(stdout).toContain('mode act');
     expect(stdout).toContain('scope prod/shop');
     expect(stdout).toContain('at most 1 at once');
+    expect(stdout).toContain('at most 25% of the workload');
+    expect(stdout).toContain('above 40% unhealthy');
   });
 
   it('takes a whole webhook, and answers 1 where an alert of it starts nothing', async () => {

@@ -67,7 +67,9 @@ async function start(config: Config, version?: { deployment: string; buildId: st
 async function openResponder(config: Config): Promise<Client> {
   const { namespace, taskQueue } = config.temporal;
   const client = new Client({ connection, namespace });
-  const asking = { ...config, clusters: [{ name: 'elsewhere' }] } as Config;
+  // No worker has this cluster: what its gates would ask of it cannot be read.
+  const defaults = { gates: { ...config.defaults.gates, failClosed: false } };
+  const asking = { ...config, defaults, clusters: [{ name: 'elsewhere' }] } as Config;
   const order = { runbook: 'drain-instance', target: 'k8s/elsewhere/shop/pod/web-0', with: {}, mode: 'act' as const };
   const batch = makeBatch(asking, { order, updateId: randomUUID(), chosen: false, by: 'person:test' });
   await client.workflow.signalWithStart(WORKFLOW.responder, {

@@ -100,7 +100,7 @@ describe('the timeline of a remediation', () => {
     ];
     const about = { ...records, endedAt: at(330) };
     const story = { ...about, phase: 'remediated', lines, held: [], changes, ending: { ...ending, changes } };
-    const told = timelineOfStory(about, { ...story, mode: 'act', alert: undefined }, 'worker');
+    const told = timelineOfStory(about, { ...story, mode: 'act', alert: undefined, plan: undefined }, 'worker');
     expect(told.entries.map(({ part, text }) => `${part}: ${text}`)).toEqual([
       'alert: PodUnable',
       'change: label salvor.dev/traffic: on → off',

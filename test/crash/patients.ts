@@ -9,7 +9,8 @@ import { deliver, type Firing } from './alerts.ts';
 import { patiently } from './patience.ts';
 import type { Rules, World } from './world.ts';
 
-const OFTEN = { maxInFlight: 100, retries: { max: 100 } };
+/** All pods of a ward are sick at once. */
+const OFTEN = { maxInFlight: 100, retries: { max: 100 }, maxUnavailable: '100%', storm: { above: '100%' } };
 const AT_ONCE = { recoverWithin: '0s', stableFor: '0s', quietFor: '0s' };
 
 /** What becomes of pods that are unable to work; each kind is a rule. */
@@ -52,7 +53,7 @@ export async function treat(world: World, kind: Kind, random: () => number): Pro
   const startsAt = new Date().toISOString();
   const firings = pods.map((pod): Firing => ({ namespace, pod, rule: kind, startsAt }));
   await Promise.all(pods.map((pod) => cluster.setUnready(namespace, pod, true)));
-  if (kind === 'limited') await crowd(webhook, firings);
+  if (kind === 'limited') await crowd(world, firings);
   else await Promise.all(firings.map((firing) => each(world, kind, firing, random)));
   await patiently(`all of ${namespace} has ended`, () => isOver(world, kind, firings));
   // It still fires: after a failure that is a retry, once the cooldown is over.
@@ -61,8 +62,16 @@ export async function treat(world: World, kind: Kind, random: () => number): Pro
 }
 
 /** All in one delivery; and one that waits is resolved meanwhile. */
-async function crowd(webhook: string, firings: Firing[]): Promise<void> {
+async function crowd({ client, webhook }: World, firings: Firing[]): Promise<void> {
   await deliver(webhook, firings, 'firing');
+  const [{ namespace, rule }] = firings as [Firing];
+  // One that is resolved before it is decided would never have been there.
+  await patiently('all of the crowd are decided', async () => {
+    const { tally } = await client.workflow
+      .getHandle(responderId(rule, namespace))
+      .query<ResponderState>(MESSAGE.state);
+    return Object.values(tally).reduce((sum, count) => sum + count) >= firings.length;
+  });
   await deliver(webhook, firings.slice(2, 3), 'resolved');
 }
 

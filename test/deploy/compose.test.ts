@@ -173,6 +173,13 @@ describe('what the services of docker-compose.yml read', () => {
     expect(config.temporal.namespace).toBe(service(stack, 'temporal-namespace').environment?.TEMPORAL_NAMESPACE);
   });
 
+  it('salvor.yaml names the Alertmanager of the stack, and the UI of Temporal where a person finds it', () => {
+    for (const url of config.alertmanager?.urls ?? []) expectService(new URL(url).host);
+    expect(config.alertmanager?.urls).toHaveLength(1);
+    const published = service(stack, 'temporal-ui').ports?.map((port) => port.replace(/:\d+$/, ''));
+    expect(published).toEqual([new URL(config.temporal.ui ?? '').host]);
+  });
+
   it('the audit is in a database of its own, made with the password that Salvor has', () => {
     const url = new URL(config.audit?.url ?? '');
     expectService(url.host);
@@ -214,6 +221,19 @@ describe('what the services of docker-compose.yml read', () => {
     expect(url.pathname).toBe('/webhook/alertmanager');
     const secrets = (service(stack, 'alertmanager').secrets ?? []).map((secret) => `/run/secrets/${secret}`);
     expect(secrets).toContain(webhook?.http_config.authorization.credentials_file);
+  });
+
+  it('the alerts of Salvor itself go to a person at once, and never to Salvor', () => {
+    const { route } = parse(readText('examples/compose/alertmanager.yml')) as {
+      route: {
+        group_wait: string;
+        routes: { receiver: string; matchers?: string[]; continue?: boolean; group_wait: string }[];
+      };
+    };
+    const [own, salvor] = route.routes;
+    expect(own).toMatchObject({ receiver: 'person', matchers: ['salvor_id!=""'], group_wait: '0s' });
+    expect(own?.continue).toBeUndefined();
+    expect(salvor).toMatchObject({ receiver: 'salvor', continue: true });
   });
 
   it('Prometheus scrapes and alerts services, with rules and targets that it has', () => {

@@ -270,5 +270,7 @@ describe('the configuration in the cluster', () => {
     const ports = egress.flatMap((one) => one.ports.map(({ port }) => port));
     expect(ports).toContain(Number(config.temporal.address.split(':')[1]));
     expect(ports).toContain(Number(new URL(config.audit?.url ?? '').port));
+    for (const url of config.alertmanager?.urls ?? []) expect(ports).toContain(Number(new URL(url).port));
+    expect(config.alertmanager?.urls).toHaveLength(1);
   });
 });

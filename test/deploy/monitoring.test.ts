@@ -124,6 +124,12 @@ describe('once Salvor has worked,', () => {
     expect(text).toContain('salvor_remediations_total{rule="gives",outcome="remediated"} 0\n');
     expect(text).toMatch(/^salvor_changes_total\{rule="gives",step="cut"\} 1$/m);
     expect(text).toContain('salvor_first_change_seconds_count{rule="gives"} 1\n');
+    const labels = 'rule="gives",runbook="drain-instance",outcome="failed"';
+    expect(text).toContain(`salvor_remediation_duration_seconds_count{${labels}} 1\n`);
+    for (const name of ['in_flight', 'queue_length', 'storms', 'approvals_waiting'])
+      expect(text, 'what stands is told for every rule').toMatch(
+        new RegExp(`^salvor_${name}\\{rule="looks"\\} \\d`, 'm'),
+      );
     const later = await eventually('the proposal is counted too', async () => {
       const now = await (await fetch(`${monitor.url}/metrics`)).text();
       return now.includes('salvor_remediations_total{rule="looks",outcome="observed"} 1\n') && now;

@@ -57,6 +57,7 @@ beforeAll(async () => {
     const written = inside(readText(source))
       .replace('temporal:7233', sandbox.temporal.address)
       .replace('0.0.0.0:9095', address)
+      .replace('alertmanager:9093', sandbox.alertmanager.address)
       .replace('postgresql:5432', new URL(database).host);
     mkdirSync(dirname(join(root, target)), { recursive: true });
     writeFileSync(join(root, target), written);
@@ -236,6 +237,31 @@ describe('the monitoring of docker-compose.yml', () => {
     // Alertmanager masks the address of a webhook.
     expect(config.original).toMatch(/name: salvor\n\s+webhook_configs:/);
     expect(config.original).toContain(`credentials_file: ${root}/run/secrets/webhook_token`);
+  });
+
+  it('Alertmanager takes what Salvor itself has to say to a person only, and all else to Salvor and a person', async () => {
+    const url = `${sandbox.alertmanager.url}/api/v2/alerts`;
+    const alerts = [
+      { alertname: 'SalvorEscalation', alert: 'PodRunningNotReady', salvor_id: 'x', namespace: 'shop' },
+      { alertname: 'PodRunningNotReady', namespace: 'shop' },
+    ];
+    const posted = await fetch(url, {
+      method: 'POST',
+      headers: { 'content-type': 'application/json' },
+      body: JSON.stringify(alerts.map((labels) => ({ labels }))),
+    });
+    expect(posted.status, await posted.text()).toBe(200);
+    const receivers = await eventually('both are known', async () => {
+      const known = (await (await fetch(url)).json()) as {
+        labels: { alertname: string };
+        receivers: { name: string }[];
+      }[];
+      const found = alerts.map(({ alertname }) => known.find(({ labels }) => labels.alertname === alertname));
+      return (
+        found.every((one) => one !== undefined) && found.map((one) => one.receivers.map(({ name }) => name).sort())
+      );
+    });
+    expect(receivers).toEqual([['person'], ['person', 'salvor']]);
   });
 
   it('Prometheus takes the rules', async () => {

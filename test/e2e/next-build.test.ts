@@ -15,8 +15,11 @@ import { PATIENCE, useStack } from './support.ts';
 
 const DEPLOYMENT = 'salvor';
 
+/** Both pods of a workload are sick at once. */
+const ALL_AT_ONCE = { maxInFlight: 2, cooldown: '1s', maxUnavailable: '100%', storm: { above: '100%' } };
+
 const stack = useStack({
-  recovers: { with: { recoverWithin: '5m', stableFor: '1s' }, gates: { maxInFlight: 2, cooldown: '1s' } },
+  recovers: { with: { recoverWithin: '5m', stableFor: '1s' }, gates: ALL_AT_ONCE },
 });
 /** The build before today's: other code that goes the same way. */
 let previous: string;

@@ -23,6 +23,8 @@ import type { AuditEvent, AuditFilter } from '../../sandbox/audit-log.ts';
 import { type Component, startComponent, untilReady } from '../../sandbox/processes.ts';
 import { type Sandbox, startSandbox } from '../../sandbox/sandbox.ts';
 import type { TemporalOptions } from '../../sandbox/temporal.ts';
+import { type Ended, salvor } from '../cli/salvor.ts';
+import { alertsOf, type Seen } from '../providers/alertmanager/support.ts';
 import { service, TestCluster } from '../support/kubernetes.ts';
 import { eventually } from '../support/wait.ts';
 import { type Complaint, Exporter } from './exporter.ts';
@@ -38,7 +40,16 @@ export const PATIENCE = 90_000;
 const ALERT = 'PodUnable';
 
 /** Rules by name, as they are written; an alert names the one that it is for in its label `rule`. */
-export type Rules = Record<string, { mode?: string; with?: object; gates?: object }>;
+export type Rules = Record<
+  string,
+  { mode?: string; with?: object; gates?: object; hush?: boolean; approvers?: string[]; approveWithin?: string }
+>;
+
+interface Sections {
+  temporal?: object;
+  gateway?: object;
+  limits?: object;
+}
 
 /** `temporal.api.enums.v1.PendingActivityState.PENDING_ACTIVITY_STATE_STARTED` */
 const STARTED = 2;
@@ -59,7 +70,8 @@ export class Stack {
   #policy!: PolicyV1Api;
   #workers = 0;
 
-  async start(rules: Rules, temporal: Partial<TemporalOptions> = {}): Promise<void> {
+  /** @param more sections of `salvor.yaml`, over those that every stack has */
+  async start(rules: Rules, temporal: Partial<TemporalOptions> = {}, more: Sections = {}): Promise<void> {
     await this.exporter.listen();
     this.sandbox = await startSandbox({
       parts: ['temporal', 'kubernetes', 'prometheus', 'alertmanager'],
@@ -77,7 +89,7 @@ export class Stack {
     kubeconfig.loadFromFile(kubernetes.kubeconfig);
     this.#policy = kubeconfig.makeApiClient(PolicyV1Api);
     await this.cluster.create(...loadAllYaml(readFileSync(join(ROOT, 'deploy/kubernetes/rbac.yaml'), 'utf8')));
-    await this.#startGateway(rules);
+    await this.#startGateway(rules, more);
     await this.startWorker();
   }
 
@@ -193,6 +205,24 @@ export class Stack {
     return Number(line?.slice(series.length) ?? 0);
   }
 
+  /** Alertmanager's receiver `salvor`: it tells the gateway, and the exporter, which keeps a copy. */
+  get receiver(): object {
+    const [to, copy] = [`${this.gateway.url}/webhook/alertmanager`, `http://${this.exporter.address}/`];
+    const http_config = { authorization: { credentials: this.#token } };
+    return { name: 'salvor', webhook_configs: [{ url: to, send_resolved: true, http_config }, { url: copy }] };
+  }
+
+  /** Alerts that are not resolved, as Alertmanager tells: those with all of these labels. */
+  alerts(labels: Record<string, string>): Promise<Seen[]> {
+    return alertsOf(this.sandbox.alertmanager.url, labels);
+  }
+
+  /** The `salvor` command, as a person runs it. @param token of the person, for the gateway */
+  salvor(args: string[], token?: string): Promise<Ended> {
+    const env = { SALVOR_GATEWAY: this.gateway.url, ...(token !== undefined && { SALVOR_TOKEN: token }) };
+    return salvor(['--config', this.configFile, ...args], { env });
+  }
+
   /** What Salvor asked the API server to change, whatever the answer. */
   async requests(namespace: string, filter: AuditFilter = {}): Promise<AuditEvent[]> {
     return this.sandbox.kubernetes.readAudit({ user: SALVOR, namespace, ...filter });
@@ -204,14 +234,16 @@ export class Stack {
     return events.filter(({ responseStatus }) => (responseStatus?.code ?? 0) < 300).map(inShort);
   }
 
-  async #startGateway(rules: Rules): Promise<void> {
+  async #startGateway(rules: Rules, more: Sections): Promise<void> {
     const { temporal, kubernetes, alertmanager, folder } = this.sandbox;
     const tokenFile = join(folder, 'webhook-token');
     await writeFile(tokenFile, this.#token);
     const text = JSON.stringify({
-      temporal: { address: temporal.address },
-      gateway: { listen: '127.0.0.1:0', bearerTokenFile: tokenFile },
+      temporal: { address: temporal.address, ...more.temporal },
+      gateway: { listen: '127.0.0.1:0', bearerTokenFile: tokenFile, ...more.gateway },
       audit: { url: 'file:./audit.db' },
+      alertmanager: { urls: [alertmanager.url] },
+      ...(more.limits && { limits: more.limits }),
       clusters: [{ name: this.cluster.name, kubeconfig: kubernetes.users[SALVOR]?.kubeconfig }],
       rules: Object.entries(rules).map(([name, rule]) => ({
         name,
@@ -231,15 +263,9 @@ export class Stack {
     await alertmanager.reload(this.#alertmanagerConfig());
   }
 
-  /** Alertmanager tells the gateway, and the exporter, which keeps a copy. */
   #alertmanagerConfig(): object {
-    const [to, copy] = [`${this.gateway.url}/webhook/alertmanager`, `http://${this.exporter.address}/`];
-    const { route } = webhookConfig({ url: to }) as { route: object };
-    const http_config = { authorization: { credentials: this.#token } };
-    return {
-      route: { ...route, group_by: ['namespace', 'pod'] },
-      receivers: [{ name: 'salvor', webhook_configs: [{ url: to, send_resolved: true, http_config }, { url: copy }] }],
-    };
+    const { route } = webhookConfig({ url: this.gateway.url }) as { route: object };
+    return { route: { ...route, group_by: ['namespace', 'pod'] }, receivers: [this.receiver] };
   }
 }
 
@@ -259,9 +285,9 @@ export function inShort({ verb, objectRef, requestObject }: AuditEvent): string 
 }
 
 /** A stack for the tests of a file. */
-export function useStack(rules: Rules): Stack {
+export function useStack(rules: Rules, more?: Sections): Stack {
   const stack = new Stack();
-  beforeAll(() => stack.start(rules));
+  beforeAll(() => stack.start(rules, {}, more));
   afterAll(() => stack.stop());
   return stack;
 }

@@ -39,16 +39,23 @@ describe('the examples', () => {
       'defaults: { gates: { cooldown: 10min } }',
       'rules: [{ name: a }]',
       RULE.replace('drain-instance', 'circuit-breaker'),
-      `${RULE}    hush: true`,
+      `${RULE}    hush: maybe`,
       `${RULE}    with: { recoverWithn: 5m }`,
-      `${RULE}    mode: propose`,
+      `${RULE}    mode: suggest`,
       `${RULE}    gates: { maxInFlight: 0 }`,
+      `${RULE}    gates: { maxUnavailable: 25 percent }`,
+      `${RULE}    gates: { maxUnavailable: 0 }`,
+      `${RULE}    gates: { storm: { above: 101% } }`,
+      `${RULE}    approvers: []`,
+      'limits: { maxInFlight: 0 }',
+      'gateway: { people: [{ name: ada, tokenHash: s3cret }] }',
       RULE.replace(/match:.*/, 'match: []'),
     ]) {
       expect(parseConfig(text, 'salvor.yaml').ok).toBe(false);
       expect(validate(parseYaml(text))).toBe(false);
     }
     expect(validate(parseYaml(RULE))).toBe(true);
+    expect(validate(parseYaml(`${RULE}    gates: { maxUnavailable: 3, storm: { above: 100% } }`))).toBe(true);
     expect(validate({})).toBe(true);
   });
 });

@@ -53,4 +53,23 @@ describe('a run that a person orders', () => {
       expected.map((message) => (typeof message === 'string' ? message : expect.stringMatching(message))),
     );
   });
+
+  it.each(['observe', 'propose', 'act'] as const)('is in the mode %s that the person says', (mode) => {
+    expect(resolveRun(order({ mode }), config)).toMatchObject({ ok: true, rule: { mode } });
+  });
+
+  it('keeps to the limits over all rules, and tells nobody but the person who waits for it', () => {
+    const limited = parseConfig(
+      "clusters: [{ name: prod }]\nlimits: { maxInFlight: 2 }\nalertmanager: { urls: ['http://localhost:9093'] }",
+      'salvor.yaml',
+    );
+    if (!limited.ok) throw new Error('the configuration is wrong');
+    const [with_, without] = [resolveRun(order(), limited.config), resolveRun(order(), config)];
+    expect(with_).toMatchObject({
+      ok: true,
+      rule: { limits: { maxInFlight: 2 }, onFailure: { escalate: false }, hush: false, approvers: [] },
+    });
+    expect(without.ok && without.rule).not.toHaveProperty('limits');
+    expect(with_.ok && without.ok && with_.ruleDigest !== without.ruleDigest).toBe(true);
+  });
 });

@@ -5,8 +5,10 @@ import { describe, expect, it } from 'vitest';
 import { parse } from 'yaml';
 import { program } from '../../cli/main.ts';
 import { GatewayMetrics } from '../../gateway/metrics.ts';
+import { formatBound } from '../../model/bound.ts';
 import { parseConfig } from '../../model/config.ts';
 import { formatDuration } from '../../model/duration.ts';
+import { WorkerMetrics } from '../../workers/metrics.ts';
 
 const ROOT = join(import.meta.dirname, '..', '..');
 const docs = [
@@ -127,12 +129,39 @@ describe('docs/', () => {
       const written = typeof value === 'number' ? formatDuration(value) : String(value);
       expect(text('docs/runbooks.md')).toContain(`| \`${option}\` | \`${written}\` |`);
     }
-    const { maxInFlight, cooldown, retries, waitAtMost, maxQueue } = parsed.config.defaults.gates;
-    expect(text('docs/configuration.md')).toContain(
-      `gates: { maxInFlight: ${maxInFlight}, cooldown: ${formatDuration(cooldown)}, ` +
-        `retries: { max: ${retries.max}, per: ${formatDuration(retries.per)} }, ` +
-        `waitAtMost: ${formatDuration(waitAtMost)}, maxQueue: ${maxQueue} }`,
+    const { gates } = parsed.config.defaults;
+    const written: Record<string, string> = {
+      maxInFlight: String(gates.maxInFlight),
+      maxUnavailable: formatBound(gates.maxUnavailable),
+      cooldown: formatDuration(gates.cooldown),
+      'storm.above': `${gates.storm.above}%`,
+      'storm.settleFor': formatDuration(gates.storm.settleFor),
+      failClosed: String(gates.failClosed),
+      waitAtMost: formatDuration(gates.waitAtMost),
+      maxQueue: String(gates.maxQueue),
+    };
+    const configuration = text('docs/configuration.md');
+    for (const [gate, value] of Object.entries(written))
+      expect(configuration).toContain(`| \`${gate}\` | \`${value}\` |`);
+    const { max, per } = gates.retries;
+    expect(configuration).toContain(`| \`retries.max\`, \`retries.per\` | \`${max}\`, \`${formatDuration(per)}\` |`);
+    expect(gates.windows).toEqual([]);
+    expect(configuration).toContain('| `windows` | always |');
+    const told = [...Object.keys(written), 'retries.max', 'windows'].map((key) => key.split('.')[0]);
+    expect(new Set(told)).toEqual(new Set(Object.keys(gates)));
+    expect(configuration).toContain(
+      `maxUnavailable: ${written['maxUnavailable']}, cooldown: ${written['cooldown']}, retries: { max: ${max}, per: ${formatDuration(per)} },`,
     );
+  });
+
+  it('tells of every metric of gateway and worker', async () => {
+    const none = async (): Promise<never> => Promise.reject(new Error('not asked'));
+    const worker = new WorkerMetrics([], none, none);
+    const registries = [new GatewayMetrics().registry, worker.registry];
+    const all = (await Promise.all(registries.map((one) => one.getMetricsAsJSON()))).flat();
+    const own = all.map(({ name }) => name).filter((name) => name.startsWith('salvor_'));
+    expect(own.length).toBeGreaterThan(20);
+    for (const name of own) expect(text('docs/operations.md')).toContain(`\`${name}\``);
   });
 
   it('is in the README', () => {

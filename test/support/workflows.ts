@@ -5,12 +5,28 @@ import { auditActivities } from '../../activities/audit.ts';
 import { dispatchActivities } from '../../activities/dispatch.ts';
 import { settleActivities } from '../../activities/settle.ts';
 import type { AuditPage } from '../../model/audit.ts';
+import type { ClearanceActivities } from '../../model/clearance.ts';
+import type { Evidence, EvidenceActivities, LookRequest } from '../../model/evidence.ts';
+import type { HeraldActivities, HeraldOrder, HushActivities } from '../../model/herald.ts';
 import { MESSAGE, remediationId, responderId, WORKFLOW, watchQueue } from '../../model/names.ts';
 import type { Assessment, InstancePort } from '../../model/ports/instance.ts';
 import type { Batch, Request } from '../../model/request.ts';
 import type { ResponderInput, ResponderState } from '../../model/responder.ts';
 import type { ResolvedGates, ResolvedRule } from '../../model/rule.ts';
 import { bundleWorkflows } from '../../workers/bundle.ts';
+import { allIsWell } from './evidence.ts';
+
+/** The activities that reach beyond Temporal, besides the instance and the store. */
+export type Outside = EvidenceActivities &
+  ClearanceActivities &
+  HushActivities &
+  Pick<HeraldActivities, 'herald'> & {
+    submit(request: { responder: string; batch: Batch }): Promise<void>;
+    /** Slots that a responder gives back to the limits. */
+    give(key: string, back: { responder: string; slots: number; unused: number }): Promise<void>;
+    /** A place in the budget of a workload that a remediation gives back. */
+    free(workload: string, runId: string): Promise<void>;
+  };
 
 export interface Bench {
   client: Client;
@@ -19,17 +35,31 @@ export interface Bench {
   calls: string[];
   /** What was put on record, as it came. */
   pages: AuditPage[];
+  /** What responders asked before they decided, in order. */
+  looks: LookRequest[];
+  /** What was told to the herald, by whomever, in order. */
+  heralded: HeraldOrder[];
   /** Makes the audit store refuse all, or take all again. */
   store: { down: boolean };
   stop(): Promise<void>;
 }
 
-/** A worker on the real server with the product's workflows, the real dispatch, and the instance given here. */
-export async function startBench(address: string, instance: InstancePort): Promise<Bench> {
+/**
+ * A worker on the real server with the product's workflows, the real dispatch and settle, and the instance given here.
+ *
+ * @param overrides of what the world outside says; without them all is well there
+ */
+export async function startBench(
+  address: string,
+  instance: InstancePort,
+  overrides: Partial<Outside> = {},
+): Promise<Bench> {
   quiet();
   const taskQueue = `test-${randomUUID()}`;
   const calls: string[] = [];
   const pages: AuditPage[] = [];
+  const looks: LookRequest[] = [];
+  const heralded: HeraldOrder[] = [];
   const store = { down: false };
   const append = async (page: AuditPage): Promise<void> => {
     if (store.down) throw new Error('the store is down');
@@ -37,10 +67,21 @@ export async function startBench(address: string, instance: InstancePort): Promi
   };
   const connection = await NativeConnection.connect({ address });
   const client = new Client({ connection });
+  const world = { ...outside(client, taskQueue), ...overrides };
+  const { give, free, submit, untilCleared, hush } = world;
+  const herald = async (order: HeraldOrder): Promise<void> => {
+    heralded.push(order);
+    await world.herald(order);
+  };
+  const look = (asked: LookRequest): Promise<Evidence> => {
+    looks.push(asked);
+    return world.look(asked);
+  };
   const activities = {
-    ...dispatchActivities({ client, taskQueue, searchAttributes: false }),
-    ...settleActivities({ client, taskQueue, store: { append } }),
+    ...dispatchActivities({ client, taskQueue, searchAttributes: false, give, herald }),
+    ...settleActivities({ client, taskQueue, store: { append }, free, herald }),
     ...auditActivities({ append }),
+    ...{ look, herald, submit, untilCleared, hush },
     ...recorded(instance, calls),
   };
   const shared = { connection, activities, shutdownForceTime: '1 second' } as const;
@@ -54,12 +95,26 @@ export async function startBench(address: string, instance: InstancePort): Promi
     taskQueue,
     calls,
     pages,
+    looks,
+    heralded,
     store,
     async stop() {
       for (const worker of workers) worker.shutdown();
       await Promise.all(running);
       await connection.close();
     },
+  };
+}
+
+function outside(client: Client, taskQueue: string): Outside {
+  return {
+    look: async (asked) => allIsWell(asked),
+    untilCleared: async () => ({ cleared: true }),
+    hush: async () => 'no Alertmanager is configured',
+    herald: async () => undefined,
+    submit: ({ batch: submitted }) => deliver({ client, taskQueue }, submitted),
+    give: async () => undefined,
+    free: async () => undefined,
   };
 }
 
@@ -90,8 +145,14 @@ export const sick = (target: string): Assessment & { verdict: 'sick' } => ({
   instance: { key: target, uid: `uid-of-${target}` },
   traffic: { way: 'label', why: 'its Services select on the label' },
   held: [{ field: 'metadata.labels[salvor.dev/traffic]', before: 'on', set: 'off' }],
-  owner: { key: 'k8s/test/shop/deployment.apps/web', uid: 'uid-of-web', desired: 3, ready: 2 },
-  plan: ['label salvor.dev/traffic: on → off', 'evict'],
+  owner: {
+    key: 'k8s/test/shop/deployment.apps/web',
+    uid: 'uid-of-web',
+    desired: 3,
+    ready: 2,
+    workload: 'k8s/test/shop/deployment.apps/web',
+  },
+  plan: { steps: ['label salvor.dev/traffic: on → off', 'evict'], changes: [], digest: 'd-plan' },
 });
 
 /** An instance that is sick, recovers as soon as it is held, and says nothing else; override what a test is about. */
@@ -151,10 +212,16 @@ export function rule(
       retries: { max: 3, per: 3_600_000 },
       waitAtMost: 3_600_000,
       maxQueue: 1_000,
+      maxUnavailable: { percent: 100 },
+      storm: { above: 100, settleFor: 600_000 },
+      windows: [],
+      failClosed: true,
       ...gates,
     },
     onFailure: { escalate: false },
     hush: false,
+    approvers: [],
+    approveWithin: 86_400_000,
   };
 }
 
@@ -179,7 +246,7 @@ export const batch = (r: ResolvedRule, requests: Request[], scope = 'shop'): Bat
   requests,
 });
 
-export async function deliver({ client, taskQueue }: Bench, b: Batch): Promise<void> {
+export async function deliver({ client, taskQueue }: Pick<Bench, 'client' | 'taskQueue'>, b: Batch): Promise<void> {
   const input: ResponderInput = { rule: b.rule.name, scope: b.scope };
   await client.workflow.signalWithStart(WORKFLOW.responder, {
     workflowId: responderId(b.rule.name, b.scope),

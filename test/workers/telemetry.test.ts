@@ -12,7 +12,10 @@ import { SALVOR, Salvor } from '../support/salvor.ts';
 import { eventually } from '../support/wait.ts';
 
 const RULES = {
-  drain: { with: { recoverWithin: '5m', stableFor: '500ms' }, gates: { maxInFlight: 1, cooldown: '0s' } },
+  drain: {
+    with: { recoverWithin: '5m', stableFor: '500ms' },
+    gates: { maxInFlight: 1, cooldown: '0s', maxUnavailable: '100%', storm: { above: '100%' } },
+  },
 };
 const HEADER = '_tracer-data';
 

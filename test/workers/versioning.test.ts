@@ -61,7 +61,7 @@ class Place {
     const workflowExecutionRetentionPeriod = { seconds: 86_400 as never };
     await connection.workflowService.registerNamespace({ namespace, workflowExecutionRetentionPeriod });
     await eventually('the namespace is known', () => connection.workflowService.describeNamespace({ namespace }));
-    const text = `temporal: { address: ${sandbox.temporal.address}, namespace: ${namespace} }\nclusters: [{ name: elsewhere, kubeconfig: ${join(folder, 'kubeconfig')} }]`;
+    const text = `temporal: { address: ${sandbox.temporal.address}, namespace: ${namespace} }\nclusters: [{ name: elsewhere, kubeconfig: ${join(folder, 'kubeconfig')} }]\ndefaults: { gates: { failClosed: false } }`;
     const parsed = parseConfig(text, join(folder, 'salvor.yaml'));
     if (!parsed.ok) throw new Error(JSON.stringify(parsed.problems));
     place.config = parsed.config;

@@ -1,11 +1,14 @@
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
-import type { DispatchRequest, DispatchResult } from '../../model/dispatch.ts';
+import type { AuditEntry } from '../../model/audit.ts';
+import type { DispatchRequest, DispatchResult, Running } from '../../model/dispatch.ts';
+import type { Evidence, LookRequest } from '../../model/evidence.ts';
 import type { Outcome } from '../../model/outcome.ts';
 import type { EndReport } from '../../model/remediation.ts';
 import type { ResponderState } from '../../model/responder.ts';
-import type { ResolvedGates } from '../../model/rule.ts';
+import type { ResolvedGates, ResolvedRule } from '../../model/rule.ts';
 import { Admission } from '../../workflows/admission.ts';
+import { allIsWell } from '../support/evidence.ts';
 import { batch, pod, request, rule } from '../support/workflows.ts';
 
 const T0 = Date.parse('2026-01-01T00:00:00Z');
@@ -20,12 +23,17 @@ class Desk {
   /** Targets that somebody else holds. */
   readonly busy = new Set<string>();
   readonly work: DispatchRequest[] = [];
+  readonly looks: LookRequest[] = [];
+  readonly notes: AuditEntry[] = [];
+  /** What the world says otherwise than that all is well. */
+  world: (question: LookRequest) => Partial<Evidence> = () => ({});
 
-  constructor(gates: Partial<ResolvedGates> = {}, state?: ResponderState) {
-    this.rule = rule('r', gates);
+  constructor(gates: Partial<ResolvedGates> = {}, state?: ResponderState, more: Partial<ResolvedRule> = {}) {
+    this.rule = { ...rule('r', gates), ...more };
     this.admission = new Admission(
       { rule: 'r', scope: 'shop', state },
-      { workflowId: 'responder/r/shop', startTime: new Date(T0) },
+      { workflowId: 'responder/r/shop', runId: 'run-1', firstExecutionRunId: 'run-1', startTime: new Date(T0) },
+      (entry) => this.notes.push(entry),
     );
   }
 
@@ -38,8 +46,23 @@ class Desk {
     this.turn();
   }
 
-  turn(ended: { target: string; runId: string }[] = []): void {
-    for (let work = this.admission.decide(this.now); work; work = this.admission.decide(this.now)) {
+  /** What it asks for before anything is dispatched. */
+  decide(closing = false): DispatchRequest | undefined {
+    const question = this.admission.hear(this.now, closing);
+    return this.admission.decide(this.now, question && this.see(question));
+  }
+
+  see(question: LookRequest): Evidence {
+    this.looks.push(question);
+    return { ...allIsWell(question, this.now), ...this.world(question) };
+  }
+
+  turn(ended: Running[] = []): void {
+    for (;;) {
+      const question = this.admission.hear(this.now);
+      const work = this.admission.decide(this.now, question && this.see(question));
+      if (!question && !work) return;
+      if (!work) continue;
       this.work.push(work);
       const starts: DispatchResult['starts'] = work.starts.map(({ episode, request: { target } }) => {
         if (this.busy.has(target)) return { busy: 'their-run', by: 'their-rule' };
@@ -134,7 +157,135 @@ describe('waiting', () => {
   });
 });
 
+describe('a remediation that ends before it acted', () => {
+  const again = (desk: Desk, name: string, gate: string): void => {
+    const report = desk.report(name, 'refused');
+    const asked = request(name, { labels: { pod: name } });
+    const { fingerprint, startsAt, alertname, digest, by, labels } = asked;
+    const about = { fingerprint, startsAt, alertname, digest, by, ...(labels && { labels }) };
+    desk.admission.end({ ...report, again: { gate, reason: 'not now', request: about } });
+    desk.turn();
+  };
+
+  it.each(['unavailable', 'limits', 'paused', 'evidence'])(
+    'for %s is not started again before its time, whatever else ends or changes',
+    (gate) => {
+      const desk = new Desk({ maxInFlight: 2 });
+      desk.deliver(request('a'), request('b'));
+      again(desk, 'a', gate);
+      expect(desk.queue).toMatchObject([{ gate, notBefore: T0 + 30_000, labels: { pod: 'a' } }]);
+      desk.end('b', 'remediated');
+      desk.deliver(request('a'), request('c'));
+      // A newer rule, and a next run.
+      desk.admission.take({ ...batch(desk.rule, [request('d')]), ruleDigest: 'newer' });
+      desk.turn();
+      const next = new Desk({ maxInFlight: 2 }, structuredClone(desk.admission.carry()));
+      next.pass(29_999);
+      expect([...desk.started, ...next.started].map(({ target }) => target)).toEqual(['a', 'b', 'c', 'd'].map(pod));
+      for (const name of ['c', 'd']) next.end(name, 'remediated');
+      expect(next.started).toEqual([]);
+      next.pass(1);
+      expect(next.started.map(({ target }) => target)).toEqual([pod('a')]);
+      again(next, 'a', gate);
+      expect(next.queue, 'and later with each time').toMatchObject([{ notBefore: T0 + 90_000 }]);
+    },
+  );
+
+  it('is started again at once where a person ends the pause', () => {
+    const desk = new Desk();
+    desk.deliver(request('a'));
+    again(desk, 'a', 'paused');
+    desk.admission.look({});
+    desk.turn();
+    expect(desk.started).toHaveLength(2);
+    expect(desk.work.at(-1)?.starts[0]?.request.labels).toEqual({ pod: 'a' });
+  });
+});
+
+describe('what a person has approved', () => {
+  const approval = { by: 'person:ada', at: '2026-01-01T00:01:00Z', digest: 'd-plan', comment: '', proposal: 'run' };
+  const propose = { mode: 'propose' as const };
+
+  it('is not lost where its alert has come again and waits, or is being decided', () => {
+    const desk = new Desk({}, undefined, propose);
+    const since = new Date(T0).toISOString();
+    desk.world = () => ({ pauses: [{ prefix: '', by: 'person:ada', reason: '', since }] });
+    desk.deliver(request('a'));
+    desk.deliver(request('a', { approval }), request('b'), request('b', { approval }));
+    expect(desk.queue.map((queued) => queued.approval)).toEqual([approval, approval]);
+    desk.world = () => ({});
+    desk.admission.look({});
+    desk.turn();
+    expect(Object.entries(desk.state.open)).toMatchObject([[pod('a'), { approval }]]);
+    expect(desk.queue).toMatchObject([{ target: pod('b'), gate: 'in-flight', approval }]);
+  });
+
+  it('and is handed over twice is done once, while it runs and after it has ended', () => {
+    const desk = new Desk({}, undefined, propose);
+    desk.deliver(request('a'));
+    desk.deliver(request('a', { approval }), request('a', { approval }));
+    desk.deliver(request('a', { approval }));
+    desk.end('a', 'remediated');
+    desk.deliver(request('a', { approval }));
+    expect(desk.started).toHaveLength(2);
+    expect(desk.work.flatMap(({ starts }) => starts).map((start) => start.request.approval)).toEqual([
+      undefined,
+      approval,
+    ]);
+  });
+
+  it('and finds no responder any more is done all the same, by the rule that it brings', () => {
+    const desk = new Desk({}, undefined, propose);
+    desk.deliver(request('a', { approval }));
+    expect(desk.state.open[pod('a')]?.approval).toEqual(approval);
+  });
+});
+
+describe('the labels of what waits', () => {
+  const labels = (name: string) => ({ pod: name, text: 'x'.repeat(4_000) });
+
+  it('are there when it is started, also by the next run', () => {
+    const desk = new Desk();
+    desk.deliver(...['a', 'b', 'c'].map((name) => request(name, { labels: labels(name) })));
+    desk.end('a', 'remediated');
+    expect(desk.work.at(-1)?.starts[0]?.request.labels).toEqual(labels('b'));
+    const next = new Desk({}, structuredClone(desk.admission.carry()));
+    next.end('b', 'remediated');
+    expect(next.work.at(-1)?.starts[0]?.request.labels).toEqual(labels('c'));
+  });
+
+  it('are kept as far as there is room: those of who came first, and never instead of what matters more', () => {
+    const desk = new Desk();
+    const names = Array.from({ length: 100 }, (_, i) => `p${i}`);
+    desk.deliver(...names.map((name) => request(name, { labels: labels(name) })));
+    const kept = desk.queue.map((queued) => queued.labels !== undefined);
+    expect(kept).toEqual(kept.map((_, at) => at < 40));
+    // Room that is free again is used.
+    desk.deliver(request('p1', { status: 'resolved' }), request('last', { labels: labels('last') }));
+    expect(desk.queue.at(-1)?.labels).toEqual(labels('last'));
+    for (let i = 0; i < 1_900; i += 1) desk.state.cooling[pod(`${'x'.repeat(180)}-${i}`)] = desk.now + i;
+    const carried = desk.admission.carry();
+    expect(Object.values(carried.queue).filter((queued) => queued.labels)).toEqual([]);
+    expect(Object.keys(carried.cooling)).toHaveLength(1_900);
+    expect(JSON.stringify(carried).length).toBeLessThanOrEqual(512 * 1024);
+  });
+});
+
 describe('waiting for another rule', () => {
+  it('that is seen to hold the target is no refusal: it is decided anew after a minute', () => {
+    const desk = new Desk();
+    const seen = { held: 'spec.x is held', busy: 'rule theirs has an open remediation of the target' };
+    desk.world = () => ({ targets: { [pod('a')]: seen } });
+    desk.deliver(request('a'));
+    expect(desk.queue).toMatchObject([{ gate: 'target-busy', reason: seen.busy, notBefore: T0 + MINUTE }]);
+    desk.pass(MINUTE);
+    expect(desk.queue).toMatchObject([{ gate: 'target-busy', notBefore: T0 + 2 * MINUTE }]);
+    desk.world = () => ({});
+    desk.pass(MINUTE);
+    expect(desk.started.map(({ target }) => target)).toEqual([pod('a')]);
+    expect(desk.state.tally).toEqual({ admit: 1, wait: 1, refuse: 0, coalesce: 0 });
+  });
+
   it('ends after waitAtMost, however often it was tried', () => {
     const desk = new Desk({ waitAtMost: 10 * MINUTE });
     desk.busy.add(pod('a'));
@@ -173,7 +324,7 @@ describe('a rule that changes', () => {
       Array.from({ length: 200 }, (_, i) => request(`p${i}`)),
     );
     desk.admission.take(observes);
-    const first = desk.admission.decide(desk.now);
+    const first = desk.decide();
     if (!first) throw new Error('nothing was asked for');
     desk.admission.take(batch(desk.rule, [request('late')]));
     desk.admission.dispatched(
@@ -211,7 +362,7 @@ describe('a rule that changes', () => {
         Array.from({ length: 60 }, (_, i) => request(`p${i}`)),
       ),
     );
-    const first = desk.admission.decide(desk.now);
+    const first = desk.decide();
     if (!first) throw new Error('nothing was asked for');
     desk.admission.take(batch(rule('r', { maxInFlight: 100 }, 'observe'), []));
     desk.admission.dispatched(
@@ -231,7 +382,8 @@ describe('a run that is full', () => {
   it('admits nothing more, loses nothing, and the next run goes on at once', () => {
     const desk = new Desk({ maxInFlight: 10 });
     desk.admission.take(batch(desk.rule, [request('a'), request('b')]));
-    expect(desk.admission.decide(desk.now, true)).toBeUndefined();
+    expect(desk.decide(true)).toBeUndefined();
+    expect(desk.notes).toEqual([]);
     expect(desk.queue.map(({ target }) => target)).toEqual([pod('a'), pod('b')]);
     const next = new Desk({ maxInFlight: 10 }, structuredClone(desk.admission.carry()));
     expect(next.admission.pressing).toBe(true);
@@ -347,6 +499,214 @@ describe('what is carried', () => {
     expect(Object.keys(carried.cooling).at(-1)).toContain('-7999');
     expect(Object.keys(carried.open)).toEqual([pod('open')]);
     expect(Object.values(carried.queue)).toMatchObject([{ target: pod('waits') }]);
+  });
+});
+
+describe('what is looked at', () => {
+  const since = new Date(T0).toISOString();
+  const pause = { prefix: '', by: 'person:ada', reason: '', since };
+
+  it('is all that came, once; and of those who wait no more than may find room', () => {
+    const desk = new Desk({ maxInFlight: 2 });
+    desk.deliver(...Array.from({ length: 100 }, (_, i) => request(`p${i}`)));
+    expect(desk.looks.map(({ targets }) => targets.length)).toEqual([100]);
+    expect(desk.looks[0]?.question).toBe('run-1/1');
+    desk.end('p0', 'remediated');
+    expect(desk.looks.map(({ targets }) => targets.length)).toEqual([100, 25]);
+    expect(desk.started.map(({ target }) => target)).toEqual(['p0', 'p1', 'p2'].map(pod));
+    // Duplicates, ends and what is resolved are not looked at where nobody waits for room.
+    desk.deliver(request('p1'), request('p99', { status: 'resolved' }));
+    expect(desk.looks).toHaveLength(2);
+  });
+
+  it('is not repeated for what is paused until that is over, or somebody says so', () => {
+    const desk = new Desk();
+    desk.world = () => ({ pauses: [{ ...pause, until: new Date(T0 + 30 * MINUTE).toISOString() }] });
+    desk.deliver(request('a'));
+    desk.pass(29 * MINUTE);
+    expect(desk.looks).toHaveLength(1);
+    desk.world = () => ({ pauses: [] });
+    desk.pass(MINUTE);
+    expect(desk.started).toHaveLength(1);
+    const other = new Desk();
+    other.world = () => ({ pauses: [pause] });
+    other.deliver(request('a'));
+    other.pass(11 * MINUTE);
+    expect(other.looks).toHaveLength(3);
+    other.world = () => ({});
+    other.admission.look({});
+    other.turn();
+    expect(other.started).toHaveLength(1);
+    expect(other.state.tally).toEqual({ admit: 1, wait: 1, refuse: 0, coalesce: 0 });
+  });
+
+  it('for the unavailable budget is repeated after 30 s, 60 s and so on, and when a remediation of the scope ends', () => {
+    const desk = new Desk({ maxInFlight: 2, maxUnavailable: { count: 1 } });
+    desk.world = ({ targets }) => ({
+      targets: Object.fromEntries(targets.map((target) => [target, { workload: 'web' }])),
+      workloads: { web: { desired: 4, unready: [] } },
+    });
+    desk.deliver(request('a'), request('b'));
+    expect(desk.queue).toMatchObject([{ gate: 'unavailable', notBefore: T0 + 30_000 }]);
+    desk.pass(30_000);
+    expect(desk.queue).toMatchObject([{ gate: 'unavailable', notBefore: T0 + 90_000, tries: 1 }]);
+    desk.end('a', 'remediated');
+    expect(desk.started.map(({ target }) => target)).toEqual([pod('a'), pod('b')]);
+  });
+
+  it('and cannot be read refuses, until the alert is repeated after the cooldown', () => {
+    const desk = new Desk({ cooldown: MINUTE });
+    desk.world = () => ({ error: 'the API does not answer' });
+    desk.deliver(request('a'));
+    desk.world = () => ({});
+    desk.deliver(request('a'));
+    expect(desk.state.tally).toEqual({ admit: 0, wait: 0, refuse: 1, coalesce: 1 });
+    desk.pass(MINUTE);
+    desk.deliver(request('a'));
+    expect(desk.started).toHaveLength(1);
+  });
+
+  it('is taken up again where the look was cut short', () => {
+    const desk = new Desk();
+    desk.admission.take(batch(desk.rule, [request('a')]));
+    expect(desk.admission.hear(desk.now)?.targets).toEqual([pod('a')]);
+    desk.turn();
+    expect(desk.started.map(({ target }) => target)).toEqual([pod('a')]);
+  });
+});
+
+describe('what the limits grant', () => {
+  it('is used for a start each, and what is not used is given back at once', () => {
+    const desk = new Desk({ maxInFlight: 5 }, undefined, { limits: { maxInFlight: 3 } });
+    desk.world = ({ targets }) => ({
+      targets: Object.fromEntries(targets.map((target) => [target, target === pod('b') ? { excluded: 'skip' } : {}])),
+    });
+    desk.deliver(request('a'), request('b'));
+    expect(desk.looks[0]?.leases).toMatchObject({ 'k8s/test': { want: 2, has: 0 } });
+    expect(desk.work[0]?.give).toEqual({ 'k8s/test': { slots: 1, unused: 1, has: 1 } });
+    expect(desk.state.slots).toEqual({ 'k8s/test': 1 });
+    desk.end('a', 'remediated');
+    expect(desk.work.at(-1)?.give).toEqual({ 'k8s/test': { slots: 1, unused: 0, has: 0 } });
+    expect(desk.state.slots).toEqual({});
+  });
+
+  it('is asked for again when they say that there is room, at the latest each minute', () => {
+    const desk = new Desk({ maxInFlight: 5 }, undefined, { limits: { maxInFlight: 3 } });
+    const none = { leases: { 'k8s/test': { granted: 0, reason: 'all are in use' } } };
+    desk.world = () => none;
+    desk.deliver(request('a'));
+    expect(desk.queue).toMatchObject([{ gate: 'limits', reason: 'all are in use' }]);
+    desk.pass(2 * MINUTE);
+    expect(desk.looks).toHaveLength(3);
+    desk.world = () => ({});
+    desk.admission.look({});
+    desk.turn();
+    expect(desk.started).toHaveLength(1);
+  });
+});
+
+describe('limits that did not answer', () => {
+  it('are told how many slots it has, for they may have granted some', () => {
+    const desk = new Desk({}, undefined, { limits: { maxInFlight: 5 } });
+    const notBefore = new Date(T0 + 10_000).toISOString();
+    desk.world = () => ({ leases: { 'k8s/test': { granted: 0, reason: 'no answer', notBefore, unanswered: true } } });
+    desk.deliver(request('a'));
+    expect(desk.work.map(({ give }) => give)).toEqual([{ 'k8s/test': { slots: 0, unused: 0, has: 0 } }]);
+    desk.deliver(request('a', { status: 'resolved' }));
+    desk.pass(MINUTE);
+    expect(desk.work, 'once').toHaveLength(1);
+  });
+});
+
+describe('a storm whose look fails', () => {
+  it('goes on: calm is what was seen to be calm, for all of settleFor', () => {
+    const desk = new Desk({ storm: { above: 40, settleFor: MINUTE } });
+    desk.world = () => ({ population: { live: 10, unhealthy: 6 } });
+    desk.deliver(request('a'));
+    desk.world = () => ({ population: { live: 10, unhealthy: 1 } });
+    desk.pass(30_000);
+    desk.world = ({ targets }) => ({
+      targets: Object.fromEntries(targets.map((key) => [key, {}])),
+      error: 'no answer',
+      population: undefined,
+    });
+    desk.pass(5 * MINUTE);
+    expect(desk.started).toEqual([]);
+    desk.world = () => ({ population: { live: 10, unhealthy: 1 } });
+    desk.pass(59_000);
+    expect(desk.state.storm).toBeDefined();
+    desk.pass(MINUTE);
+    expect(desk.started.map(({ target }) => target)).toEqual([pod('a')]);
+  });
+});
+
+describe('people are told', () => {
+  const raised = (desk: Desk) => desk.work.flatMap(({ herald }) => herald?.raise ?? []);
+  const escalate = { onFailure: { escalate: true } };
+
+  it('of what has waited too long: of one with its alert, of many together', () => {
+    const desk = new Desk({ waitAtMost: 10 * MINUTE }, undefined, escalate);
+    desk.deliver(request('a'), request('b'));
+    desk.pass(10 * MINUTE);
+    expect(raised(desk)).toMatchObject([
+      { id: 'waited-run-1-1', alertname: 'SalvorEscalation', target: pod('b'), labels: { alert: 'KubePodNotReady' } },
+    ]);
+    desk.deliver(request('c'), request('d'), request('e'));
+    desk.pass(10 * MINUTE);
+    expect(raised(desk)).toHaveLength(2);
+    expect(raised(desk)[1]).toMatchObject({
+      id: 'waited-run-1-2',
+      until: new Date(desk.now + 24 * 60 * MINUTE).toISOString(),
+    });
+    expect(raised(desk)[1]?.target).toBeUndefined();
+    expect(desk.notes.filter(({ kind }) => kind === 'escalated')).toHaveLength(2);
+  });
+
+  it('once that the retry budget is spent, and again when it is spent anew', () => {
+    const desk = new Desk({ cooldown: 0, retries: { max: 0, per: 60 * MINUTE } }, undefined, escalate);
+    const spend = (name: string) => {
+      desk.deliver(request(name));
+      desk.end(name, 'failed');
+    };
+    spend('a');
+    desk.deliver(request('b'), request('c'));
+    desk.deliver(request('d'));
+    expect(desk.state.tally.refuse).toBe(3);
+    expect(raised(desk)).toMatchObject([{ id: 'retries-run-1-1', target: pod('b') }]);
+    desk.pass(60 * MINUTE);
+    spend('e');
+    desk.deliver(request('f'));
+    expect(raised(desk)).toHaveLength(2);
+  });
+
+  it('nothing where the rule does not want it', () => {
+    const desk = new Desk({ waitAtMost: 10 * MINUTE });
+    desk.deliver(request('a'), request('b'));
+    desk.pass(10 * MINUTE);
+    expect(raised(desk)).toEqual([]);
+  });
+
+  it('once of a storm, which is not told of again by those whom it makes wait too long', () => {
+    const desk = new Desk(
+      { waitAtMost: 10 * MINUTE, storm: { above: 40, settleFor: 5 * MINUTE } },
+      undefined,
+      escalate,
+    );
+    desk.world = () => ({ population: { live: 10, unhealthy: 6 } });
+    desk.deliver(request('a'), request('b'));
+    expect(desk.queue.map(({ gate }) => gate)).toEqual(['storm', 'storm']);
+    expect(desk.state.storm?.why).toBe('6 of 10 pods in the scope are unhealthy, above 40%, which is 4');
+    desk.pass(30 * MINUTE);
+    expect(desk.queue).toEqual([]);
+    expect(raised(desk).map(({ id }) => id)).toEqual(['storm-run-1-1']);
+    desk.world = () => ({ population: { live: 10, unhealthy: 4 } });
+    desk.deliver(request('c'));
+    expect(desk.admission.idle).toBe(false);
+    desk.pass(4 * MINUTE);
+    expect(desk.started).toEqual([]);
+    desk.pass(4 * MINUTE);
+    expect(desk.started.map(({ target }) => target)).toEqual([pod('c')]);
+    expect(desk.work.flatMap(({ herald }) => herald?.clear ?? [])).toEqual(['storm-run-1-1']);
   });
 });
 

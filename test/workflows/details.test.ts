@@ -66,6 +66,19 @@ describe('the details of a remediation', () => {
     expect(text).not.toContain('Held now');
   });
 
+  it('of a proposal say what is to be approved, by whom, until when, and how', () => {
+    const waits = { until: '2026-03-03T02:00:00Z', approvers: ['ada', 'group:sre'] };
+    const plan = { steps: ['cut its traffic', 'evict it'], changes: [], digest: 'd-1' };
+    const next = { what: 'wait for an approval of plan d-1: salvor approve 1234abcd --digest d-1', until: waits.until };
+    const text = words(remediationDetails(story({ mode: 'propose', phase: 'propose', held: [], plan, waits, next })));
+    expect(text).toContain('salvor approve 1234abcd --digest d-1, until 2026-03-03 02:00:00 UTC');
+    expect(text).toMatch(/Plan d-1, to be approved by ada, group:sre\n\n- cut its traffic\n- evict it/);
+    const anybody = words(remediationDetails(story({ plan, waits: { ...waits, approvers: [] } })));
+    expect(anybody).toContain('to be approved by everybody who is known');
+    // Once it acts the plan is no longer a question.
+    expect(words(remediationDetails(story({ plan })))).not.toContain('to be approved');
+  });
+
   it('take what the story does not know yet for nothing', () => {
     const { mode: _, alert: __, why: ___, next: ____, ...bare } = story({ changes: [], held: [], lines: [] });
     const text = words(remediationDetails({ ...bare, phase: 'diagnose' }));

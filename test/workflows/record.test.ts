@@ -5,6 +5,7 @@ import type { AuditEntry, AuditPage } from '../../model/audit.ts';
 import { MESSAGE, responderId, watchQueue } from '../../model/names.ts';
 import type { CutRequest, HoldResult, InstancePort } from '../../model/ports/instance.ts';
 import { type Sandbox, startSandbox } from '../../sandbox/sandbox.ts';
+import { allIsWell } from '../support/evidence.ts';
 import { door, eventually } from '../support/wait.ts';
 import {
   type Bench,
@@ -19,6 +20,8 @@ import {
   stateOf,
 } from '../support/workflows.ts';
 
+/** Doors by rule: a look that has one waits until the test opens it. */
+const looks = new Map<string, ReturnType<typeof door<void>>>();
 /** Doors by pod name: a hold that has one waits until the test opens it. */
 const doors = new Map<string, ReturnType<typeof door<HoldResult>>>();
 const recovered: HoldResult = { verdict: 'recovered', why: 'healthy', changes: [] };
@@ -50,7 +53,12 @@ let id: string;
 
 beforeAll(async () => {
   sandbox = await startSandbox({ parts: ['temporal'] });
-  bench = await startBench(sandbox.temporal.address, instance(world));
+  bench = await startBench(sandbox.temporal.address, instance(world), {
+    look: async (asked) => {
+      await looks.get(asked.rule.name)?.opened;
+      return allIsWell(asked);
+    },
+  });
 });
 afterAll(async () => {
   await bench.stop();
@@ -172,11 +180,30 @@ describe('a remediation', () => {
     expect(kindsOf(pagesOf('remediation')[0])?.at(-1)).toBe('ended');
   });
 
+  it('that failed has on record that people were told, before its end', async () => {
+    const made = shut(`${id}-a`);
+    const r = { ...rule(id), onFailure: { escalate: true } };
+    await deliver(bench, batch({ ...r, with: { ...r.with, replace: false } }, [request(`${id}-a`)]));
+    await isHeld(`${id}-a`);
+    made.open({ verdict: 'sick', why: 'not Ready for 60 s', changes: [] });
+    await remediationOf(bench, `${id}-a`)
+      .result()
+      .catch(() => undefined);
+    const [page] = pagesOf('remediation');
+    expect(kindsOf(page)?.slice(-3)).toEqual(['released', 'escalated', 'ended']);
+    expect(page?.notes.at(-2)?.entry).toMatchObject({
+      id: page?.stream.id,
+      why: expect.stringContaining('not Ready for 60 s'),
+    });
+    expect(page?.notes.at(-1)?.entry).not.toHaveProperty('planDigest');
+  });
+
   it('that only observes is on record too', async () => {
     await deliver(bench, batch(rule(id, {}, 'observe'), [request(`${id}-a`)]));
     const [page] = await eventually('on record', () => pagesOf('remediation').length === 1 && pagesOf('remediation'));
     expect(kindsOf(page)).toEqual(['begun', 'evidence', 'ended']);
-    expect(page?.notes.at(-1)?.entry).toMatchObject({ outcome: 'observed', plan: expect.any(Array) });
+    const ended = { outcome: 'observed', plan: expect.any(Array), planDigest: 'd-plan' };
+    expect(page?.notes.at(-1)?.entry).toMatchObject(ended);
     expect(page?.stream.mode).toBe('observe');
   });
 });
@@ -262,6 +289,28 @@ describe('a responder', () => {
     for (const letter of ['a', 'b', 'c'])
       await eventually(`${letter} is held`, () => isHeld(`${id}-${letter}`).then(() => true));
     await responder.terminate();
+  });
+
+  it('that is cancelled in the midst of a look takes what comes after that, and ends when all is done', async () => {
+    const held = shut(`${id}-a`);
+    const r = rule(id, { cooldown: 0 });
+    await deliver(bench, batch(r, [request(`${id}-a`)]));
+    await isHeld(`${id}-a`);
+    const looking = door<void>();
+    looks.set(id, looking);
+    await deliver(bench, batch(r, [request(`${id}-b`)]));
+    await eventually('it looks', () => bench.looks.filter((asked) => asked.rule.name === id).length === 2);
+    const responder = bench.client.workflow.getHandle(responderId(id, 'shop'));
+    await responder.cancel();
+    await deliver(bench, batch(r, [request(`${id}-c`)]));
+    looking.open();
+    await eventually('all on record', () => decisions().length === 2);
+    held.open(recovered);
+    for (const letter of ['b', 'c']) await isHeld(`${id}-${letter}`);
+    for (const letter of ['a', 'b', 'c'])
+      await deliver(bench, batch(r, [request(`${id}-${letter}`, { status: 'resolved' })]));
+    await expect(responder.result()).rejects.toThrow();
+    expect((await responder.describe()).status.name).toBe('CANCELLED');
   });
 
   it('that is cancelled has on record what it decided, and ends', async () => {

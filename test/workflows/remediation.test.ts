@@ -1,7 +1,5 @@
 import { randomUUID } from 'node:crypto';
 import { setTimeout as delay } from 'node:timers/promises';
-import { Context } from '@temporalio/activity';
-import { WorkflowFailedError } from '@temporalio/client';
 import { ApplicationFailure, CancelledFailure } from '@temporalio/common';
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest';
 import { MESSAGE } from '../../model/names.ts';
@@ -22,20 +20,10 @@ import {
   startBench,
   stateOf,
 } from '../support/workflows.ts';
+import { failureOf, holdsForEver, stillSick, worldOf } from './support.ts';
 
-/** What the world does, by pod name; everything else is as in `instance()`. */
 const worlds = new Map<string, Partial<InstancePort>>();
 const usual = instance();
-const world: InstancePort = Object.fromEntries(
-  Object.entries(usual).map(([name, asUsual]) => [
-    name,
-    (asked: never) => {
-      const { target, instance: object } = asked as { target?: string; instance?: { key: string } };
-      const own = worlds.get((target ?? object?.key ?? '').split('/').at(-1) ?? '');
-      return ((own?.[name as keyof InstancePort] ?? asUsual) as (request: never) => unknown)(asked);
-    },
-  ]),
-) as unknown as InstancePort;
 
 let sandbox: Sandbox<'temporal'>;
 let bench: Bench;
@@ -43,7 +31,7 @@ let name: string;
 
 beforeAll(async () => {
   sandbox = await startSandbox({ parts: ['temporal'] });
-  bench = await startBench(sandbox.temporal.address, world);
+  bench = await startBench(sandbox.temporal.address, worldOf(worlds));
 });
 afterAll(async () => {
   await bench.stop();
@@ -63,28 +51,6 @@ async function heal(own: Partial<InstancePort>, overrides: Partial<ReturnType<ty
 }
 
 const callsOf = () => bench.calls.filter((call) => call.endsWith(name)).map((call) => call.split(' ')[0]);
-
-/** A hold that is over only when it is cancelled. */
-const holdsForEver: InstancePort['hold'] = async () => {
-  const { cancelled } = Context.current();
-  const beat = setInterval(() => Context.current().heartbeat(), 200);
-  try {
-    return await cancelled;
-  } finally {
-    clearInterval(beat);
-  }
-};
-
-async function failureOf(result: Promise<unknown>): Promise<Error | undefined> {
-  const error = await result.then(
-    () => undefined,
-    (thrown: unknown) => thrown,
-  );
-  if (!(error instanceof WorkflowFailedError)) throw new Error('it did not fail', { cause: error });
-  return error.cause;
-}
-
-const stillSick: InstancePort['hold'] = async () => ({ verdict: 'sick', why: 'not Ready for 60 s', changes: [] });
 
 describe('an instance that is sick', () => {
   it('and recovers is given back, in at most 25 events', async () => {

@@ -123,7 +123,7 @@ describe('what waits', () => {
     const first = await remediationOf(bench, `${id}-a`).describe();
     await eventually('cooling', async () => pod(`${id}-a`) in (await stateOf(bench, id)).cooling);
     await deliver(bench, batch(r, [again]));
-    expect(Object.values((await stateOf(bench, id)).queue)[0]?.gate).toBe('cooldown');
+    await eventually('it waits', async () => Object.values((await stateOf(bench, id)).queue)[0]?.gate === 'cooldown');
     await eventually('a second run', async () => (await runsOf(bench, `${id}-a`)) === 2);
     const second = await remediationOf(bench, `${id}-a`).describe();
     expect(second.startTime.getTime() - (first.closeTime?.getTime() ?? Number.NaN)).toBeGreaterThanOrEqual(
@@ -252,6 +252,8 @@ describe('a start that is made twice', () => {
       client: bench.client,
       taskQueue: bench.taskQueue,
       searchAttributes: false,
+      give: async () => undefined,
+      herald: async () => undefined,
     });
     const { fingerprint, startsAt, target, alertname, digest, by } = request(`${id}-a`);
     const start = (episode: string) =>
