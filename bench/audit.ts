@@ -229,6 +229,8 @@ function page(index: number): AuditPage {
     gates: { ...BUILT_IN_GATES, maxInFlight: 2 },
     onFailure: { escalate: false },
     hush: false,
+    approvers: [],
+    approveWithin: 86_400_000,
   };
   const alert = {
     fingerprint: id.slice(0, 16),

@@ -12,6 +12,8 @@ const BENCHMARKS: Record<string, () => Promise<Benchmark>> = {
   start: async () => (await import('./start.ts')).start,
   replay: async () => (await import('./replay.ts')).replay,
   audit: async () => (await import('./audit.ts')).audit,
+  limits: async () => (await import('./limits.ts')).limits,
+  pause: async () => (await import('./pause.ts')).pauseBenchmark,
 };
 
 const { values, positionals } = parseArgs({

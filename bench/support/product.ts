@@ -39,7 +39,14 @@ export async function configure(folder: string, options: ConfigOptions): Promise
     target: `k8s/${CLUSTER}/\${labels.namespace}/pod/\${labels.pod}`,
     mode: 'act',
     with: options.with ?? { recoverWithin: '1h' },
-    gates: { scope: '${labels.scope}', maxInFlight: 1000, ...options.gates },
+    // All of a scope may be sick at once, for it is the way of each alert that is measured.
+    gates: {
+      scope: '${labels.scope}',
+      maxInFlight: 1000,
+      maxUnavailable: '100%',
+      storm: { above: '100%' },
+      ...options.gates,
+    },
   };
   const config = {
     temporal: { address: temporal, taskQueue: QUEUE },
