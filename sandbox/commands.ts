@@ -81,7 +81,8 @@ export async function sandboxDown(): Promise<'ended' | 'was-dead' | 'none'> {
   if (state === undefined) return 'none';
   if (!(await lives(state))) {
     await rm(stateFile(), { force: true });
-    if (state.up !== undefined) await rm(state.up.folder, { recursive: true, force: true });
+    // Its guard may still be ending the components, which write there: up to three seconds.
+    if (state.up !== undefined) await rm(state.up.folder, { recursive: true, force: true, maxRetries: 8 });
     return 'was-dead';
   }
   process.kill(state.pid, 'SIGTERM');

@@ -245,7 +245,7 @@ describe('when its worker', () => {
       child.kill('SIGKILL');
     });
     // It is read when the child's modules are loaded.
-    child.send({ url, request: requestOf(), timing: { lasts: 4_000, extendEvery: 500 } });
+    child.send({ url, request: requestOf(), timing: { lasts: 12_000, extendEvery: 500 } });
     await silenced();
     const exited = once(child, 'exit');
     child.kill('SIGKILL');

@@ -8,6 +8,7 @@ import { createRegistry, type Registry } from '../../providers/registry.ts';
 import type { AuditEvent, AuditFilter } from '../../sandbox/audit-log.ts';
 import { type Sandbox, startSandbox } from '../../sandbox/sandbox.ts';
 import { TestCluster } from '../support/kubernetes.ts';
+import { eventually } from '../support/wait.ts';
 
 export type Sick = Extract<Assessment, { verdict: 'sick' }>;
 
@@ -64,6 +65,8 @@ export class Bench {
     this.registry = createRegistry({
       clusters: [{ name: 'sandbox', kubeconfig: kubernetes.users.salvor?.kubeconfig ?? '' }],
     });
+    // The API server learns of new rights by a watch of its own.
+    await eventually('the rights are in force', () => this.assess('default', 'nobody'));
   }
 
   async stop(): Promise<void> {

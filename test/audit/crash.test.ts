@@ -1,4 +1,5 @@
 import { fork } from 'node:child_process';
+import { once } from 'node:events';
 import type { AddressInfo, Socket } from 'node:net';
 import { connect, createServer } from 'node:net';
 import { describe, expect, onTestFinished, test } from 'vitest';
@@ -50,7 +51,8 @@ function appender({ options }: Place, pages: readonly AuditPage[]) {
     if (message === 'done') done = true;
     else acknowledged.push((message as string[]).join(' '));
   });
-  const ended = new Promise<void>((resolve) => child.once('exit', () => resolve()));
+  // What it told may come after its exit is known, and before the channel ends.
+  const ended = Promise.all([once(child, 'exit'), once(child, 'disconnect')]);
   return {
     child,
     acknowledged,
@@ -183,7 +185,7 @@ describe('a PostgreSQL that fails', () => {
     const refused = await Promise.allSettled([page, ...waited].map((one) => store.append(one)));
     expect(refused.every(({ status }) => status === 'rejected')).toBe(true);
     // Those that wait do not fail one after the other.
-    expect(performance.now() - began).toBeLessThan(15_000);
+    expect(performance.now() - began).toBeLessThan(30_000);
     // What was swallowed never answers; the store does not use it again.
     await store.append(page);
     expect(store.state().up).toBe(true);
@@ -191,7 +193,7 @@ describe('a PostgreSQL that fails', () => {
     const last = store.append(waited[0]!).catch((error: unknown) => error);
     const closing = performance.now();
     await store.close();
-    expect(performance.now() - closing).toBeLessThan(15_000);
+    expect(performance.now() - closing).toBeLessThan(30_000);
     expect(await last).toBeInstanceOf(StoreUnavailableError);
   });
 

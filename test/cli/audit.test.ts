@@ -366,10 +366,16 @@ describe('salvor list and show', () => {
     ];
     await record(begun(open.page), over.page, past, lost, refused);
     const mine = [open.page, over.page, unrecorded.page, past, lost].map(idOf);
-    const rows = await eventually('Temporal lists the ends', async () => {
-      const all = (await list()).filter(({ id, target }) => (id ? mine.includes(id) : target.endsWith('/web-0')));
-      return all.some(({ outcome }) => outcome === 'terminated') && all;
-    });
+    const listed = (status: string, ...pages: AuditPage[]) =>
+      client.workflow.count(
+        `ExecutionStatus = '${status}' AND (${pages.map((page) => `RunId = '${idOf(page)}'`).join(' OR ')})`,
+      );
+    await eventually('Temporal lists what is open', async () => (await listed('Running', open.page)).count === 1);
+    await eventually(
+      'Temporal lists the ends',
+      async () => (await listed('Terminated', over.page, unrecorded.page)).count === 2,
+    );
+    const rows = (await list()).filter(({ id, target }) => (id ? mine.includes(id) : target.endsWith('/web-0')));
     expect(rows.map(({ id }) => id)).toHaveLength(6);
     const found = (page: AuditPage) => rows.find(({ id }) => id === idOf(page));
     expect(found(open.page)).toMatchObject({ outcome: 'running' });

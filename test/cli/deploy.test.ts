@@ -60,6 +60,13 @@ async function start(config: Config, version?: { deployment: string; buildId: st
   const logger = pino({ level: 'silent' });
   const worker = await startWorker({ config, audit, logger, version, ...(bundlePath && { bundlePath }) });
   workers.push(worker);
+  // A worker runs before the server has heard of its build.
+  if (version)
+    await eventually(`Temporal has seen build ${version.buildId}`, async () => {
+      const request = { namespace: config.temporal.namespace, deploymentName: version.deployment };
+      const { workerDeploymentInfo: info } = await connection.workflowService.describeWorkerDeployment(request);
+      return info?.versionSummaries?.some(({ deploymentVersion }) => deploymentVersion?.buildId === version.buildId);
+    });
   return worker;
 }
 
@@ -81,6 +88,8 @@ async function openResponder(config: Config): Promise<Client> {
   });
   const isDone = `WorkflowType = 'remediation' AND ExecutionStatus != 'Running'`;
   await eventually('its remediation ended', async () => (await client.workflow.count(isDone)).count === 1);
+  const isOpen = `WorkflowType = 'responder' AND ExecutionStatus = 'Running'`;
+  await eventually('it is listed', async () => (await client.workflow.count(isOpen)).count === 1);
   return client;
 }
 
@@ -139,7 +148,10 @@ it('a build that would break what is open is refused, with workflow, event and s
   expect(refused.stdout).toContain(`at event ${timer?.eventId} TimerStarted, step timer\n  history: starts a timer\n`);
   expect(refused.stderr).toContain('not promoted: build new would break what is open. Nothing was changed.');
   expect(refused.status).toBe(1);
-  const { builds, unversioned } = await statusOf(file);
+  const { builds, unversioned } = await eventually('its open run is counted', async () => {
+    const now = await statusOf(file);
+    return now.builds.some(({ openRuns }) => openRuns > 0) && now;
+  });
   expect(builds).toContainEqual(expect.objectContaining({ buildId: 'old', state: 'current', openRuns: 1 }));
   expect(builds).toContainEqual(expect.objectContaining({ buildId: 'new', state: 'inactive', openRuns: 0 }));
   expect(unversioned).toEqual({ openRuns: 0 });

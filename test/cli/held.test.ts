@@ -11,6 +11,7 @@ import type { Held } from '../../model/change.ts';
 import { fieldManager, HELD_ANNOTATION, remediationId, TRAFFIC_LABEL, WORKFLOW } from '../../model/names.ts';
 import { type Sandbox, startSandbox } from '../../sandbox/sandbox.ts';
 import { deployment, nameOf, service, TestCluster, uidOf } from '../support/kubernetes.ts';
+import { eventually } from '../support/wait.ts';
 import { drained } from './records.ts';
 import { type Ended, salvor as invoke } from './salvor.ts';
 
@@ -112,6 +113,12 @@ async function recorded(...given: Parameters<typeof cutPod>): Promise<Cut> {
   return cut;
 }
 
+/** Deletes the pod, and waits until it is gone: on its node a pod ends some time after it was asked to. */
+async function remove({ namespace, name }: Cut): Promise<void> {
+  await cluster.core.deleteNamespacedPod({ namespace, name });
+  await eventually(`${name} is gone`, async () => (await cluster.pod(namespace, name)) === undefined);
+}
+
 const traffic = ({ namespace, name }: Cut) => cluster.trafficLabel(namespace, name);
 const noteOn = ({ namespace, name }: Cut) => cluster.held(namespace, name);
 const recordsOf = ({ held }: Cut): Promise<AuditRecord[]> => inStore((store) => store.records(held.remediation));
@@ -130,7 +137,7 @@ describe('salvor held', () => {
   it('tells what is altered, from the store and the objects: what only one of them knows, too', async () => {
     const [both, overdue, alone] = [await recorded(), await recorded(randomUUID(), Date.now() - 1), await cutPod()];
     const gone = await recorded();
-    await cluster.core.deleteNamespacedPod({ namespace: gone.namespace, name: gone.name });
+    await remove(gone);
     const lines = await heldNow();
     expect(lines.map(({ held }) => held.remediation)).toEqual(
       [both, overdue, gone, alone].map(({ held }) => held.remediation),
@@ -230,7 +237,7 @@ describe('salvor release', () => {
   it("respects another's change, and counts what is gone as given back", async () => {
     const [kept, gone] = [await recorded(), await recorded()];
     await cluster.patchPod(kept.namespace, kept.name, { metadata: { labels: { [TRAFFIC_LABEL]: 'canary' } } });
-    await cluster.core.deleteNamespacedPod({ namespace: gone.namespace, name: gone.name });
+    await remove(gone);
     const { status, stdout } = await salvor('release', '--all');
     expect(status).toBe(0);
     expect(stdout).toMatch(/^kept .* changed to canary by kubectl-edit meanwhile, and stays so$/m);

@@ -1,5 +1,5 @@
 import { execFile } from 'node:child_process';
-import { existsSync, mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { delimiter, join } from 'node:path';
 import { promisify } from 'node:util';
@@ -12,6 +12,7 @@ const run = promisify(execFile);
 const folder = mkdtempSync(join(tmpdir(), 'salvor-package-'));
 const app = join(folder, 'app');
 const installed = join(app, 'node_modules/salvor');
+const { version: SALVOR } = JSON.parse(readFileSync(join(ROOT, 'package.json'), 'utf8')) as { version: string };
 let files: string[] = [];
 
 beforeAll(async () => {
@@ -39,7 +40,7 @@ describe('the packed tarball', () => {
   it('works where it is installed, without a build', async () => {
     expect(existsSync(join(installed, 'build'))).toBe(false);
     const bin = join(app, 'node_modules/.bin/salvor');
-    expect(await salvor(['--version'], { bin, cwd: app })).toMatchObject({ status: 0, stdout: '0.1.0\n' });
+    expect(await salvor(['--version'], { bin, cwd: app })).toMatchObject({ status: 0, stdout: `${SALVOR}\n` });
     writeFileSync(join(app, 'salvor.yaml'), 'rules: []');
     expect(await salvor(['config', 'check'], { bin, cwd: app })).toMatchObject({ status: 0 });
   });
@@ -78,7 +79,7 @@ describe('on an older Node', () => {
   });
 
   it.each(['22.19.0', '24.0.0', '100.1.0'])('%s it starts', async (version) => {
-    expect(await start(version)).toMatchObject({ code: 0, stdout: '0.1.0\n' });
+    expect(await start(version)).toMatchObject({ code: 0, stdout: `${SALVOR}\n` });
   });
 });
 
@@ -90,6 +91,6 @@ describe('the checkout', () => {
       .filter((part) => !part.includes('node_modules'))
       .join(delimiter);
     const { stdout } = await run('npx', ['salvor', '--version'], { cwd: ROOT, env: { ...process.env, PATH } });
-    expect(stdout.trim()).toBe('0.1.0');
+    expect(stdout.trim()).toBe(SALVOR);
   });
 });

@@ -33,8 +33,9 @@ beforeAll(async () => {
   configFile = join(folder, 'salvor.yaml');
   const audit = { url: `file:${join(folder, 'audit.db')}` };
   const settings = { temporal: { address: sandbox.temporal.address }, audit };
-  // A cluster that only the one who asks knows: so the remediation ends at once.
-  const asking = await configured('asking.yaml', { ...settings, clusters: [{ name: 'elsewhere' }] });
+  // A cluster that only the one who asks knows: so the remediation ends at once. The gates cannot read it either.
+  const elsewhere = { clusters: [{ name: 'elsewhere' }], defaults: { gates: { failClosed: false } } };
+  const asking = await configured('asking.yaml', { ...settings, ...elsewhere });
   configFile = join(folder, 'salvor.yaml');
   const config = await configured('salvor.yaml', settings);
   const worker = await startWorker({ config, audit, logger: pino({ level: 'silent' }) });

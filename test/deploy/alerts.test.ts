@@ -78,6 +78,9 @@ async function raised(): Promise<Record<string, Alert>> {
   return Object.fromEntries(data.alerts.map((alert) => [alert.labels['alertname'] ?? '', alert]));
 }
 
+/** Alertmanager tries again for ten seconds before it counts a failure. */
+const PATIENCE = 90_000;
+
 /** Those that have nothing to do with a gateway or a whole worker that is not here. */
 const OURS = [
   'SalvorStorm',
@@ -174,10 +177,14 @@ describe('Prometheus', () => {
       body: JSON.stringify([{ labels: { alertname: 'PodUnable', namespace: 'shop' } }]),
     });
     expect(posted.status).toBe(200);
-    const { SalvorWebhooksFail } = await eventually('it is raised', async () => {
-      const now = await raised();
-      return now['SalvorWebhooksFail'] && now;
-    });
+    const { SalvorWebhooksFail } = await eventually(
+      'it is raised',
+      async () => {
+        const now = await raised();
+        return now['SalvorWebhooksFail'] && now;
+      },
+      PATIENCE,
+    );
     expect(SalvorWebhooksFail?.labels).toMatchObject({ severity: 'critical', instance: sandbox.alertmanager.address });
-  });
+  }, 120_000);
 });

@@ -153,11 +153,11 @@ describe('once Salvor has worked,', () => {
   });
 
   it('Prometheus raises an alert for what failed, and none for what did not', async () => {
-    const raised = await eventually('the failure is told', async () => {
+    // A scrape that a busy machine has missed makes another one pending, until the next.
+    const raised = await eventually('the failure is told, and nothing else', async () => {
       const now = await alerts();
-      return now['SalvorRemediationFailed']?.state === 'firing' && now;
+      return now['SalvorRemediationFailed']?.state === 'firing' && Object.keys(now).length === 1 && now;
     });
-    expect(Object.keys(raised)).toEqual(['SalvorRemediationFailed']);
     expect(raised['SalvorRemediationFailed']?.annotations.summary).toMatch(/rule gives failed: a person is needed/);
   });
 });

@@ -1,13 +1,13 @@
 import { type ChildProcess, spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { copyFileSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
-import { createServer } from 'node:net';
 import { tmpdir } from 'node:os';
 import { basename, dirname, join } from 'node:path';
 import { Client, Connection } from '@temporalio/client';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { openAuditStore } from '../../audit/open.ts';
 import { proposalId } from '../../model/names.ts';
+import { freePort } from '../../sandbox/ports.ts';
 import { type Postgres, startPostgres } from '../../sandbox/postgres.ts';
 import { type Sandbox, startSandbox } from '../../sandbox/sandbox.ts';
 import { TestCluster } from '../support/kubernetes.ts';
@@ -23,6 +23,8 @@ const stack = readStack();
 const root = mkdtempSync(join(tmpdir(), 'salvor-compose-'));
 const inside = (text: string): string => text.replaceAll(/(?<![\w:/])\/(?:etc|run)\//g, (path) => `${root}${path}`);
 const TOKEN = '5ec2e7';
+/** What takes seconds on an idle machine may take much longer on a busy one. */
+const PATIENCE = 90_000;
 
 let sandbox: Sandbox<'temporal' | 'kubernetes' | 'prometheus' | 'alertmanager'>;
 let connection: Connection;
@@ -70,15 +72,6 @@ afterAll(async () => {
   await Promise.all([sandbox?.stop(), postgres?.stop()]);
   rmSync(root, { recursive: true, force: true });
 });
-
-async function freePort(): Promise<number> {
-  const server = createServer().listen(0, '127.0.0.1');
-  await once(server, 'listening');
-  const { port } = server.address() as { port: number };
-  server.close();
-  await once(server, 'close');
-  return port;
-}
 
 /** As the image starts it (ENTRYPOINT without the init): Node, the command of the service, and its environment alone. */
 function start(name: string, args = service(stack, name).command ?? []): ChildProcess & { log: () => string } {
@@ -160,29 +153,34 @@ async function deliver(token: string): Promise<Response> {
 describe('the processes of docker-compose.yml', () => {
   it('start as they stand there, become healthy, take an alert, work on it and end when they are asked to', async () => {
     const gateway = start('gateway');
-    await eventually('the gateway is healthy', () => isHealthy('gateway'));
+    await eventually('the gateway is healthy', () => isHealthy('gateway'), PATIENCE);
     expect(service(stack, 'worker').deploy?.replicas).toBe(monitors.length);
     const workers = monitors.map(startWorker);
     const client = new Client({ connection });
-    await eventually('both workers poll', async () => {
-      expect(
-        workers.map(({ exitCode }) => exitCode),
-        workers.map(({ log }) => log()).join(),
-      ).toEqual([null, null]);
-      const { pollers } = await client.workflowService.describeTaskQueue({
-        namespace: 'default',
-        taskQueue: { name: 'salvor' },
-        taskQueueType: 1,
-      });
-      return new Set(pollers?.map(({ identity }) => identity)).size === workers.length;
-    });
-    for (const monitor of monitors) await eventually(`${monitor} is healthy`, () => isHealthy('worker', monitor));
+    await eventually(
+      'both workers poll',
+      async () => {
+        expect(
+          workers.map(({ exitCode }) => exitCode),
+          workers.map(({ log }) => log()).join(),
+        ).toEqual([null, null]);
+        const { pollers } = await client.workflowService.describeTaskQueue({
+          namespace: 'default',
+          taskQueue: { name: 'salvor' },
+          taskQueueType: 1,
+        });
+        return new Set(pollers?.map(({ identity }) => identity)).size === workers.length;
+      },
+      PATIENCE,
+    );
+    for (const monitor of monitors)
+      await eventually(`${monitor} is healthy`, () => isHealthy('worker', monitor), PATIENCE);
 
     expect((await deliver('wrong')).status).toBe(401);
     const answer = await deliver(TOKEN);
     expect(answer.status, await answer.text()).toBe(200);
     const run = client.workflow.getHandle(proposalId('pod-unready', 'k8s/prod/shop/pod/web-0'));
-    const ending: unknown = await eventually('the alert was worked on', async () => run.result());
+    const ending: unknown = await eventually('the alert was worked on', async () => run.result(), PATIENCE);
     expect(ending).toMatchObject({ outcome: 'not-needed', changes: [] });
     const store = await openAuditStore({ url: database, password: postgres.password, mustExist: true });
     const streams = await store.streams({ rule: 'pod-unready' });
@@ -194,13 +192,13 @@ describe('the processes of docker-compose.yml', () => {
 
   it('a gateway without Temporal lives, and says by its health check that it is not ready', async () => {
     const gateway = start('gateway');
-    await eventually('the gateway is healthy', () => isHealthy('gateway'));
+    await eventually('the gateway is healthy', () => isHealthy('gateway'), PATIENCE);
     await sandbox.temporal.kill();
-    await eventually('the health check fails', async () => !(await isHealthy('gateway')));
+    await eventually('the health check fails', async () => !(await isHealthy('gateway')), PATIENCE);
     expect(gateway.exitCode).toBeNull();
     expect((await deliver(TOKEN)).status).toBe(503);
     await sandbox.temporal.start();
-    await eventually('the gateway is healthy again', () => isHealthy('gateway'), 60_000);
+    await eventually('the gateway is healthy again', () => isHealthy('gateway'), PATIENCE);
     expect(await end(gateway)).toBe(0);
   });
 });
@@ -225,7 +223,7 @@ describe('`salvor worker` with the audit in a file, or nowhere,', () => {
     const file = join(root, 'audit-single.yaml');
     writeFileSync(file, `${temporal()}audit: { url: 'file:./single.db' }\n`);
     const single = start('worker', ['worker', '--single', '--config', file]);
-    await eventually('it is ready', () => single.log().includes('worker is ready'));
+    await eventually('it is ready', () => single.log().includes('worker is ready'), PATIENCE);
     expect(await end(single)).toBe(0);
   });
 });

@@ -84,8 +84,11 @@ test('6 of 10 pods are unready: a storm, none is touched, one escalation; then 2
   );
   for (const { gate } of Object.values(state.queue)) expect(gate).toBe('storm');
   expect(state).toMatchObject({ open: {}, storm: { live: 10, unhealthy: 6 } });
-  const listed = await stack.salvor(['list']);
-  expect(listed).toMatchObject({ status: 0, stdout: expect.stringContaining('6 of 10 pods') });
+  const isListed = async () => {
+    const { status, stdout } = await stack.salvor(['list']);
+    return status === 0 && stdout.includes('6 of 10 pods');
+  };
+  await eventually('the storm is listed', isListed, PATIENCE);
   expect(await stack.alerts(ofStorm), 'one, however many wait').toHaveLength(1);
   expect(await stack.requests(namespace), 'nothing is touched').toEqual([]);
 

@@ -19,7 +19,11 @@ async function workload(rule: string) {
   const [sick, other] = await stack.cluster.readyPods(namespace, 'web', 2);
   const uid = uidOf(sick!);
   const inTraffic = (which = uid) => stack.cluster.isInTraffic(namespace, which);
-  await eventually('both are in traffic', async () => (await inTraffic()) && (await inTraffic(uidOf(other!))));
+  await eventually(
+    'both are in traffic',
+    async () => (await inTraffic()) && (await inTraffic(uidOf(other!))),
+    PATIENCE,
+  );
   return { namespace, uid, other: uidOf(other!), inTraffic, it: { namespace, pod: nameOf(sick!), rule } };
 }
 
@@ -64,7 +68,7 @@ test('a pod that does not recover is evicted as soon as its disruption budget al
   expect(uids).toContain(other);
   expect(uids).not.toContain(uid);
   for (const each of uids)
-    await eventually('the replacement is in traffic', () => stack.cluster.isInTraffic(namespace, each));
+    await eventually('the replacement is in traffic', () => stack.cluster.isInTraffic(namespace, each), PATIENCE);
   stack.exporter.set(it, false);
 });
 
@@ -77,17 +81,25 @@ test('an alert that is delivered again, at once or after the end, acts once', as
   expect(await stack.deliver(body)).toBe(200);
   await stack.mendPod(it);
   expect(await stack.ending(it)).toMatchObject({ outcome: 'recovered' });
-  await eventually('the responder knows', async () => Object.keys((await stack.responder(it)).open).length === 0);
+  await eventually(
+    'the responder knows',
+    async () => Object.keys((await stack.responder(it)).open).length === 0,
+    PATIENCE,
+  );
 
   // The same old news, while the pod happens to be sick anew: acting on it would leave its marks.
   await stack.cluster.setUnready(namespace, it.pod, true);
   expect(await stack.deliver(body)).toBe(200);
   expect(await Promise.all([1, 2].map(() => stack.deliver(body)))).toEqual([200, 200]);
-  const state = await eventually('each delivery is answered', async () => {
-    const seen = await stack.responder(it);
-    const { admit, wait, refuse, coalesce } = seen.tally;
-    return admit + wait + refuse + coalesce >= 8 && seen;
-  });
+  const state = await eventually(
+    'each delivery is answered',
+    async () => {
+      const seen = await stack.responder(it);
+      const { admit, wait, refuse, coalesce } = seen.tally;
+      return admit + wait + refuse + coalesce >= 8 && seen;
+    },
+    PATIENCE,
+  );
   expect(state).toMatchObject({ tally: { admit: 1, wait: 0, refuse: 0 }, open: {}, queue: {} });
   expect(await stack.changes(namespace)).toEqual([`traffic off ${uid}`, `traffic on ${uid}`]);
 });

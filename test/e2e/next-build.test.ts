@@ -40,7 +40,15 @@ async function start(bundlePath: string, buildId?: string): Promise<RunningWorke
   const logger = pino({ level: 'silent' });
   const worker = await startWorker({ config, audit: auditOptions(config), logger, bundlePath, version });
   workers.push(worker);
+  // A worker runs before the server has heard of its build.
+  if (version) await eventually(`Temporal has seen build ${buildId}`, () => isKnown(version), PATIENCE);
   return worker;
+}
+
+async function isKnown({ deployment: deploymentName, buildId }: { deployment: string; buildId: string }) {
+  const request = { namespace: 'default', deploymentName };
+  const { workerDeploymentInfo: info } = await stack.client.workflowService.describeWorkerDeployment(request);
+  return info?.versionSummaries?.some(({ deploymentVersion }) => deploymentVersion?.buildId === buildId);
 }
 
 async function promote(buildId: string): Promise<void> {

@@ -87,7 +87,8 @@ test('a plan is acted on when the right person has approved that very plan, and 
   expect(seen?.generatorURL, 'the link to the run').toMatch(new RegExp(`^${UI}/namespaces/default/workflows/`));
   const digest = approve.at(-1) ?? '';
   expect(approve).toEqual(['approve', expect.any(String), '--digest', digest]);
-  expect((await stack.salvor(['list'])).stdout).toContain(`wait for an approval of plan ${digest}`);
+  const isListed = async () => (await stack.salvor(['list'])).stdout.includes(`wait for an approval of plan ${digest}`);
+  await eventually('what it waits for is listed', isListed, PATIENCE);
 
   expect(await bob(...approve)).toMatchObject({ status: 3, stderr: expect.stringContaining('group:sre') });
   expect(await stack.salvor(approve, randomUUID()), 'nobody who is known').toMatchObject({ status: 3 });
@@ -155,9 +156,16 @@ test('a pause holds back the eviction, and whatever comes; after the resume both
     return gates.length > 0 && gates;
   };
   expect(await eventually('the other one waits', waits, PATIENCE)).toEqual(['paused']);
-  const { stdout } = await stack.salvor(['list']);
-  expect(stdout).toContain(`${prefix} is paused by person:ada (load test)`);
-  expect(stdout).toMatch(new RegExp(`waiting +replaced +${targetOf(api.it)} +paused: `));
+  const waiting = new RegExp(`waiting +replaced +${targetOf(api.it)} +paused: `);
+  const listed = await eventually(
+    'the wait is listed',
+    async () => {
+      const { stdout } = await stack.salvor(['list']);
+      return waiting.test(stdout) && stdout;
+    },
+    PATIENCE,
+  );
+  expect(listed).toContain(`${prefix} is paused by person:ada (load test)`);
   expect(await stack.requests(namespace), 'nothing is even tried').toEqual(before);
 
   expect(await ada('resume', prefix)).toMatchObject({ status: 0 });
@@ -215,7 +223,7 @@ test('a person ends a storm: what it held is healed, and that as much is unhealt
 });
 
 /** The times of examples/alertmanager.yml, shorter; the pager still waits for longer than a busy machine needs to hush. */
-const TIMES = { '2m': '20s', '5m': '1s', '1m': '1s', '10s': '300ms', '1s': '100ms', '0s': '0s' };
+const TIMES = { '2m': '30s', '5m': '1s', '1m': '1s', '10s': '300ms', '1s': '100ms', '0s': '0s' };
 
 /** Alertmanager has the routes of the example; the pager's webhook is the test's own. */
 async function paging() {

@@ -40,7 +40,11 @@ async function inMidDrain(rule: string) {
   await stack.breakPod(it);
   await stack.untilTraffic(it, 'off');
   await stack.untilAt(it, 'hold');
-  return { it, namespace, uid: uidOf(pod!), labels: pod!.metadata?.labels };
+  const uid = uidOf(pod!);
+  // The record is written beside the drain: it may still be on its way.
+  const isRecorded = () => inStore(async (store) => (await store.held()).some(({ held }) => held.object.uid === uid));
+  await eventually('what is held is on record', isRecorded, PATIENCE);
+  return { it, namespace, uid, labels: pod!.metadata?.labels };
 }
 
 const trafficChanges = async (namespace: string): Promise<string[]> =>

@@ -53,7 +53,7 @@ async function reach(temporal: object): Promise<string> {
   const config = testConfig(temporal);
   const client = lazyClient(config.temporal);
   try {
-    const { namespaceInfo } = await client.withDeadline(Date.now() + 5_000, () =>
+    const { namespaceInfo } = await client.withDeadline(Date.now() + 15_000, () =>
       client.workflowService.describeNamespace({ namespace: config.temporal.namespace }),
     );
     return namespaceInfo?.name ?? '';

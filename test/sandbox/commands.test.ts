@@ -27,7 +27,8 @@ test('up brings everything up once, and down ends it from another process', asyn
   expect(await sandboxState()).toEqual(state);
   expect(state.pid).toBe(first.child.pid);
   expect(existsSync(state.up.kubernetes.kubeconfig)).toBe(true);
-  expect((await fetch(state.up.temporal.uiUrl!)).status).toBe(200);
+  // Nothing waits for the UI when the server comes up.
+  await eventually('the UI answers', async () => (await fetch(state.up.temporal.uiUrl!)).status === 200);
   expect((await fetch(`${state.up.prometheus}/-/ready`)).status).toBe(200);
   expect((await fetch(`${state.up.alertmanager}/-/ready`)).status).toBe(200);
 

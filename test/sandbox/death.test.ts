@@ -32,8 +32,14 @@ test('a guard that is killed takes its components with it, by the hand of the pr
   const parent = program('sandbox', ['temporal']);
   const folder = await parent.next<string>();
   const [temporal] = await processesWith(folder);
-  process.kill(temporal!.parent, 'SIGKILL');
+  const guard = temporal!.parent;
+  process.kill(guard, 'SIGKILL');
   await eventually('temporal is gone', async () => (await processesWith(folder)).length === 0);
+  await eventually('another guard has its place', async () =>
+    (await processes()).some((one) => {
+      return one.parent === parent.child.pid && one.pid !== guard && /guard\.[jt]s/.test(one.command);
+    }),
+  );
 
   parent.child.kill('SIGKILL');
   await eventually('the folder is gone too', () => !existsSync(folder));

@@ -7,6 +7,7 @@ import { SEARCH_ATTRIBUTES } from '../../model/names.ts';
 import { ComponentStartError } from '../../sandbox/processes.ts';
 import { startSandbox } from '../../sandbox/sandbox.ts';
 import { startTemporal } from '../../sandbox/temporal.ts';
+import { eventually } from '../support/wait.ts';
 import { processesWith } from './processes.ts';
 
 async function temporalOfTest() {
@@ -40,7 +41,8 @@ test.for(['stop', 'kill'] as const)('after %s and start it has its workflows, on
   const description = await again.workflow.getHandle(workflowId).describe();
   expect(description.status.name).toBe('RUNNING');
   expect(description.searchAttributes.SalvorTarget).toEqual(search.SalvorTarget);
-  expect((await fetch(uiUrl!)).status).toBe(200);
+  // Nothing waits for the UI when the server comes up.
+  await eventually('the UI answers', async () => (await fetch(uiUrl!)).status === 200);
 });
 
 test('the settings of the embedded server are in force', async () => {

@@ -15,6 +15,7 @@ import type { ResponderInput, ResponderState } from '../../model/responder.ts';
 import type { ResolvedGates, ResolvedRule } from '../../model/rule.ts';
 import { bundleWorkflows } from '../../workers/bundle.ts';
 import { allIsWell } from './evidence.ts';
+import { eventually } from './wait.ts';
 
 /** The activities that reach beyond Temporal, besides the instance and the store. */
 export type Outside = EvidenceActivities &
@@ -262,8 +263,17 @@ export const stateOf = ({ client }: Bench, ruleName: string, scope = 'shop'): Pr
 
 export const remediationOf = ({ client }: Bench, name: string) => client.workflow.getHandle(remediationId(pod(name)));
 
-/** How many runs a target's remediation has had. */
-export async function runsOf({ client }: Bench, name: string): Promise<number> {
-  const { count } = await client.workflow.count(`WorkflowId = '${remediationId(pod(name))}'`);
-  return count;
+/** How many runs a target's remediation has had; a listing tells of a run a moment after it began: awaits so many at least. */
+export async function runsOf({ client }: Bench, name: string, least = 0): Promise<number> {
+  const query = `WorkflowId = '${remediationId(pod(name))}'`;
+  return listedAtLeast(least, async () => (await client.workflow.count(query)).count);
+}
+
+/** How many are listed, once there are so many. */
+export async function listedAtLeast(least: number, count: () => Promise<number>): Promise<number> {
+  const { seen } = await eventually(`at least ${least} are listed`, async () => {
+    const listed = await count();
+    return listed >= least && { seen: listed };
+  });
+  return seen;
 }

@@ -91,6 +91,12 @@ async function waiting(handle: Handle): Promise<string> {
 const alerts = (): OwnAlert[] => bench.heralded.flatMap(({ raise = [] }) => raise);
 const callsOf = () => bench.calls.filter((call) => call.endsWith(name)).map((call) => call.split(' ')[0]);
 const eventsOf = async (handle: Handle): Promise<number> => (await handle.fetchHistory()).events?.length ?? 0;
+/** How many events it has when nothing but its timer is left. */
+const atRest = (handle: Handle): Promise<number> =>
+  eventually('nothing but its timer is left', async () => {
+    const { events } = await handle.fetchHistory();
+    return events?.at(-1)?.timerStartedEventAttributes != null && events.length;
+  });
 const notesOf = () =>
   bench.pages
     .filter(({ stream }) => stream.kind === 'remediation' && stream.rule === name)
@@ -178,7 +184,7 @@ describe('a proposal', () => {
   it('refuses at once what is not about its plan, and who may not decide, which writes no history', async () => {
     const handle = await begin({ approvers: ['ada', 'group:sre'] });
     await waiting(handle);
-    const before = await eventsOf(handle);
+    const before = await atRest(handle);
     const stale = await refusalOf(decide(handle, { digest: 'd-older' }));
     expect(stale).toMatchObject({
       type: VERDICT_ERRORS.stale,
@@ -249,14 +255,11 @@ describe('a proposal', () => {
     const { taskQueue } = first;
     const handle = await begin({}, first);
     await eventually('it waits', async () => (await storyOf(handle)).waits && first.heralded.length > 0);
-    const atRest = await eventually('nothing but its timer is left', async () => {
-      const { events } = await handle.fetchHistory();
-      return events?.at(-1)?.timerStartedEventAttributes != null && events.length;
-    });
+    const before = await atRest(handle);
     await first.stop();
     const stop = await anotherWorker(taskQueue);
     expect((await storyOf(handle)).waits).toBeDefined();
-    expect(await eventsOf(handle)).toBe(atRest);
+    expect(await eventsOf(handle)).toBe(before);
     await decide(handle, { answer: 'deny' });
     expect(await handle.result()).toMatchObject({ outcome: 'refused' });
     await stop();

@@ -161,10 +161,12 @@ it('an escalation ends by itself when its target is well', async () => {
 });
 
 it('an approval that nobody gave ends at its time, and the herald with it', async () => {
-  await herald({
-    raise: [alertOf({ alertname: 'SalvorApproval', until: new Date(Date.now() + 2_000).toISOString() })],
-  });
+  const approval = (ms: number) =>
+    alertOf({ alertname: 'SalvorApproval', until: new Date(Date.now() + ms).toISOString() });
+  await herald({ raise: [approval(3_600_000)] });
   await seen(id);
+  // Nearer only now: one whose time is over is not posted at all.
+  await herald({ raise: [approval(1_000)] });
   expect(await ended()).toBe('COMPLETED');
   expect(await idsThere()).toEqual([]);
 });
@@ -182,7 +184,8 @@ it('a change costs twelve events, and many at once cost little more', async () =
   await seen(id, `${id}-2`, ...many.map((alert) => alert.id));
   // A signal is an event; what it makes the workflow do is shared.
   const burst = (await eventsOf()) - before - one;
-  expect(burst, 'measured: 110').toBeLessThan(many.length + 100);
+  // Where they come one by one, each has a workflow task of its own, but never an activity.
+  expect(burst, 'measured: 110').toBeLessThan(many.length * 6);
 });
 
 it('of more than 500 the oldest are ended, and the newest are heard', async () => {

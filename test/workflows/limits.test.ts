@@ -186,7 +186,7 @@ describe('the workflow', () => {
 });
 
 describe('a storm of the limits', () => {
-  const limits: ResolvedLimits = { maxInFlight: 10, storm: { targets: 5, within: 4_000 } };
+  const limits: ResolvedLimits = { maxInFlight: 10, storm: { targets: 5, within: 12_000 } };
   const targets = (from: number, to: number) =>
     Array.from({ length: to - from }, (_, n) => `${key}/shop/pod/p${from + n}`);
 
@@ -196,7 +196,7 @@ describe('a storm of the limits', () => {
     expect(await memo()).toBeUndefined();
     const answer = await lease(b, 2, limits, { targets: targets(2, 5) });
     expect(answer).toMatchObject({ granted: 0, storm: { targets: 5 } });
-    expect(answer.reason).toBe(`5 targets of ${key} began to alert within 4s: from 5 on everything is held`);
+    expect(answer.reason).toBe(`5 targets of ${key} began to alert within 12s: from 5 on everything is held`);
     expect(await eventually('the memo tells', memo)).toMatchObject({ since: answer.storm?.since });
     await told(b);
     expect(await memo()).toBeFalsy();

@@ -216,6 +216,8 @@ describe('a responder', () => {
     await deliver(bench, batch(r, [a!]));
     await isHeld(`${id}-a`);
     await deliver(bench, batch(r, [b!, c!]));
+    // What is resolved before it was decided leaves no trace.
+    await eventually('both are decided', () => decisions().length === 2);
     await deliver(bench, batch(r, [a!, b!, c!]));
     await deliver(bench, batch(r, [{ ...b!, status: 'resolved' }]));
     await eventually('the drop is on record', () =>
@@ -264,13 +266,14 @@ describe('a responder', () => {
       const requests = names.map((name) => request(name, { labels, annotations: labels }));
       await deliver(bench, batch(rule(id), requests));
     }
-    await eventually('all wait', async () => (await stateOf(bench, id)).tally.wait === 240);
+    await eventually('all wait', async () => (await stateOf(bench, id)).tally.wait === 240, 60_000);
     bench.store.down = false;
-    await eventually('all on record', () => decisions().length === 240);
+    // The next try comes after as long again as it was down.
+    await eventually('all on record', () => decisions().length === 240, 120_000);
     for (const page of pagesOf('responder')) expect(JSON.stringify(page).length).toBeLessThan(1024 ** 2);
     held.open(recovered);
     await bench.client.workflow.getHandle(responderId(id, 'shop')).terminate();
-  });
+  }, 240_000);
 
   it('that is cancelled while the store is down takes what comes until its record is in', async () => {
     bench.store.down = true;
@@ -299,7 +302,9 @@ describe('a responder', () => {
     const looking = door<void>();
     looks.set(id, looking);
     await deliver(bench, batch(r, [request(`${id}-b`)]));
-    await eventually('it looks', () => bench.looks.filter((asked) => asked.rule.name === id).length === 2);
+    await eventually('it looks', () =>
+      bench.looks.some(({ rule: { name }, targets }) => name === id && targets.includes(pod(`${id}-b`))),
+    );
     const responder = bench.client.workflow.getHandle(responderId(id, 'shop'));
     await responder.cancel();
     await deliver(bench, batch(r, [request(`${id}-c`)]));

@@ -90,8 +90,10 @@ describe('an instance that is sick', () => {
     await deliver(bench, batch(rule(name), [request(name, { status: 'resolved' })]));
     await eventually('looked again', () => callsOf().filter((call) => call === 'assess').length === 2);
     expect((await handle.describe()).status.name).toBe('RUNNING');
-    const story = await handle.query<Story>(MESSAGE.story);
-    expect(story.lines.map(({ text }) => text)).toContainEqual(expect.stringContaining('the alert is resolved'));
+    const story = await eventually('it says so', async () => {
+      const now = await handle.query<Story>(MESSAGE.story);
+      return now.lines.some(({ text }) => text.includes('the alert is resolved')) && now;
+    });
     expect(story.held).toHaveLength(1);
     await handle.cancel();
     await failureOf(handle.result());
@@ -203,7 +205,10 @@ describe('what goes wrong', () => {
     await failureOf(handle.result());
     await eventually('told', async () => pod(name) in (await stateOf(bench, name)).attempts);
     await deliver(bench, batch(rule(name), [request(name)]));
-    const state = await stateOf(bench, name);
+    const state = await eventually('it waits', async () => {
+      const now = await stateOf(bench, name);
+      return Object.keys(now.queue).length > 0 && now;
+    });
     expect(Object.values(state.queue)).toMatchObject([{ gate: 'cooldown', target: pod(name) }]);
     expect(state.attempts[pod(name)]).toHaveLength(1);
   });

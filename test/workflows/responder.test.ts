@@ -15,6 +15,7 @@ import {
   batch,
   deliver,
   instance,
+  listedAtLeast,
   pod,
   remediationOf,
   request,
@@ -24,6 +25,7 @@ import {
   startBench,
   stateOf,
 } from '../support/workflows.ts';
+import { reportOf } from './support.ts';
 
 /** Doors by pod name: a hold that has one waits until the test opens it. */
 const doors = new Map<string, ReturnType<typeof door<HoldResult>>>();
@@ -85,7 +87,7 @@ describe('the same alert', () => {
       return state.tally.coalesce === 5 && state;
     });
     expect(tally).toEqual({ admit: 1, wait: 0, refuse: 0, coalesce: 5 });
-    expect(await runsOf(bench, `${id}-a`)).toBe(1);
+    expect(await runsOf(bench, `${id}-a`, 1)).toBe(1);
     expect(bench.calls.filter((call) => call === `cut ${id}-a`)).toHaveLength(1);
   });
 });
@@ -96,7 +98,11 @@ describe('what waits', () => {
     const first = shut(`${id}-a`);
     await deliver(bench, batch(r, [request(`${id}-a`), request(`${id}-b`), request(`${id}-c`)]));
     await isHeld(`${id}-a`);
-    expect(Object.values((await stateOf(bench, id)).queue).map(({ target, gate }) => [target, gate])).toEqual([
+    const queued = await eventually('two wait', async () => {
+      const all = Object.values((await stateOf(bench, id)).queue);
+      return all.length === 2 && all;
+    });
+    expect(queued.map(({ target, gate }) => [target, gate])).toEqual([
       [pod(`${id}-b`), 'in-flight'],
       [pod(`${id}-c`), 'in-flight'],
     ]);
@@ -118,17 +124,22 @@ describe('what waits', () => {
     const cooldown = 3_000;
     const r = rule(id, { cooldown });
     const again = request(`${id}-a`, { startsAt: '2026-01-01T00:05:00Z' });
+    const held = shut(`${id}-a`);
     await deliver(bench, batch(r, [request(`${id}-a`)]));
-    await ended(`${id}-a`);
-    const first = await remediationOf(bench, `${id}-a`).describe();
-    await eventually('cooling', async () => pod(`${id}-a`) in (await stateOf(bench, id)).cooling);
+    await isHeld(`${id}-a`);
+    // It waits before the cooldown begins, so that it is there for the whole of it.
     await deliver(bench, batch(r, [again]));
-    await eventually('it waits', async () => Object.values((await stateOf(bench, id)).queue)[0]?.gate === 'cooldown');
+    await eventually(
+      'it waits',
+      async () => Object.values((await stateOf(bench, id)).queue)[0]?.gate === 'target-busy',
+    );
+    const { runId } = await remediationOf(bench, `${id}-a`).describe();
+    held.open(recovered);
     await eventually('a second run', async () => (await runsOf(bench, `${id}-a`)) === 2);
     const second = await remediationOf(bench, `${id}-a`).describe();
-    expect(second.startTime.getTime() - (first.closeTime?.getTime() ?? Number.NaN)).toBeGreaterThanOrEqual(
-      cooldown - 100,
-    );
+    // From the end that was told: the first run closes a moment after it.
+    const { at } = await reportOf(bench, id, runId);
+    expect(second.startTime.getTime() - Date.parse(at)).toBeGreaterThanOrEqual(cooldown - 100);
   });
 
   it('waits for a target that another rule holds', async () => {
@@ -141,7 +152,7 @@ describe('what waits', () => {
       async () => Object.values((await stateOf(bench, `${id}-other`)).queue)[0],
     );
     expect(queued).toMatchObject({ gate: 'target-busy', reason: expect.stringContaining(id) });
-    expect(await runsOf(bench, `${id}-a`)).toBe(1);
+    expect(await runsOf(bench, `${id}-a`, 1)).toBe(1);
     mine.open(recovered);
   });
 });
@@ -165,12 +176,10 @@ describe('a burst', () => {
     );
     // A look may be made twice (a worker may be too slow for the server); a remediation may not.
     expect(new Set(looksOf()).size).toBe(1_000);
-    const { count } = await bench.client.workflow.count(
-      `WorkflowId STARTS_WITH '${remediationId(pod(`${id}-burst-`))}'`,
-    );
-    expect(count).toBe(1_000);
-    const responders = await bench.client.workflow.count(`WorkflowId = '${responderId(id, 'shop')}'`);
-    expect(responders.count).toBeGreaterThan(2);
+    const listed = (query: string) => async () => (await bench.client.workflow.count(query)).count;
+    const burst = listed(`WorkflowId STARTS_WITH '${remediationId(pod(`${id}-burst-`))}'`);
+    expect(await listedAtLeast(1_000, burst)).toBe(1_000);
+    await listedAtLeast(3, listed(`WorkflowId = '${responderId(id, 'shop')}'`));
   }, 500_000);
 });
 
@@ -210,7 +219,9 @@ describe('a responder', () => {
       { outcome: 'observed', plan: ['label salvor.dev/traffic: on → off', 'evict'], changes: [] },
       { outcome: 'observed' },
     ]);
-    expect(bench.calls.filter((call) => call.includes(id)).sort()).toEqual([`assess ${id}-a`, `assess ${id}-b`]);
+    // A look may be made twice (a worker may be too slow for the server); and nothing else is done.
+    const done = new Set(bench.calls.filter((call) => call.includes(id)));
+    expect(done).toEqual(new Set([`assess ${id}-a`, `assess ${id}-b`]));
     expect(await runsOf(bench, `${id}-a`)).toBe(0);
   });
 });
@@ -242,7 +253,7 @@ describe('salvor run', () => {
     expect(other).toMatchObject({ decision: { answer: 'wait', gate: 'target-busy' }, remediation: first.remediation });
     held.open(recovered);
     await ended(`${id}-a`);
-    expect(await runsOf(bench, `${id}-a`)).toBe(1);
+    expect(await runsOf(bench, `${id}-a`, 1)).toBe(1);
   });
 });
 
@@ -275,9 +286,9 @@ describe('a start that is made twice', () => {
     const first = await start(`${id}/1`);
     await ended(`${id}-a`);
     expect(await start(`${id}/1`)).toEqual(first);
-    expect(await runsOf(bench, `${id}-a`)).toBe(1);
+    expect(await runsOf(bench, `${id}-a`, 1)).toBe(1);
     expect(await start(`${id}/2`)).not.toEqual(first);
     await ended(`${id}-a`);
-    expect(await runsOf(bench, `${id}-a`)).toBe(2);
+    expect(await runsOf(bench, `${id}-a`, 2)).toBe(2);
   });
 });

@@ -25,7 +25,7 @@ import {
 
 /** The pager waits for a few seconds where it would wait for minutes; what comes first stays first. */
 const SCALED: Record<string, string> = {
-  '2m': '4s',
+  '2m': '10s',
   '5m': '1s',
   '1m': '300ms',
   '10s': '300ms',
