@@ -1,19 +1,17 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import {
   type Client,
-  isGrpcServiceError,
-  ServiceError,
   WithStartWorkflowOperation,
   WorkflowNotFoundError,
-  WorkflowUpdateFailedError,
   WorkflowUpdateRPCTimeoutOrCancelledError,
 } from '@temporalio/client';
-import { ApplicationFailure, type Workflow } from '@temporalio/common';
+import type { Workflow } from '@temporalio/common';
 import type { BudgetInput, ReserveAnswer, ReserveRequest } from '../model/budget.ts';
 import type { GiveBack, Holder, HolderActivities, LeaseAnswer, LeaseRequest, LimitsInput } from '../model/limits.ts';
 import { code } from '../model/markdown.ts';
 import { budgetId, limitsId, MESSAGE, WORKFLOW } from '../model/names.ts';
 import { UnavailableError } from '../providers/errors.ts';
+import { isPassing } from '../providers/temporal/updates.ts';
 
 export interface EntityOptions {
   client: Client;
@@ -137,21 +135,6 @@ function asking<Input>(client: Client, { type, taskQueue, update, within }: Kind
     });
   };
 }
-
-/**
- * An entity that has nothing left to keep ends, or it continues as new, and who asks in that moment must ask again; or it has
- * as many updates to answer as the server allows.
- */
-function isPassing(error: unknown): boolean {
-  if (error instanceof WorkflowNotFoundError) return true;
-  if (error instanceof WorkflowUpdateFailedError)
-    return error.cause instanceof ApplicationFailure && error.cause.type === 'AcceptedUpdateCompletedWorkflow';
-  const cause = error instanceof ServiceError ? (error.cause ?? error) : error;
-  return isGrpcServiceError(cause) && PASSING.has(cause.code);
-}
-
-/** gRPC statuses: RESOURCE_EXHAUSTED, FAILED_PRECONDITION (its workflow task was discarded, for news came), ABORTED. */
-const PASSING: ReadonlySet<number> = new Set([8, 9, 10]);
 
 async function tell(client: Client, workflowId: string, signal: string, argument: unknown): Promise<void> {
   try {

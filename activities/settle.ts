@@ -2,10 +2,9 @@ import { Context } from '@temporalio/activity';
 import type { Client } from '@temporalio/client';
 import type { AuditWriter } from '../model/audit.ts';
 import type { HeraldOrder } from '../model/herald.ts';
-import { code } from '../model/markdown.ts';
-import { MESSAGE, WORKFLOW } from '../model/names.ts';
-import type { ResponderInput } from '../model/responder.ts';
+import { MESSAGE } from '../model/names.ts';
 import type { SettleActivities, SettleRequest } from '../model/settle.ts';
+import { signalResponder } from '../providers/temporal/responder.ts';
 import { asFailure } from './errors.ts';
 
 export interface SettleOptions {
@@ -29,15 +28,12 @@ interface Progress {
  */
 export function settleActivities({ client, taskQueue, store, free, herald }: SettleOptions): SettleActivities {
   async function tell({ responder, report }: NonNullable<SettleRequest['tell']>): Promise<void> {
-    const input: ResponderInput = { rule: report.rule.name, scope: report.scope };
-    await client.workflow.signalWithStart(WORKFLOW.responder, {
-      workflowId: responder,
-      taskQueue,
-      signal: MESSAGE.ended,
-      signalArgs: [report],
-      staticSummary: `${report.rule.name} in ${code(report.scope)}`,
-      args: [input],
-    });
+    const { rule, scope } = report;
+    await signalResponder(
+      { client, taskQueue },
+      { rule, scope, workflowId: responder },
+      { signal: MESSAGE.ended, argument: report },
+    );
   }
   async function tellAll({ tell: toTell, budget, herald: order }: SettleRequest): Promise<void> {
     // The place first: whoever waits in the responder for room in the workload finds it.

@@ -1,8 +1,7 @@
 import type { Client } from '@temporalio/client';
 import type { SubmitActivities } from '../model/approval.ts';
-import { code } from '../model/markdown.ts';
-import { MESSAGE, WORKFLOW } from '../model/names.ts';
-import type { ResponderInput } from '../model/responder.ts';
+import { MESSAGE } from '../model/names.ts';
+import { signalResponder } from '../providers/temporal/responder.ts';
 
 export interface SubmitOptions {
   client: Client;
@@ -14,15 +13,11 @@ export function submitActivities({ client, taskQueue }: SubmitOptions): SubmitAc
   return {
     async submit({ responder, batch }) {
       const { rule, scope } = batch;
-      const input: ResponderInput = { rule: rule.name, scope };
-      await client.workflow.signalWithStart(WORKFLOW.responder, {
-        workflowId: responder,
-        taskQueue,
-        signal: MESSAGE.alerts,
-        signalArgs: [batch],
-        staticSummary: `${rule.name} in ${code(scope)}`,
-        args: [input],
-      });
+      await signalResponder(
+        { client, taskQueue },
+        { rule, scope, workflowId: responder },
+        { signal: MESSAGE.alerts, argument: batch },
+      );
     },
   };
 }

@@ -4,11 +4,11 @@ import type { Workflow } from '@temporalio/common';
 import type { Config } from '../model/config.ts';
 import { digest } from '../model/digest.ts';
 import { alertKey } from '../model/gates.ts';
-import { code } from '../model/markdown.ts';
 import { MESSAGE, proposalId, remediationId, responderId, WORKFLOW } from '../model/names.ts';
 import type { Batch, RunAnswer } from '../model/request.ts';
-import type { ResponderInput, Settled } from '../model/responder.ts';
+import type { Settled } from '../model/responder.ts';
 import { type RunOrder, resolveRun } from '../model/run.ts';
+import { responderStart } from '../providers/temporal/responder.ts';
 import { UnansweredError, untilAnswered } from '../providers/temporal/updates.ts';
 import { startOf } from './history.ts';
 import { stateOf } from './pending.ts';
@@ -65,17 +65,12 @@ export async function requestRun(
   batch: Batch,
   updateId: string,
 ): Promise<RunAnswer> {
-  const { rule, scope } = batch;
-  const input: ResponderInput = { rule: rule.name, scope };
   const ask = (): Promise<RunAnswer> =>
     client.workflow.executeUpdateWithStart<Workflow, RunAnswer, [Batch]>(MESSAGE.run, {
       args: [batch],
       updateId,
       startWorkflowOperation: new WithStartWorkflowOperation(WORKFLOW.responder, {
-        workflowId: responderId(rule.name, scope),
-        taskQueue,
-        args: [input],
-        staticSummary: `${rule.name} in ${code(scope)}`,
+        ...responderStart(batch, taskQueue),
         workflowIdConflictPolicy: 'USE_EXISTING',
       }),
     });

@@ -1,10 +1,9 @@
 import { randomUUID } from 'node:crypto';
 import type { Client } from '@temporalio/client';
-import { code } from '../model/markdown.ts';
-import { MESSAGE, responderId, WORKFLOW } from '../model/names.ts';
+import { MESSAGE } from '../model/names.ts';
 import type { Batch } from '../model/request.ts';
-import type { ResponderInput } from '../model/responder.ts';
 import { MAX_BYTES, MAX_REQUESTS } from '../model/routing.ts';
+import { signalResponder } from '../providers/temporal/responder.ts';
 import { failureOf, isOutOfReach } from './failure.ts';
 import type { GatewayMetrics } from './metrics.ts';
 
@@ -88,15 +87,8 @@ export class Courier {
   }
 
   async #signal(batch: Batch): Promise<void> {
-    const input: ResponderInput = { rule: batch.rule.name, scope: batch.scope };
-    await this.#client.workflow.signalWithStart(WORKFLOW.responder, {
-      workflowId: responderId(batch.rule.name, batch.scope),
-      taskQueue: this.#taskQueue,
-      args: [input],
-      staticSummary: `${batch.rule.name} in ${code(batch.scope)}`,
-      signal: MESSAGE.alerts,
-      signalArgs: [batch],
-    });
+    const at = { client: this.#client, taskQueue: this.#taskQueue };
+    await signalResponder(at, batch, { signal: MESSAGE.alerts, argument: batch });
   }
 }
 

@@ -13,9 +13,10 @@ import {
 } from '@temporalio/workflow';
 import type { EndedAlert, HeraldActivities, HeraldInput, HeraldOrder, OwnAlert, Proclaimed } from '../model/herald.ts';
 import { code, plain } from '../model/markdown.ts';
-import { MESSAGE, watchQueue } from '../model/names.ts';
+import { MESSAGE } from '../model/names.ts';
 import { OPEN_MEMO, type OpenMemo } from '../model/standing.ts';
 import { bytesOf } from './size.ts';
+import { ownWatchQueue } from './waits.ts';
 
 const order = defineSignal<[HeraldOrder]>(MESSAGE.herald);
 
@@ -25,7 +26,7 @@ const MAX_SIGNALS = 8_000;
 const proclaiming = (): HeraldActivities =>
   proxyActivities<HeraldActivities>({
     summary: 'post its alerts, and again while they are open',
-    taskQueue: watchQueue(workflowInfo().taskQueue),
+    taskQueue: ownWatchQueue(),
     startToCloseTimeout: '1 day',
     heartbeatTimeout: '10 seconds',
     // The next must not begin before it is over: it would open again what the next has ended. It is about a second.

@@ -4,11 +4,10 @@ import {
   condition,
   isCancellation,
   proxyActivities,
-  workflowInfo,
 } from '@temporalio/workflow';
 import type { HushActivities, HushRequest } from '../model/herald.ts';
-import { watchQueue } from '../model/names.ts';
 import { explain } from './failures.ts';
+import { ownWatchQueue } from './waits.ts';
 
 /** The end of the silence holds nothing back for longer: where it hangs, the silence ends by itself within a minute. */
 const PATIENCE = '10 seconds';
@@ -16,7 +15,7 @@ const PATIENCE = '10 seconds';
 const hushing = (): HushActivities =>
   proxyActivities<HushActivities>({
     summary: 'keep the alert silent while it is worked on',
-    taskQueue: watchQueue(workflowInfo().taskQueue),
+    taskQueue: ownWatchQueue(),
     // For as long as the remediation takes; a worker that dies is noticed by its heartbeats.
     startToCloseTimeout: '365 days',
     heartbeatTimeout: '10 seconds',

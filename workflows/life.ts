@@ -16,7 +16,7 @@ import type { ClearanceRequest } from '../model/clearance.ts';
 import { escalation } from '../model/escalation.ts';
 import type { HeraldActivities, HeraldOrder, OwnAlert } from '../model/herald.ts';
 import { limitsKey } from '../model/limits.ts';
-import { type SearchAttribute, searchValue, watchQueue } from '../model/names.ts';
+import { type SearchAttribute, searchValue } from '../model/names.ts';
 import type { Outcome } from '../model/outcome.ts';
 import type { Plan } from '../model/plan.ts';
 import type { Actor } from '../model/ports/instance.ts';
@@ -29,12 +29,13 @@ import { Hush } from './hush.ts';
 import { Proposal } from './proposal.ts';
 import { Notes } from './record.ts';
 import { type Undo, unreported } from './undo.ts';
+import { ownWatchQueue } from './waits.ts';
 
 /** As `record` (see record.ts), and for its reasons no local activity, on the queue of the waits. */
 const settling = (): SettleActivities =>
   proxyActivities<SettleActivities>({
     summary: 'tell its responder of the end, and put all on record',
-    taskQueue: watchQueue(workflowInfo().taskQueue),
+    taskQueue: ownWatchQueue(),
     startToCloseTimeout: '20 seconds',
     retry: { initialInterval: '500 milliseconds', maximumInterval: '1 minute' },
   });

@@ -1,7 +1,7 @@
 import { condition, proxyActivities, workflowInfo } from '@temporalio/workflow';
 import type { AuditActivities, AuditEntry, AuditNote, AuditPage, AuditStream } from '../model/audit.ts';
-import { watchQueue } from '../model/names.ts';
 import { bytesOf } from './size.ts';
+import { ownWatchQueue } from './waits.ts';
 
 /**
  * No local activity: what was noted is certain only when the server has taken the workflow task that noted it. A task that is
@@ -12,7 +12,7 @@ import { bytesOf } from './size.ts';
 const recording = (): AuditActivities =>
   proxyActivities<AuditActivities>({
     summary: 'put on record what was decided and changed',
-    taskQueue: watchQueue(workflowInfo().taskQueue),
+    taskQueue: ownWatchQueue(),
     startToCloseTimeout: '10 seconds',
     retry: { initialInterval: '1 second', maximumInterval: '1 minute' },
   });

@@ -71,7 +71,7 @@ export async function answered<T>(client: Client, ask: () => Promise<T>, deadlin
  * An entity that has nothing left to remember ends, or it continues as new, and who asks in that moment must ask again; or it
  * has as many updates to answer as the server allows.
  */
-function isPassing(error: unknown): boolean {
+export function isPassing(error: unknown): boolean {
   if (error instanceof WorkflowNotFoundError) return true;
   if (error instanceof WorkflowUpdateFailedError) {
     return error.cause instanceof ApplicationFailure && error.cause.type === 'AcceptedUpdateCompletedWorkflow';

@@ -3,16 +3,15 @@ import {
   type ActivityInterfaceFor,
   proxyActivities,
   proxyLocalActivities,
-  workflowInfo,
 } from '@temporalio/workflow';
 import type { Held } from '../../model/change.ts';
 import type { ClearanceActivities, ClearanceRequest, Objection } from '../../model/clearance.ts';
 import { formatDuration } from '../../model/duration.ts';
-import { watchQueue } from '../../model/names.ts';
 import type { Assessment, CutRequest, HoldResult, InstancePort, ReplaceResult } from '../../model/ports/instance.ts';
 import type { Ending } from '../../model/remediation.ts';
 import type { Life } from '../life.ts';
 import { untilOneEnds } from '../race.ts';
+import { ownWatchQueue } from '../waits.ts';
 
 type Sick = Extract<Assessment, { verdict: 'sick' }>;
 
@@ -53,7 +52,7 @@ const YEAR = 365 * 24 * 60 * MINUTE;
 function waiting<A = InstancePort>(summary: string, ms: number): ActivityInterfaceFor<A> {
   return proxyActivities<A>({
     summary,
-    taskQueue: watchQueue(workflowInfo().taskQueue),
+    taskQueue: ownWatchQueue(),
     scheduleToCloseTimeout: ms + 10 * MINUTE,
     heartbeatTimeout: '10 seconds',
     cancellationType: WAIT,
