@@ -6,7 +6,9 @@ const WHOLE = ['test/{cli,e2e}/**/*.test.ts', 'test/deploy/processes.test.ts'];
 
 export default defineConfig({
   test: {
-    reporters: ['default', new ClosingLine()],
+    // What CI prints is read for its failures alone.
+    reporters: [process.env['CI'] === undefined ? 'default' : 'dot', new ClosingLine()],
+    silent: 'passed-only',
     projects: [
       {
         test: {
