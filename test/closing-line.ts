@@ -29,4 +29,5 @@ export class ClosingLine implements Reporter {
   }
 }
 
-const firstLine = (errors: Failure['errors']): string => errors.map(({ message }) => message.split('\n', 1)[0]).join('; ');
+const firstLine = (errors: Failure['errors']): string =>
+  errors.map(({ message }) => message.split('\n', 1)[0]).join('; ');
