@@ -185,7 +185,7 @@ describe('a mutation', () => {
         reason: expect.stringMatching(/for a place in the budget .* no answer within 10 s/),
       });
       open.push(budgetId(request.workload));
-    }, 30_000);
+    });
 
     it('is not cleared where Temporal does not answer', async () => {
       const evidence = (): EvidenceProvider => ({

@@ -8,7 +8,7 @@ import { setTimeout as delay } from 'node:timers/promises';
 export async function eventually<T>(
   what: string,
   look: () => Promise<T | undefined | false> | T | undefined | false,
-  within = 30_000,
+  within = 90_000,
   every = 50,
 ): Promise<T> {
   const deadline = Date.now() + within;
