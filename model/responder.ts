@@ -23,6 +23,11 @@ export interface ResponderState {
   queue: Record<string, Queued>;
   /** Alerts about which nothing new needs be done, by `<fingerprint>@<startsAt>`. */
   settled: Record<string, Settled>;
+  /**
+   * Run IDs of remediations that ended before they acted, and whose request was dropped then, by when that may be forgotten: such
+   * an end may be told twice, and nothing else remembers it.
+   */
+  dropped?: Record<string, number>;
   /** Targets left alone until then (milliseconds since the epoch). */
   cooling: Record<string, number>;
   /** Failed remediations by target, each once however often its end was told: what the retry budget counts. */

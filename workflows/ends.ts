@@ -66,8 +66,8 @@ function settleProposal({ state, running, memory, rule }: Desk, report: EndRepor
 
 /** It ended before it acted, for it was not its time: its request waits again, and nothing else is remembered of it. */
 function putOff(desk: Desk, { again, target, runId, at }: EndReport, open: Open | undefined, now: number): void {
-  if (!again) return;
-  const { state, queue } = desk;
+  if (!again || desk.memory.wasDropped(runId)) return;
+  const { state, queue, memory } = desk;
   const { gate, reason, request } = again;
   const key = alertKey(request);
   const settled = state.settled[key];
@@ -80,6 +80,7 @@ function putOff(desk: Desk, { again, target, runId, at }: EndReport, open: Open 
   const approval = gate === 'plan-changed' ? undefined : open?.approval;
   const waiting = { ...request, target, delivery: runId, ...(approval && { approval }) };
   if (open?.resolved) {
+    memory.dropped(runId, now);
     drop(desk, waiting, `its alert was resolved, and its remediation had not acted: ${reason}`);
     return;
   }

@@ -6,11 +6,14 @@ import { bytesOf } from './size.ts';
 /** How long a settled alert that keeps firing is remembered (milliseconds); after that it is looked at afresh. */
 const REMEMBER = 24 * 60 * 60_000;
 const MAX_SETTLED = 2_500;
+/** In which an end may be told twice (milliseconds): its activity is tried again for as long as the record cannot be written. */
+const TOLD_TWICE = 60 * 60_000;
+const MAX_DROPPED = 200;
 /** Bytes of carried state; the server refuses a payload beyond 2 MiB. */
 const MAX_CARRIED = 512 * 1024;
 
 type Firing = Pick<Request, 'fingerprint' | 'startsAt'>;
-type Kept = 'settled' | 'cooling' | 'attempts' | 'proposed';
+type Kept = 'settled' | 'cooling' | 'attempts' | 'proposed' | 'dropped';
 
 /** What a responder knows of the past, and forgets. All times in milliseconds since the epoch. */
 export class Memory {
@@ -29,10 +32,21 @@ export class Memory {
     this.#state.settled[alertKey(alert)] = { outcome: 'refused', reason: reason.slice(0, 120), until: now + remember };
   }
 
+  /** The request of this run was dropped with its end. */
+  dropped(runId: string, now: number): void {
+    this.#state.dropped = { ...this.#state.dropped, [runId]: now + TOLD_TWICE };
+    this.#drop('dropped', Object.keys(this.#state.dropped).length - MAX_DROPPED);
+  }
+
+  wasDropped(runId: string): boolean {
+    return this.#state.dropped?.[runId] !== undefined;
+  }
+
   /** @param per milliseconds over which failed attempts are counted */
   forget(now: number, per: number): void {
-    const { cooling, settled, attempts } = this.#state;
+    const { cooling, settled, attempts, dropped = {} } = this.#state;
     for (const [target, until] of Object.entries(cooling)) if (until <= now) delete cooling[target];
+    for (const [runId, until] of Object.entries(dropped)) if (until <= now) delete dropped[runId];
     for (const [key, { until }] of Object.entries(settled)) if (until <= now) delete settled[key];
     for (const [target, failed] of Object.entries(attempts)) {
       const counted = failed.filter(({ at }) => at > now - per);

@@ -406,7 +406,32 @@ describe('over any sequence of alerts, ends, pauses, storms and continue-as-new'
         world.pass(25 * HOUR);
         expect(world.admission.idle || events.length === 0 || world.entries === 0).toBe(true);
       }),
-      { numRuns: 1_000 },
+      {
+        numRuns: 1_000,
+        // Found by chance: what ended before it acted, its alert resolved meanwhile, and whose end was told twice.
+        examples: [
+          [
+            {
+              mode: 'act',
+              slots: undefined,
+              gates: {
+                maxInFlight: 1,
+                maxUnavailable: { percent: 25 },
+                storm: { above: 100, settleFor: 5 * MINUTE },
+                cooldown: 0,
+                retries: { max: 1, per: 30 * MINUTE },
+                maxQueue: 2,
+                waitAtMost: HOUR,
+              },
+            },
+            [
+              { kind: 'meanwhile', name: 'c', hour: 0 },
+              { kind: 'resolve', name: 'c', hour: 0 },
+              { kind: 'again', name: 'c', gate: 'paused' },
+            ],
+          ],
+        ],
+      },
     );
   });
 
