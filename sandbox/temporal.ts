@@ -118,7 +118,7 @@ function argumentsOf(options: TemporalOptions, port: number, uiPort: number | un
 async function isServing(address: string, namespace: string, attributes: readonly string[]): Promise<boolean> {
   // Loaded while the server starts: it takes a third of a second.
   const { Connection } = await import('@temporalio/client');
-  const connection = await Connection.connect({ address, connectTimeout: 1_000 });
+  const connection = await Connection.connect({ address, connectTimeout: 1_000, interceptors: [] });
   try {
     await connection.workflowService.describeNamespace({ namespace });
     if (attributes.length === 0) return true;

@@ -7,6 +7,7 @@ import {
   makeGrpcRetryInterceptor,
 } from '@temporalio/client';
 import type { Config } from '../../model/config.ts';
+import { calmWhenClosed } from './closed.ts';
 import { readSetting, secretOf } from './secret.ts';
 
 /** gRPC status: the server asks for patience. */
@@ -54,7 +55,7 @@ export function lazyConnection(temporal: Config['temporal']): Connection {
   return Connection.lazy({
     ...connectOptions(temporal),
     ...(apiKey !== undefined && { apiKey }),
-    interceptors: [makeGrpcRetryInterceptor(retries)],
+    interceptors: [makeGrpcRetryInterceptor(retries), calmWhenClosed],
     // gRPC's own is up to two minutes.
     channelArgs: { 'grpc.initial_reconnect_backoff_ms': 100, 'grpc.max_reconnect_backoff_ms': 1_000 },
   });

@@ -1,7 +1,7 @@
 import { fork } from 'node:child_process';
 import { randomUUID } from 'node:crypto';
 import { once } from 'node:events';
-import { Client, Connection } from '@temporalio/client';
+import { Client } from '@temporalio/client';
 import { ActivityCancellationDetails, CancelledFailure } from '@temporalio/common';
 import { afterAll, beforeAll, beforeEach, describe, expect, it, onTestFinished } from 'vitest';
 import { type HushTiming, hushActivities } from '../../activities/hush.ts';
@@ -26,6 +26,7 @@ import {
   silencesOf,
   utf8Names,
 } from '../providers/alertmanager/support.ts';
+import { connectTo } from '../support/connection.ts';
 import { eventually } from '../support/wait.ts';
 import { request as alertRequest, batch, rule } from '../support/workflows.ts';
 
@@ -41,7 +42,7 @@ let labels: Record<string, string>;
 beforeAll(async () => {
   sandbox = await startSandbox({ parts: ['temporal', 'alertmanager'], temporal: { headless: true } });
   other = await startAlertmanager({ folder: `${sandbox.folder}/other` });
-  client = new Client({ connection: await Connection.connect({ address: sandbox.temporal.address }) });
+  client = new Client({ connection: await connectTo(sandbox.temporal.address) });
   url = sandbox.alertmanager.url;
 });
 afterAll(async () => {

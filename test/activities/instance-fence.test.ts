@@ -1,4 +1,4 @@
-import { Client, Connection } from '@temporalio/client';
+import { Client } from '@temporalio/client';
 import { ApplicationFailure } from '@temporalio/common';
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import { type Fence, fenceOf, instanceActivities } from '../../activities/instance.ts';
@@ -6,6 +6,7 @@ import { MESSAGE } from '../../model/names.ts';
 import type { Story } from '../../model/remediation.ts';
 import type { Attempt, InstanceProvider, Pulse } from '../../providers/instance.ts';
 import { type Sandbox, startSandbox } from '../../sandbox/sandbox.ts';
+import { connectTo } from '../support/connection.ts';
 import { eventually } from '../support/wait.ts';
 import {
   type Bench,
@@ -47,7 +48,12 @@ beforeAll(async () => {
   const evidence = () => {
     throw new Error('nobody asks for evidence here');
   };
-  const registry = { instance: provider, evidence, close: async () => undefined };
+  const registry = {
+    instance: provider,
+    evidence,
+    canonical: async (key: string) => key,
+    close: async () => undefined,
+  };
   bench = await startBench(
     sandbox.temporal.address,
     instanceActivities(registry, (...given) => fence(...given)),
@@ -121,7 +127,7 @@ test.each(['cut', 'hold'] as const)('a %s that is cancelled is told so, and ends
 
 test('while Temporal cannot be asked nothing counts, and the attempt is made again later', async () => {
   const failures: unknown[] = [];
-  const closed = await Connection.connect({ address: sandbox.temporal.address });
+  const closed = await connectTo(sandbox.temporal.address);
   await closed.close();
   const real = fence;
   cuts.set('deaf', async (attempt) => {

@@ -3,7 +3,7 @@ import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { DatabaseSync } from 'node:sqlite';
-import { Client, Connection } from '@temporalio/client';
+import { Client } from '@temporalio/client';
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from 'vitest';
 import { openAuditStore } from '../../audit/open.ts';
 import type { AuditLine, AuditRecord, StreamSummary, Verification } from '../../audit/store.ts';
@@ -12,6 +12,7 @@ import type { AuditEntry, AuditPage } from '../../model/audit.ts';
 import { WORKFLOW } from '../../model/names.ts';
 import { startPostgres } from '../../sandbox/postgres.ts';
 import { type Sandbox, startSandbox } from '../../sandbox/sandbox.ts';
+import { connectTo } from '../support/connection.ts';
 import { eventually } from '../support/wait.ts';
 import { at, drained } from './records.ts';
 import { type Ended, salvor as invoke } from './salvor.ts';
@@ -329,7 +330,7 @@ describe('salvor list and show', () => {
   let client: Client;
   beforeAll(async () => {
     sandbox = await startSandbox({ parts: ['temporal'] });
-    client = new Client({ connection: await Connection.connect({ address: sandbox.temporal.address }) });
+    client = new Client({ connection: await connectTo(sandbox.temporal.address) });
   });
   afterAll(async () => {
     await client?.connection.close();

@@ -2,7 +2,7 @@ import { randomUUID } from 'node:crypto';
 import { mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { Client, Connection } from '@temporalio/client';
+import { Client, type Connection } from '@temporalio/client';
 import { pino } from 'pino';
 import { afterAll, afterEach, beforeAll, expect, it } from 'vitest';
 import { loadConfig } from '../../cli/configuration.ts';
@@ -12,6 +12,7 @@ import { MESSAGE, responderId, runRule, WORKFLOW } from '../../model/names.ts';
 import { type Sandbox, startSandbox } from '../../sandbox/sandbox.ts';
 import { type RunningWorker, startWorker } from '../../workers/worker.ts';
 import { type Build, bundleOf } from '../replay/builds/index.ts';
+import { connectTo } from '../support/connection.ts';
 import { eventually } from '../support/wait.ts';
 import { type Ended, salvor } from './salvor.ts';
 
@@ -25,7 +26,7 @@ const workers: RunningWorker[] = [];
 beforeAll(async () => {
   folder = await mkdtemp(join(tmpdir(), 'salvor-deploy-'));
   sandbox = await startSandbox({ parts: ['temporal'] });
-  connection = await Connection.connect({ address: sandbox.temporal.address });
+  connection = await connectTo(sandbox.temporal.address);
 });
 afterEach(() => Promise.all(workers.splice(0).map((worker) => worker.stop())));
 afterAll(async () => {

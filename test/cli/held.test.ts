@@ -2,7 +2,7 @@ import { randomUUID } from 'node:crypto';
 import { existsSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { Client, Connection } from '@temporalio/client';
+import { Client } from '@temporalio/client';
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from 'vitest';
 import { openAuditStore } from '../../audit/open.ts';
 import type { AuditRecord } from '../../audit/store.ts';
@@ -10,6 +10,7 @@ import type { AuditPage } from '../../model/audit.ts';
 import type { Held } from '../../model/change.ts';
 import { fieldManager, HELD_ANNOTATION, remediationId, TRAFFIC_LABEL, WORKFLOW } from '../../model/names.ts';
 import { type Sandbox, startSandbox } from '../../sandbox/sandbox.ts';
+import { connectTo } from '../support/connection.ts';
 import { deployment, nameOf, service, TestCluster, uidOf } from '../support/kubernetes.ts';
 import { eventually } from '../support/wait.ts';
 import { drained } from './records.ts';
@@ -279,7 +280,7 @@ describe('salvor release', () => {
   });
 
   it('leaves a remediation that still runs to `salvor cancel`, unless it is forced', async () => {
-    const client = new Client({ connection: await Connection.connect({ address: sandbox.temporal.address }) });
+    const client = new Client({ connection: await connectTo(sandbox.temporal.address) });
     const cut = await cutPod();
     const handle = await client.workflow.start(WORKFLOW.remediation, {
       workflowId: remediationId(cut.target),

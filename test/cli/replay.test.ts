@@ -2,7 +2,7 @@ import { randomUUID } from 'node:crypto';
 import { cp, mkdir, mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { basename, join } from 'node:path';
-import { Client, Connection } from '@temporalio/client';
+import { Client, type Connection } from '@temporalio/client';
 import { pino } from 'pino';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { openAuditStore } from '../../audit/open.ts';
@@ -14,6 +14,7 @@ import { responderId, runRule } from '../../model/names.ts';
 import { type Sandbox, startSandbox } from '../../sandbox/sandbox.ts';
 import { startWorker } from '../../workers/worker.ts';
 import { eventWith, FOLDER, files, fresh, startOf } from '../replay/recorded.ts';
+import { connectTo } from '../support/connection.ts';
 import { eventually } from '../support/wait.ts';
 import { type Ended, salvor } from './salvor.ts';
 
@@ -29,7 +30,7 @@ const kept = fresh('drain-instance-remediated');
 beforeAll(async () => {
   folder = await mkdtemp(join(tmpdir(), 'salvor-replay-'));
   sandbox = await startSandbox({ parts: ['temporal'] });
-  connection = await Connection.connect({ address: sandbox.temporal.address });
+  connection = await connectTo(sandbox.temporal.address);
   configFile = join(folder, 'salvor.yaml');
   const audit = { url: `file:${join(folder, 'audit.db')}` };
   const settings = { temporal: { address: sandbox.temporal.address }, audit };

@@ -1,10 +1,11 @@
 import { readFile, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
-import { Client, Connection } from '@temporalio/client';
+import { Client } from '@temporalio/client';
 import { freePort } from '../../sandbox/ports.ts';
 import { type Postgres, startPostgres } from '../../sandbox/postgres.ts';
 import { type Component, startComponent, untilReady } from '../../sandbox/processes.ts';
 import { type Sandbox, startSandbox } from '../../sandbox/sandbox.ts';
+import { connectTo } from '../support/connection.ts';
 import { TestCluster } from '../support/kubernetes.ts';
 import { ALERT } from './alerts.ts';
 import type { Victim } from './chaos.ts';
@@ -51,7 +52,7 @@ export class World {
     this.cluster = new TestCluster(this.sandbox.kubernetes);
     await this.cluster.allow(SALVOR);
     const { address } = this.sandbox.temporal;
-    this.client = new Client({ connection: await Connection.connect({ address }) });
+    this.client = new Client({ connection: await connectTo(address) });
     const config = await this.#configure(rules);
     const [gateway, ...workers] = ['gateway', 'worker-1', 'worker-2'].map(
       (name) => new Salvor(name, config, this.sandbox.folder, this.deaths),

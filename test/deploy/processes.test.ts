@@ -3,13 +3,14 @@ import { once } from 'node:events';
 import { copyFileSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { basename, dirname, join } from 'node:path';
-import { Client, Connection } from '@temporalio/client';
+import { Client, type Connection } from '@temporalio/client';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { openAuditStore } from '../../audit/open.ts';
 import { proposalId } from '../../model/names.ts';
 import { freePort } from '../../sandbox/ports.ts';
 import { type Postgres, startPostgres } from '../../sandbox/postgres.ts';
 import { type Sandbox, startSandbox } from '../../sandbox/sandbox.ts';
+import { connectTo } from '../support/connection.ts';
 import { TestCluster } from '../support/kubernetes.ts';
 import { manifests, SALVOR } from '../support/salvor.ts';
 import { eventually } from '../support/wait.ts';
@@ -47,7 +48,7 @@ beforeAll(async () => {
     }),
   ]);
   database = await postgres.createDatabase('salvor');
-  connection = await Connection.connect({ address: sandbox.temporal.address });
+  connection = await connectTo(sandbox.temporal.address);
   address = `127.0.0.1:${await freePort()}`;
   monitors = [`127.0.0.1:${await freePort()}`, `127.0.0.1:${await freePort()}`];
   mkdirSync(join(root, 'run/secrets'), { recursive: true });

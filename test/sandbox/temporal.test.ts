@@ -7,6 +7,7 @@ import { SEARCH_ATTRIBUTES } from '../../model/names.ts';
 import { ComponentStartError } from '../../sandbox/processes.ts';
 import { startSandbox } from '../../sandbox/sandbox.ts';
 import { startTemporal } from '../../sandbox/temporal.ts';
+import { connectTo } from '../support/connection.ts';
 import { eventually } from '../support/wait.ts';
 import { processesWith } from './processes.ts';
 
@@ -17,7 +18,7 @@ async function temporalOfTest() {
 }
 
 async function clientOf(address: string): Promise<Client> {
-  const connection = await Connection.connect({ address });
+  const connection = await connectTo(address);
   onTestFinished(() => connection.close());
   return new Client({ connection });
 }

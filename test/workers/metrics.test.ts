@@ -1,5 +1,5 @@
 import { randomUUID } from 'node:crypto';
-import { Client, Connection } from '@temporalio/client';
+import { Client, type Connection } from '@temporalio/client';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { pausesOf } from '../../activities/pauses.ts';
 import type { AuditEntry, AuditPage, AuditStream } from '../../model/audit.ts';
@@ -20,6 +20,7 @@ import { OPEN_MEMO, WAITING_MEMO } from '../../model/standing.ts';
 import { type Sandbox, startSandbox } from '../../sandbox/sandbox.ts';
 import { WorkerMetrics } from '../../workers/metrics.ts';
 import { type Standing, standingOf } from '../../workers/standing.ts';
+import { connectTo } from '../support/connection.ts';
 import { eventually } from '../support/wait.ts';
 
 const rule = (name: string, over: Partial<ResolvedRule> = {}): ResolvedRule => ({
@@ -170,7 +171,7 @@ describe('what stands in Temporal', () => {
   let client: Client;
   beforeAll(async () => {
     sandbox = await startSandbox({ parts: ['temporal'], temporal: { headless: true } });
-    connection = await Connection.connect({ address: sandbox.temporal.address });
+    connection = await connectTo(sandbox.temporal.address);
     client = new Client({ connection });
   });
   afterAll(async () => {

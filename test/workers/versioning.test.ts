@@ -2,7 +2,7 @@ import { randomUUID } from 'node:crypto';
 import { mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { Client, Connection, QueryNotRegisteredError } from '@temporalio/client';
+import { Client, type Connection, QueryNotRegisteredError } from '@temporalio/client';
 import { pino } from 'pino';
 import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest';
 import { makeBatch } from '../../cli/request.ts';
@@ -12,6 +12,7 @@ import { type Sandbox, startSandbox } from '../../sandbox/sandbox.ts';
 import type { Version } from '../../workers/versioning.ts';
 import { type RunningWorker, startWorker } from '../../workers/worker.ts';
 import { bundleOf } from '../replay/builds/index.ts';
+import { connectTo } from '../support/connection.ts';
 import { eventually } from '../support/wait.ts';
 
 const SCOPE = 'elsewhere/shop';
@@ -36,7 +37,7 @@ const workers: RunningWorker[] = [];
 
 beforeAll(async () => {
   sandbox = await startSandbox({ parts: ['temporal'] });
-  connection = await Connection.connect({ address: sandbox.temporal.address });
+  connection = await connectTo(sandbox.temporal.address);
   folder = await mkdtemp(join(tmpdir(), 'salvor-versioning-'));
   previous = join(folder, 'previous.js');
   await writeFile(previous, await bundleOf('previous'));

@@ -1,6 +1,6 @@
 import { randomUUID } from 'node:crypto';
 import { join } from 'node:path';
-import { Client, Connection } from '@temporalio/client';
+import { Client, type Connection } from '@temporalio/client';
 import { pino } from 'pino';
 import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest';
 import type { AuditStoreOptions } from '../../audit/store.ts';
@@ -10,6 +10,7 @@ import { type Config, parseConfig } from '../../model/config.ts';
 import { SEARCH_ATTRIBUTES, watchQueue } from '../../model/names.ts';
 import { type Sandbox, startSandbox } from '../../sandbox/sandbox.ts';
 import { type RunningWorker, startWorker } from '../../workers/worker.ts';
+import { connectTo } from '../support/connection.ts';
 import { eventually } from '../support/wait.ts';
 
 const KEYWORD = 2;
@@ -22,7 +23,7 @@ let audit: AuditStoreOptions;
 beforeAll(async () => {
   // A server that has never heard of Salvor.
   sandbox = await startSandbox({ parts: ['temporal'], temporal: { searchAttributes: [] } });
-  connection = await Connection.connect({ address: sandbox.temporal.address });
+  connection = await connectTo(sandbox.temporal.address);
   audit = { url: `file:${join(sandbox.folder, 'audit.db')}` };
 });
 afterEach(() => Promise.all(workers.splice(0).map((worker) => worker.stop())));
