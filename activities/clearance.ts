@@ -4,11 +4,13 @@ import {
   type ClearanceActivities,
   type ClearanceRequest,
   type Objection,
+  RULE_STOPS,
   STORM_MEMO,
   type StormMemo,
 } from '../model/clearance.ts';
-import { limitsId } from '../model/names.ts';
+import { isRunRule, limitsId } from '../model/names.ts';
 import { describePause, pauseOf } from '../model/pause.ts';
+import type { Mode } from '../model/rule.ts';
 import type { EvidenceProvider } from '../providers/evidence.ts';
 import type { Budgets } from './leases.ts';
 import type { Pauses } from './pauses.ts';
@@ -19,6 +21,8 @@ export interface ClearanceOptions {
   client: Client;
   /** Of a target's cluster or account. @throws where there is none */
   evidence: (target: string) => EvidenceProvider;
+  /** Of a rule as this worker's configuration has it now; undefined where it has none of that name. */
+  ruleMode: (rule: string) => Mode | undefined;
 }
 
 export interface Clearance {
@@ -33,7 +37,16 @@ const ANSWER_WITHIN = 10_000;
 /** Milliseconds in which a look at the pauses is as good as one right before the mutation. */
 const RECENT = 100;
 
-export function clearanceOf({ pauses, budgets, client, evidence }: ClearanceOptions): Clearance {
+export function clearanceOf({ pauses, budgets, client, evidence, ruleMode }: ClearanceOptions): Clearance {
+  /** A remediation keeps the rule that it began with, but for this. */
+  function stopped({ rule }: ClearanceRequest): Objection | undefined {
+    if (isRunRule(rule)) return undefined;
+    const mode = ruleMode(rule);
+    if (mode === undefined)
+      return { gate: 'unknown-rule', reason: `the configuration of the worker has no rule ${rule} (any more)` };
+    return mode === 'observe' ? { gate: 'observing', reason: `the rule ${rule} only observes by now` } : undefined;
+  }
+
   async function paused({ target, rule }: ClearanceRequest, maxAge?: number): Promise<Objection | undefined> {
     const pause = pauseOf(await pauses(maxAge), { target, rule, now: Date.now() });
     return pause && { gate: 'paused', reason: describePause(pause) };
@@ -67,12 +80,17 @@ export function clearanceOf({ pauses, budgets, client, evidence }: ClearanceOpti
 
   return {
     async clear(request) {
-      const { target, workload, responder, limits } = request;
+      const stop = stopped(request);
+      if (stop) return stop;
+      const { target, workload, responder, limits, unbudgeted } = request;
       const until = Date.now() + ANSWER_WITHIN;
+      const nothing: Part<Numbers> = {};
       const part = <T>(what: string, read: () => Promise<T>): Promise<Part<T>> =>
         answered(request, what, read, until - Date.now());
       const [numbers, ...parts] = await Promise.all([
-        part(`how much of ${workload} is unavailable`, () => evidence(target).workload(target, workload)),
+        unbudgeted
+          ? nothing
+          : part(`how much of ${workload} is unavailable`, () => evidence(target).workload(target, workload)),
         part(`whether ${target} is paused`, () => paused(request)),
         part(`whether ${target} is excluded`, () => excluded(request)),
         part(`whether its scope is in a storm (${responder})`, () => storm('storm', responder)),
@@ -142,7 +160,7 @@ export function clearanceActivities({ clear, paused }: Clearance): ClearanceActi
           const pause = await paused(request);
           const objection = pause ?? (await clear(request));
           if (!objection) return { cleared: true };
-          if (left() <= 0) return { cleared: false, ...objection };
+          if (left() <= 0 || RULE_STOPS.has(objection.gate)) return { cleared: false, ...objection };
           await context.sleep(Math.min(pause ? LOOK_EVERY : CLEAR_EVERY, left()));
         }
       };

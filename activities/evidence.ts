@@ -2,18 +2,20 @@ import { setTimeout as delay } from 'node:timers/promises';
 import { type Client, WorkflowNotFoundError } from '@temporalio/client';
 import { allowance, type Bound } from '../model/bound.ts';
 import type { Evidence, EvidenceActivities, LookRequest, TargetEvidence, WorkloadEvidence } from '../model/evidence.ts';
+import { InputError } from '../model/input-error.ts';
 import type { LeaseAnswer, LeaseRequest } from '../model/limits.ts';
 import { remediationId } from '../model/names.ts';
 import { isUnder, type Pause } from '../model/pause.ts';
 import type { ResolvedRule } from '../model/rule.ts';
 import { windowAt } from '../model/windows.ts';
+import { FinalError } from '../providers/errors.ts';
 import type { EvidenceProvider, Looked } from '../providers/evidence.ts';
 import { patiently } from '../providers/patience.ts';
 import type { Registry } from '../providers/registry.ts';
 import type { Pauses } from './pauses.ts';
 
 export interface EvidenceOptions {
-  registry: Pick<Registry, 'evidence'>;
+  registry: Pick<Registry, 'evidence' | 'canonical'>;
   pauses: Pauses;
   /** Asks `limits/<key>`; a question that is asked twice is answered once. */
   lease(key: string, request: LeaseRequest, question: string): Promise<LeaseAnswer>;
@@ -53,7 +55,7 @@ export function evidenceActivities({ registry, pauses, lease, busy }: EvidenceOp
     async look(request) {
       const at = Date.now();
       const [seen, paused, leases] = await Promise.all([
-        lookAtAll(registry, request).then((looked) => withBusy(busy, looked)),
+        lookByTrueNames(registry, request, busy),
         asked('the pauses', () => pausesOf(pauses)).catch((error: unknown) => `cannot read the pauses: ${told(error)}`),
         leaseAll(lease, request),
       ]);
@@ -98,8 +100,48 @@ async function withBusy(busy: EvidenceOptions['busy'], looked: Looked): Promise<
 
 const told = (error: unknown): string => (error instanceof Error ? error.message : String(error));
 
+/** One thing may go by several names: it is looked at by its true one, and told of by the one that was asked for. */
+async function lookByTrueNames(
+  registry: EvidenceOptions['registry'],
+  { targets, suspects }: LookRequest,
+  busy: EvidenceOptions['busy'],
+): Promise<Looked> {
+  const asking = [...new Set([...targets, ...suspects])].map(
+    async (key) => [key, await trueName(registry, key)] as const,
+  );
+  const names = new Map(await Promise.all(asking));
+  const known = (keys: readonly string[]) => [...new Set(keys.flatMap((key) => names.get(key)?.name ?? []))];
+  const looked = await withBusy(
+    busy,
+    await lookAtAll(registry, { targets: known(targets), suspects: known(suspects) }),
+  );
+  const told = targets.flatMap((key): [string, TargetEvidence][] => {
+    const { name, error } = names.get(key) ?? {};
+    if (name === undefined) return error === undefined ? [] : [[key, { error }]];
+    const seen = looked.targets[name];
+    return seen ? [[key, name === key ? seen : { ...seen, canonical: name }]] : [];
+  });
+  return { ...looked, targets: Object.fromEntries(told) };
+}
+
+async function trueName(
+  registry: EvidenceOptions['registry'],
+  key: string,
+): Promise<{ name: string; error?: never } | { name?: never; error: string }> {
+  try {
+    return { name: await patiently(() => registry.canonical(key), mayPass) };
+  } catch (error) {
+    return { error: `cannot tell what it is: ${told(error)}` };
+  }
+}
+
+const mayPass = (error: unknown): boolean => !(error instanceof FinalError || error instanceof InputError);
+
 /** Each provider looks at its own targets; one that is gone from the configuration takes nothing from the others. */
-async function lookAtAll(registry: EvidenceOptions['registry'], request: LookRequest): Promise<Looked> {
+async function lookAtAll(
+  registry: EvidenceOptions['registry'],
+  request: Pick<LookRequest, 'targets' | 'suspects'>,
+): Promise<Looked> {
   const unknown: Record<string, TargetEvidence> = {};
   const parts = new Map<EvidenceProvider, { targets: string[]; suspects: string[] }>();
   const sort = (key: string, as: 'targets' | 'suspects'): void => {

@@ -4,7 +4,7 @@ import { ApplicationFailure } from '@temporalio/common';
 import type { AuditPage } from '../model/audit.ts';
 import { type ClearanceRequest, NOT_CLEARED, type Objection } from '../model/clearance.ts';
 import type { InstancePort, ReplaceRequest, ReplaceResult } from '../model/ports/instance.ts';
-import type { Attempt, InstanceProvider, Pulse } from '../providers/instance.ts';
+import { type Attempt, HeldBack, type InstanceProvider, type Pulse } from '../providers/instance.ts';
 import type { Registry } from '../providers/registry.ts';
 import { asFailure, asUndoFailure, RETRYABLE } from './errors.ts';
 
@@ -99,6 +99,7 @@ function pulse(fence: Fence): Pulse {
     ...attempt(fence, () => latest),
     signal: context.cancellationSignal,
     last: context.info.heartbeatDetails,
+    isCancelled: () => context.cancellationDetails?.cancelRequested ?? false,
     beat: (details) => {
       latest = details;
       context.heartbeat(details);
@@ -114,17 +115,6 @@ const notCleared = (objection: Objection): ApplicationFailure =>
     nonRetryable: true,
     details: [objection, Context.current().info.attempt],
   });
-
-/** Thrown through a provider's wait, which asks before each try whether it may be made. */
-class HeldBack extends Error {
-  override readonly name = 'HeldBack';
-  readonly objection: Objection;
-
-  constructor(objection: Objection) {
-    super(objection.reason);
-    this.objection = objection;
-  }
-}
 
 /** Asks before each try: one that was put off may be made much later. */
 async function replaceCleared(

@@ -3,8 +3,9 @@ import type { Client } from '@temporalio/client';
 import type { AuditWriter } from '../model/audit.ts';
 import type { HeraldOrder } from '../model/herald.ts';
 import { MESSAGE } from '../model/names.ts';
-import type { SettleActivities, SettleRequest } from '../model/settle.ts';
+import type { SettleActivities, SettleRequest, ToTell } from '../model/settle.ts';
 import { signalResponder } from '../providers/temporal/responder.ts';
+import { announcing } from './audit.ts';
 import { asFailure } from './errors.ts';
 
 export interface SettleOptions {
@@ -35,12 +36,21 @@ export function settleActivities({ client, taskQueue, store, free, herald }: Set
       { signal: MESSAGE.ended, argument: report },
     );
   }
-  async function tellAll({ tell: toTell, budget, herald: order }: SettleRequest): Promise<void> {
+  const announce = announcing(store);
+  async function tellAll({
+    tell: toTell,
+    budget,
+    herald: order,
+  }: ToTell & Pick<SettleRequest, 'herald'>): Promise<void> {
     // The place first: whoever waits in the responder for room in the workload finds it.
     if (budget) await free(budget.workload, budget.runId);
     await Promise.all([toTell && tell(toTell), order && herald(order)]);
   }
   return {
+    async handOver(request) {
+      await tellAll(request);
+      await announce(request.page);
+    },
     async settle(request) {
       const { heartbeatDetails, taskToken } = Context.current().info;
       if (!(heartbeatDetails as Progress | undefined)?.told) await tellAll(request);

@@ -14,6 +14,7 @@ const BENCHMARKS: Record<string, () => Promise<Benchmark>> = {
   audit: async () => (await import('./audit.ts')).audit,
   limits: async () => (await import('./limits.ts')).limits,
   pause: async () => (await import('./pause.ts')).pauseBenchmark,
+  drop: async () => (await import('./drop.ts')).drop,
 };
 
 const { values, positionals } = parseArgs({

@@ -14,6 +14,7 @@ const PHASES: Record<string, string> = {
   replace: 'replace',
   verify: 'verify',
   restore: 'undo',
+  handOver: 'keep',
 };
 
 type Payloads = { payloads?: Payload[] | null } | null | undefined;
@@ -48,7 +49,8 @@ export function storyOf(history: History): Story | undefined {
       activities.set(String(event.eventId), name);
       // A cut that was asked for may have been made, whatever became of its answer.
       if (name === 'cut') story.held = (fieldsOf(first(scheduled.input))['held'] ?? []) as Held[];
-      story.phase = PHASES[name] ?? story.phase;
+      // Kept, it is waited for as before.
+      if (name !== 'hold' || story.phase !== 'keep') story.phase = PHASES[name] ?? story.phase;
     }
     for (const text of tell(event, activities, story))
       story.lines.push({ at: timeOf(event), text, phase: story.phase });
@@ -119,10 +121,11 @@ function settled(value: unknown, story: Story): string[] {
 
 function answered(activity: string, value: unknown, story: Story): string[] {
   if (isEnding(value)) return settled(value, story);
-  const { verdict, why, changes, plan } = fieldsOf(value);
+  const { verdict, why, changes, plan, stays } = fieldsOf(value);
   if (activity === 'assess' && typeof why === 'string') story.why ??= why;
   if (activity === 'assess' && verdict === 'sick') story.plan ??= plan as Plan;
-  if (givesBack(activity, verdict)) story.held = [];
+  // A node that was drained and is still there stays held.
+  if (givesBack(activity, verdict) && stays !== true) story.held = [];
   const made = (Array.isArray(value) ? value : Array.isArray(changes) ? changes : []) as Change[];
   story.changes.push(...made);
   const lines = made.map(({ what }) => what);

@@ -7,6 +7,7 @@ import { cancel } from './cancel.ts';
 import { config } from './config.ts';
 import { deny } from './deny.ts';
 import { deploy } from './deploy.ts';
+import { doctor } from './doctor.ts';
 import { report } from './errors.ts';
 import { gateway } from './gateway.ts';
 import { held } from './held.ts';
@@ -45,6 +46,7 @@ const COMMANDS: readonly ((program: Command) => void)[] = [
   replay,
   backtest,
   deploy,
+  doctor,
   config,
   sandbox,
 ];

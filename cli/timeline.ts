@@ -77,8 +77,11 @@ export interface Holding {
 /** What every source tells of a run. */
 export type About = Omit<Run, 'workflowId'>;
 
-/** Phases in which a remediation mostly waits: for a person, for the target to heal, for a budget, for the replacement. */
-const WAITS: ReadonlySet<string> = new Set(['queue', 'propose', 'hold', 'held back', 'replace', 'verify']);
+/**
+ * Phases in which a remediation mostly waits: for a person, for the target to heal, for a budget, for the replacement, or for
+ * what it keeps.
+ */
+const WAITS: ReadonlySet<string> = new Set(['queue', 'propose', 'hold', 'held back', 'replace', 'verify', 'keep']);
 
 /** @param more what else happened, such as a cancel that the story does not know of */
 export function timelineOfStory(
@@ -196,7 +199,8 @@ const changeEntry = (change: Change): Entry => ({ at: change.at, part: 'change',
 
 /** What is told, and what the lines say beside it: a line that says the same as an entry says it once. */
 function notesOf(lines: Story['lines'], told: Entry[], end: string | undefined): Entry[] {
-  const said = told.map(({ text }) => text);
+  // A line names the object of a change where it is not the target.
+  const said = told.flatMap(({ text, change }) => (change ? [text, `${text} (${change.object.key})`] : [text]));
   const isTold = (text: string): boolean => said.some((one) => one === text || one.endsWith(`: ${text}`));
   const notes = lines
     .filter(({ text }) => !isTold(text))

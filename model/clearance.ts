@@ -14,6 +14,8 @@ export interface ClearanceRequest {
   /** Key of the workload whose budget it needs. */
   workload: string;
   bound: Bound;
+  /** It takes nothing away from its workload, which has a replacement already: it needs no place in the budget. */
+  unbudgeted?: true;
   holder: { workflowId: string; runId: string };
   /** An error while asking counts as no. */
   failClosed: boolean;
@@ -21,16 +23,23 @@ export interface ClearanceRequest {
 
 /** Why not now. */
 export interface Objection {
-  gate: 'paused' | 'excluded' | 'storm' | 'limits' | 'unavailable' | 'evidence';
+  /** `observing`: the rule only observes by now. `unknown-rule`: the worker's configuration has no such rule (any more). */
+  gate: 'paused' | 'excluded' | 'storm' | 'limits' | 'unavailable' | 'evidence' | 'observing' | 'unknown-rule';
   reason: string;
 }
+
+/** The rule no longer lets it act: that does not pass by waiting. */
+export const RULE_STOPS: ReadonlySet<Objection['gate']> = new Set(['observing', 'unknown-rule']);
 
 /** Type of the final ApplicationFailure of a mutation that was not cleared: nothing was touched; its detail is the {@link Objection}. */
 export const NOT_CLEARED = 'NotCleared';
 
 /** A wait on the watch queue, heartbeating. */
 export interface ClearanceActivities {
-  /** Resolves when nothing objects any more, or at the deadline (ISO time) with what still does. */
+  /**
+   * Resolves when nothing objects any more, or at the deadline (ISO time) with what still does; at once where the rule has come
+   * to observe only, or is gone.
+   */
   untilCleared(
     request: ClearanceRequest & { deadline?: string },
   ): Promise<{ cleared: true } | ({ cleared: false } & Objection)>;

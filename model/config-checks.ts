@@ -1,7 +1,17 @@
 import type { z } from 'zod';
 import { messageFor, tokenHash } from './config-fields.ts';
 import type { ConfigFile, ConfigProblem } from './config-file.ts';
-import { approver, clusterName, groupName, personName, ruleName, ruleSchema, ruleTarget } from './config-schema.ts';
+import {
+  approver,
+  awsName,
+  clusterName,
+  groupName,
+  personName,
+  ruleName,
+  ruleSchema,
+  ruleTarget,
+} from './config-schema.ts';
+import type { KnownWorld } from './drain-faults.ts';
 import { shown } from './input-error.ts';
 import { nearest } from './nearest.ts';
 import { RUNBOOKS, type Runbook } from './rule.ts';
@@ -14,10 +24,25 @@ import { literalSegment, type TargetTemplate } from './target.ts';
  */
 export function crossChecks(source: ConfigFile): ConfigProblem[] {
   const rules = listAt(source.value, 'rules');
-  const clusters = listAt(source.value, 'clusters').map((one) => clusterName.safeParse(fieldOf(one, 'name')).data);
+  const clusters = listAt(source.value, 'clusters').map((one) => ({
+    name: clusterName.safeParse(fieldOf(one, 'name')).data,
+    aws: fieldOf(one, 'aws'),
+  }));
+  const accounts = listAt(source.value, 'aws').map((one) => awsName.safeParse(fieldOf(one, 'name')).data);
+  const world = { prometheus: fieldOf(source.value, 'prometheus'), clusters };
   const people = listAt(fieldOf(source.value, 'gateway'), 'people');
   return [
-    ...duplicates(clusters, ['clusters'], source),
+    ...duplicates(
+      clusters.map(({ name }) => name),
+      ['clusters'],
+      source,
+    ),
+    ...duplicates(accounts, ['aws'], source),
+    ...clusters.flatMap(({ aws }, i) => {
+      const name = awsName.safeParse(aws).data;
+      const message = name === undefined ? undefined : unknownAmong(name, accounts, unknownAws);
+      return message === undefined ? [] : [source.problem(['clusters', i, 'aws'], message)];
+    }),
     ...duplicates(
       people.map((one) => personName.safeParse(fieldOf(one, 'name')).data),
       ['gateway', 'people'],
@@ -36,8 +61,13 @@ export function crossChecks(source: ConfigFile): ConfigProblem[] {
     ...rules.flatMap((rule, i) => {
       const target = ruleTarget.safeParse(fieldOf(rule, 'target')).data;
       const runbook = RUNBOOKS.find((name) => name === fieldOf(rule, 'runbook'));
-      const message = target && targetProblem(target, runbook, clusters);
-      return message === undefined ? [] : [source.problem(['rules', i, 'target'], message)];
+      const message = target && targetProblem(target, runbook, world, accounts);
+      const spec = runbook && RUNBOOK_SPECS[runbook];
+      const faults = target && spec?.mayAccept(target) ? spec.faults(fieldOf(rule, 'with'), target, world) : [];
+      return [
+        ...(message === undefined ? [] : [source.problem(['rules', i, 'target'], message)]),
+        ...faults.map(({ path, message }) => source.problem(['rules', i, 'with', ...path], message)),
+      ];
     }),
   ];
 }
@@ -131,14 +161,30 @@ function withoutAlertmanager(rule: unknown, i: number, source: ConfigFile): Conf
 function targetProblem(
   target: TargetTemplate,
   runbook: Runbook | undefined,
-  clusters: (string | undefined)[],
+  { clusters }: KnownWorld,
+  accounts: (string | undefined)[],
 ): string | undefined {
   const spec = runbook && RUNBOOK_SPECS[runbook];
   if (spec && !spec.mayAccept(target)) return `${runbook} takes ${spec.takes} only`;
-  const cluster = literalSegment(target, 0) === 'k8s' ? literalSegment(target, 1) : undefined;
-  // A cluster whose name is at fault may be the one that is meant.
-  const known = clusters.filter((name) => name !== undefined);
-  return cluster === undefined || known.length < clusters.length ? undefined : unknownCluster(cluster, known);
+  const [type, name] = [literalSegment(target, 0), literalSegment(target, 1)];
+  if (name === undefined) return undefined;
+  if (type === 'asg') return unknownAmong(name, accounts, unknownAws);
+  if (type !== 'k8s') return undefined;
+  return unknownAmong(
+    name,
+    clusters.map((cluster) => cluster.name),
+    unknownCluster,
+  );
+}
+
+/** Where a name among them is at fault, it may be the one that is meant. */
+function unknownAmong(
+  name: string,
+  names: (string | undefined)[],
+  unknown: (name: string, names: readonly string[]) => string | undefined,
+): string | undefined {
+  const known = names.filter((one) => one !== undefined);
+  return known.length < names.length ? undefined : unknown(name, known);
 }
 
 /** Why a cluster cannot be reached; undefined where it is configured. */
@@ -146,7 +192,18 @@ export function unknownCluster(cluster: string, clusters: readonly string[]): st
   if (clusters.includes(cluster)) return undefined;
   if (clusters.length === 0)
     return `the cluster ${cluster} is not configured, nor is any: expected clusters: [{ name: ${cluster} }]`;
-  const meant = nearest(cluster, clusters);
-  const hint = meant === undefined ? '' : `; did you mean ${meant}?`;
-  return `the cluster ${cluster} is not configured: the clusters are ${clusters.join(', ')}${hint}`;
+  return `the cluster ${cluster} is not configured: the clusters are ${clusters.join(', ')}${meantBy(cluster, clusters)}`;
+}
+
+/** Why an account and region cannot be reached; undefined where they are configured. */
+export function unknownAws(name: string, accounts: readonly string[]): string | undefined {
+  if (accounts.includes(name)) return undefined;
+  if (accounts.length === 0)
+    return `the AWS account ${name} is not configured, nor is any: expected aws: [{ name: ${name}, region: … }]`;
+  return `the AWS account ${name} is not configured: the accounts are ${accounts.join(', ')}${meantBy(name, accounts)}`;
+}
+
+function meantBy(name: string, known: readonly string[]): string {
+  const meant = nearest(name, known);
+  return meant === undefined ? '' : `; did you mean ${meant}?`;
 }

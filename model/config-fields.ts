@@ -38,11 +38,15 @@ export const parsed = <T>(expected: string, parse: (text: string) => T) =>
     });
 
 /** A duration in milliseconds, written as `1h30m`. */
-export const duration = (description: string, { above = -1 }: { above?: number } = {}) =>
+export const duration = (
+  description: string,
+  { above = -1, atMost = YEAR }: { above?: number; atMost?: number } = {},
+) =>
   parsed('a duration such as 5m or 1h30m', (text) => {
     const ms = parseDuration(text);
     if (ms > YEAR) throw new InputError(`${shown(text)} is longer than a year`);
     if (ms <= above) throw new InputError(`expected more than ${formatDuration(above)}`);
+    if (ms > atMost) throw new InputError(`expected at most ${formatDuration(atMost)}`);
     return ms;
   }).meta({ description, pattern: DURATION_PATTERN, examples: ['30s', '5m', '1h30m'] });
 

@@ -1,5 +1,6 @@
-import type { Config } from './config.ts';
+import type { Config, ConfiguredRule } from './config.ts';
 import { isLoopback, parseHostAndPort } from './config-fields.ts';
+import { literalSegment } from './target.ts';
 
 /** What a person should know of a configuration that is right in itself. */
 export interface ConfigNote {
@@ -9,7 +10,11 @@ export interface ConfigNote {
 }
 
 /** What the file cannot show: that it needs something of other files or of people. For `salvor config check`. */
-export function configNotes({ rules, gateway, temporal, alertmanager }: Config): ConfigNote[] {
+export function configNotes(config: Config): ConfigNote[] {
+  return [...peopleNotes(config), ...drainNotes(config)];
+}
+
+function peopleNotes({ rules, gateway, temporal, alertmanager }: Config): ConfigNote[] {
   const notes: ConfigNote[] = [];
   const hushes = rules.findIndex(({ rule }) => rule.hush);
   if (hushes >= 0) {
@@ -34,4 +39,29 @@ export function configNotes({ rules, gateway, temporal, alertmanager }: Config):
     });
   }
   return notes;
+}
+
+/** Of each kind once: the first rule that it is about. */
+function drainNotes({ rules }: Config): ConfigNote[] {
+  const about = (is: (rule: ConfiguredRule) => boolean, setting: string, message: string): ConfigNote[] => {
+    const i = rules.findIndex(is);
+    return i < 0 ? [] : [{ setting: `rules[${i}].${setting}`, message }];
+  };
+  return [
+    ...about(
+      ({ rule, target }) => literalSegment(target, 0) === 'asg' && rule.with.health === undefined,
+      'with',
+      'without health only what the group itself says of the instance is looked at: one that it calls Healthy is never touched, whatever the alert says',
+    ),
+    ...about(
+      ({ rule }) => rule.with.health?.http !== undefined,
+      'with.health.http',
+      'the workers themselves ask the instance: where they cannot reach its address, every instance is sick',
+    ),
+    ...about(
+      ({ rule }) => rule.with.node?.terminate === true,
+      'with.node.terminate',
+      "it ends machines, with what is on their own disks: the workers' AWS credentials must allow it for these groups, and for no others",
+    ),
+  ];
 }

@@ -52,6 +52,12 @@ export const clusterName = named(
   'a name of letters, digits and -_., at most 63, beginning and ending with a letter or digit',
 );
 
+export const awsName = named(
+  'Name of an account and region in target keys.',
+  CONFIGURED_NAME,
+  'a name of letters, digits and -_., at most 63, beginning and ending with a letter or digit',
+);
+
 export const ruleName = named(
   'Name of the rule, unique.',
   /^[a-z0-9](?:[-a-z0-9]{0,61}[a-z0-9])?$/,
@@ -264,6 +270,23 @@ export function configSchema(resolvePath: (path: string) => string) {
       'Context of the kubeconfig. Default: in the cluster its service account, else the current context.',
     ).optional(),
     kubeconfig: path('kubeconfig to read. Default: KUBECONFIG, or ~/.kube/config.').optional(),
+    aws: awsName
+      .optional()
+      .meta({ description: 'Name under aws of the account and region in which the machines of its nodes are.' }),
+  });
+
+  const aws = section({
+    name: awsName,
+    region: named('Region, such as eu-west-1.', /^[a-z]{2}(?:-[a-z]+)+-\d{1,2}$/, 'a region such as eu-west-1'),
+    endpoint: webUrl('Address of the Auto Scaling API, where it is not that of AWS.').optional(),
+    roleArn: named(
+      'Role that is assumed.',
+      /^arn:aws[a-z-]*:iam::\d{12}:role\/[\w+=,.@/-]{1,512}$/,
+      'a role such as arn:aws:iam::123456789012:role/salvor',
+    ).optional(),
+    profile: nonEmpty(
+      'Profile of the shared AWS configuration. Default: the credentials of the environment.',
+    ).optional(),
   });
 
   return section({
@@ -281,6 +304,7 @@ export function configSchema(resolvePath: (path: string) => string) {
       .optional()
       .meta({ description: 'Every member of the Alertmanager pair or cluster.' }),
     clusters: z.array(cluster).prefault([]).meta({ description: 'Kubernetes clusters that targets may be in.' }),
+    aws: z.array(aws).prefault([]).meta({ description: 'AWS accounts and regions that targets may be in.' }),
     limits: limitFields.optional(),
     defaults: section({ gates: defaultGates.prefault({}) })
       .prefault({})

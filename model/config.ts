@@ -12,7 +12,7 @@ import type { ResolvedGates, ResolvedRule } from './rule.ts';
 import type { TargetTemplate } from './target.ts';
 import type { Template } from './template.ts';
 
-export { unknownCluster } from './config-checks.ts';
+export { unknownAws, unknownCluster } from './config-checks.ts';
 export type { ConfigProblem } from './config-file.ts';
 
 /** The configuration, checked and resolved: durations in milliseconds, sizes in bytes, paths absolute. */
@@ -29,6 +29,7 @@ export interface Config {
   prometheus?: { url: string };
   alertmanager?: { urls: string[] };
   clusters: ClusterConfig[];
+  aws: AwsConfig[];
   /** Over all rules, and so in each of them; absent: none. */
   limits?: ResolvedLimits;
   defaults: { gates: ResolvedGates };
@@ -36,6 +37,7 @@ export interface Config {
 }
 
 export type ClusterConfig = ParsedConfig['clusters'][number];
+export type AwsConfig = ParsedConfig['aws'][number];
 
 export interface ConfiguredRule {
   rule: ResolvedRule;

@@ -36,6 +36,8 @@ export interface Evidence {
 }
 
 export interface TargetEvidence {
+  /** Its one true key, where the one asked for is another name of it: an instance that is a node of a configured cluster. */
+  canonical?: string;
   /** Why it is not to be touched: the annotation or tag `salvor.dev/skip` on it or its namespace. */
   excluded?: string;
   /** Another remediation holds a field of it, for people. */

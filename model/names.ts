@@ -74,6 +74,7 @@ export const proposalId = (rule: string, target: string): string => `proposal/${
 
 /** The rule name that `salvor run RUNBOOK` uses; a configured rule cannot take it, for its names hold no colon. */
 export const runRule = (runbook: string): string => `run:${runbook}`;
+export const isRunRule = (rule: string): boolean => rule.startsWith(runRule(''));
 
 /** Annotation on an object whose field Salvor holds; its value is JSON of {@link import('./change.ts').Held}[]. */
 export const HELD_ANNOTATION = 'salvor.dev/held';

@@ -12,7 +12,6 @@ export interface NotYet {
 }
 
 export const NOT_YET: readonly NotYet[] = [
-  { at: 'aws', instead: 'remove it; only pods can be targets' },
   { at: 'dependencies', instead: 'remove it; the runbook circuit-breaker does not exist yet' },
   { at: 'stacks', instead: 'remove it; the runbook revert-drift does not exist yet' },
   { at: 'rules.*.runbook', value: 'scale-on-backlog', instead: 'use drain-instance' },

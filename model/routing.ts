@@ -1,5 +1,5 @@
 import type { Alert } from './alertmanager.ts';
-import { type Config, type ConfiguredRule, unknownCluster } from './config.ts';
+import { type Config, type ConfiguredRule, unknownAws, unknownCluster } from './config.ts';
 import { digest } from './digest.ts';
 import { shown } from './input-error.ts';
 import { labelValue } from './labels.ts';
@@ -27,6 +27,7 @@ export type ProblemReason =
   | 'missing-label'
   | 'invalid-value'
   | 'unknown-cluster'
+  | 'unknown-aws'
   | 'unsupported-target'
   | 'invalid-scope';
 
@@ -99,11 +100,18 @@ export function targetFault(
 ): { reason: ProblemReason; problem: string } | undefined {
   const spec = RUNBOOK_SPECS[runbook];
   if (!spec.accepts(target)) return { reason: 'unsupported-target', problem: `${runbook} takes ${spec.takes} only` };
-  if (!('cluster' in target)) return undefined;
-  const names = config.clusters.map(({ name }) => name);
-  const problem = unknownCluster(target.cluster, names);
-  return problem === undefined ? undefined : { reason: 'unknown-cluster', problem };
+  if ('cluster' in target) {
+    const problem = unknownCluster(target.cluster, namesOf(config.clusters));
+    return problem === undefined ? undefined : { reason: 'unknown-cluster', problem };
+  }
+  if (target.type === 'asg') {
+    const problem = unknownAws(target.aws, namesOf(config.aws));
+    return problem === undefined ? undefined : { reason: 'unknown-aws', problem };
+  }
+  return undefined;
 }
+
+const namesOf = (list: readonly { name: string }[]): string[] => list.map(({ name }) => name);
 
 /** Of one batch. */
 export const MAX_REQUESTS = 200;

@@ -49,8 +49,21 @@ export interface ResolvedGates {
 
 /** Options of drain-instance (`with:`), durations in milliseconds. */
 export interface DrainInstanceOptions {
-  /** How to cut the traffic; auto takes the first way that applies. */
-  traffic: 'auto' | 'label' | 'gate' | 'none';
+  /** How to cut the traffic of a pod; auto takes the first way that applies. */
+  traffic: 'auto' | 'label' | 'gate' | 'quarantine' | 'none';
+  /** A pod may be taken out of its owner's selector, and is kept for so long (milliseconds) after; absent: it may not. */
+  quarantine?: { keepFor: number; afterwards: 'delete' | 'give-back' };
+  /** What it must meet to be healthy, beside what its platform says; absent: nothing. */
+  health?: HealthChecks;
+  /**
+   * How often it may become sick again while it is held: then it is replaced without waiting longer. Absent in rules of
+   * older versions: as often as it likes.
+   */
+  flaps?: number;
+  /** Of a node; absent: {@link NODE_OPTIONS}. */
+  node?: NodeOptions;
+  /** Lifecycle hooks of its Auto Scaling group that are heartbeaten while it is worked on, and completed; absent: none. */
+  lifecycleHooks?: string[];
   /** How long the instance may take to heal by itself while it is out of traffic. */
   recoverWithin: number;
   /** How long it must be healthy without a break before traffic is given back. */
@@ -63,4 +76,37 @@ export interface DrainInstanceOptions {
   evictWithin: number;
   /** How long the replacement may take to become ready. */
   verifyWithin: number;
+}
+
+/** How a node is drained. What stays on it in any case: pods of DaemonSets and static pods. */
+export interface NodeOptions {
+  /** It may be one of the control plane. */
+  controlPlane: boolean;
+  /** Pods with emptyDir volumes are evicted too: what is in them is lost. Otherwise such a node is not drained. */
+  emptyDir: boolean;
+  /** Pods without a controller are evicted too: nothing starts them again. Otherwise such a node is not drained. */
+  bare: boolean;
+  /** Evictions under way at once. */
+  parallel: number;
+  /** When it is empty its machine is terminated through its Auto Scaling group, which replaces it. */
+  terminate: boolean;
+  /** Milliseconds for which it stays cordoned after it was drained, while Salvor waits for it to recover. */
+  keepFor: number;
+}
+
+export const NODE_OPTIONS: NodeOptions = {
+  controlPlane: false,
+  emptyDir: false,
+  bare: false,
+  parallel: 10,
+  terminate: false,
+  keepFor: 3_600_000,
+};
+
+/** All that are given must be met. */
+export interface HealthChecks {
+  /** A PromQL query that gives one number, with `${name}` and the like of the target; within these bounds it is healthy. */
+  promql?: { query: string; atMost?: number; atLeast?: number };
+  /** GET on the instance's own address; `within` milliseconds. Of pods and nodes. */
+  http?: { scheme: 'http' | 'https'; port: number; path: string; status: number; within: number };
 }

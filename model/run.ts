@@ -8,13 +8,16 @@ import { nearest } from './nearest.ts';
 import { targetFault } from './routing.ts';
 import { type Mode, type ResolvedRule, RUNBOOKS } from './rule.ts';
 import { RUNBOOK_SPECS } from './runbooks.ts';
-import { defaultScope, formatTarget, parseTarget } from './target.ts';
+import { defaultScope, formatTarget, parseTarget, parseTargetTemplate } from './target.ts';
 
 /** A run that a person asks for: `salvor run RUNBOOK TARGET --with key=value`. */
 export interface RunOrder {
   runbook: string;
   target: string;
-  /** Options as they are written in `with:`, each a text: `{ recoverWithin: '2m', replace: 'false' }`. */
+  /**
+   * Options as they are written in `with:`, each a text: `{ recoverWithin: '2m', replace: 'false' }`; one of a section by
+   * its path, or the section in braces: `{ 'node.terminate': 'true' }`, `{ node: '{ terminate: true }' }`.
+   */
   with: Readonly<Record<string, string>>;
   mode: Mode;
 }
@@ -30,13 +33,18 @@ export function resolveRun(order: RunOrder, config: Config): ResolvedRun {
     const meant = nearest(order.runbook, RUNBOOKS);
     return { ok: false, problems: [`there is no runbook ${order.runbook}: expected ${meant ?? RUNBOOKS.join(', ')}`] };
   }
-  const written = Object.entries(order.with).map(([key, text]) => [key, scalar(text)] as const);
-  const options = RUNBOOK_SPECS[runbook].options.safeParse(Object.fromEntries(written), { error: messageFor });
-  const problems = (options.error?.issues ?? []).flatMap(({ path, message }) =>
-    message.split('\n').map((line) => `${['--with', ...path].join(' ')}: ${line}`),
+  const spec = RUNBOOK_SPECS[runbook];
+  const written = nested(
+    Object.entries(order.with).flatMap(([key, text]) => leaves([key.split('.'), readValue(text)])),
   );
+  const options = spec.options.safeParse(written, { error: messageFor });
   const aim = aimAt(runbook, order.target, config);
-  if (!options.success || !aim.ok) return { ok: false, problems: aim.ok ? problems : [...problems, aim.problem] };
+  const faults = aim.ok ? spec.faults(written, parseTargetTemplate(aim.target), config) : [];
+  const problems = [...(options.error?.issues ?? []), ...faults].flatMap(({ path, message }) =>
+    message.split('\n').map((line) => `--with${path.length > 0 ? ` ${path.join('.')}` : ''}: ${line}`),
+  );
+  if (!aim.ok) problems.push(aim.problem);
+  if (!options.success || !aim.ok || problems.length > 0) return { ok: false, problems };
   const rule: ResolvedRule = {
     name: runRule(runbook),
     runbook,
@@ -65,8 +73,33 @@ function aimAt(runbook: ResolvedRule['runbook'], key: string, config: Config) {
   }
 }
 
+type Written = [path: string[], value: unknown];
+
+const isSection = (value: unknown): value is object =>
+  typeof value === 'object' && value !== null && !Array.isArray(value);
+
+/** What a section in braces says, each by its path. */
+const leaves = ([path, value]: Written): Written[] =>
+  isSection(value) && Object.keys(value).length > 0
+    ? Object.entries(value).flatMap(([key, inner]) => leaves([[...path, key], inner]))
+    : [[path, value]];
+
+/** `node.terminate` is `terminate` in the section `node`. */
+function nested(written: Written[]): Record<string, unknown> {
+  const keys = Map.groupBy(written, ([[key = '']]) => key);
+  // From entries, so that a key such as __proto__ is one like any other.
+  return Object.fromEntries(
+    [...keys].map(([key, those]) => {
+      const whole = those.find(([path]) => path.length === 1);
+      const within = those.flatMap(([[, ...path], value]): Written[] => (path.length > 0 ? [[path, value]] : []));
+      // A value that is no section has nothing within: the schema says what it should be.
+      return [key, whole && !(isSection(whole[1]) && within.length > 0) ? whole[1] : nested(within)];
+    }),
+  );
+}
+
 /** A value as YAML reads it; a text that is not YAML stays the text. */
-function scalar(text: string): unknown {
+function readValue(text: string): unknown {
   try {
     return parseYaml(text);
   } catch {

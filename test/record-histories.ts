@@ -6,12 +6,13 @@ import { parseArgs, promisify } from 'node:util';
 import type { WorkflowHandle } from '@temporalio/client';
 import { historyToJSON } from '@temporalio/common/lib/proto-utils.js';
 import type { Verdict } from '../model/approval.ts';
-import { MESSAGE, proposalId, responderId, runRule, TRAFFIC_LABEL } from '../model/names.ts';
+import { MESSAGE, proposalId, remediationId, responderId, runRule, TRAFFIC_LABEL } from '../model/names.ts';
 import type { Story } from '../model/remediation.ts';
 import { UNREADY_ANNOTATION } from '../sandbox/kubernetes.ts';
 import type { Complaint } from './e2e/exporter.ts';
 import { PATIENCE, Stack } from './e2e/support.ts';
 import { budget, deployment, nameOf } from './support/kubernetes.ts';
+import { Pool, placed } from './support/nodes.ts';
 import { eventually } from './support/wait.ts';
 
 /**
@@ -24,6 +25,8 @@ const ROOT = join(import.meta.dirname, '..');
 const EVICT_AT_ONCE = { recoverWithin: '0s', stableFor: '0s', quietFor: '0s' };
 /** Both of two pods may be sick. */
 const BOTH = { maxUnavailable: '100%', storm: { above: '100%' } };
+const OF_NODES = { target: `k8s/sandbox/node/\${labels.pod}` };
+const AFTER_A_SECOND = { keepFor: '1s' };
 const stack = new Stack();
 
 const RULES = {
@@ -37,6 +40,13 @@ const RULES = {
   kept: { with: { recoverWithin: '1s', stableFor: '1s', replace: false } },
   unqueued: { with: { recoverWithin: '5m', stableFor: '1s' }, gates: { cooldown: '1s', maxQueue: 0, ...BOTH } },
   impatient: { with: { recoverWithin: '5m', stableFor: '1s' }, gates: { cooldown: '1s', waitAtMost: '1s', ...BOTH } },
+  quarantined: {
+    with: { traffic: 'quarantine', quarantine: { ...AFTER_A_SECOND, afterwards: 'delete' } },
+    gates: BOTH,
+  },
+  lent: { with: { traffic: 'quarantine', quarantine: { ...AFTER_A_SECOND, afterwards: 'give-back' } }, gates: BOTH },
+  drained: { ...OF_NODES, with: { ...EVICT_AT_ONCE, stableFor: '1s', node: { keepFor: '10m' } }, gates: BOTH },
+  'drained-in-vain': { ...OF_NODES, with: { ...EVICT_AT_ONCE, node: AFTER_A_SECOND }, gates: BOTH },
 } as const;
 type Rule = keyof typeof RULES;
 
@@ -131,6 +141,25 @@ async function answered(proposal: WorkflowHandle, answer: Verdict['answer']): Pr
 }
 
 const heldBy = (it: Complaint) => stack.untilAt(it, 'hold');
+
+/** A node with pods turns sick. @returns its pool, and its remediation, which has begun */
+async function sickNode(rule: Rule): Promise<{ pool: Pool; handle: WorkflowHandle; mend(): Promise<void> }> {
+  const pool = await Pool.make(stack.cluster);
+  await pool.run('web', 2, placed({ namespace: pool.namespace, name: 'web' }));
+  await pool.setUnready(true);
+  const it: Complaint = { namespace: pool.namespace, pod: pool.first, rule };
+  stack.exporter.set(it, true);
+  const handle = stack.client.workflow.getHandle(remediationId(pool.key()));
+  await eventually('its remediation', () => handle.describe(), PATIENCE);
+  const mend = async () => {
+    await pool.setUnready(false);
+    stack.exporter.set(it, false);
+  };
+  return { pool, handle, mend };
+}
+
+const inPhase = (handle: WorkflowHandle, phase: string) =>
+  eventually(`in ${phase}`, async () => (await handle.query<Story>(MESSAGE.story)).phase === phase, PATIENCE);
 
 const responderOf = ({ namespace, rule }: Complaint) =>
   stack.client.workflow.getHandle(responderId(rule, `sandbox/${namespace}`));
@@ -235,6 +264,35 @@ const REMEDIATIONS: Record<string, () => Promise<WorkflowHandle>> = {
     await eventually('it gives up', contest, PATIENCE);
     stack.exporter.set(it, false);
     return run;
+  },
+  /** Its replacement serves; it is kept for a second, and deleted. */
+  'remediated-quarantine-deleted': async () => toItsEnd((await workload('quarantined')).it),
+  'remediated-quarantine-given-back': async () => toItsEnd((await workload('lent')).it),
+  /** Drained, and uncordoned when it is well again. */
+  async 'remediated-node-recovered'() {
+    const { pool, handle, mend } = await sickNode('drained');
+    await inPhase(handle, 'keep');
+    await mend();
+    await end(handle);
+    await pool.stop();
+    return handle;
+  },
+  /** Drained, and still sick after its time: it stays cordoned. */
+  async 'failed-node-kept'() {
+    const { pool, handle, mend } = await sickNode('drained-in-vain');
+    await end(handle);
+    await mend();
+    await pool.stop();
+    return handle;
+  },
+  async 'cancelled-node-kept'() {
+    const { pool, handle, mend } = await sickNode('drained');
+    await inPhase(handle, 'keep');
+    await salvor('cancel', pool.key(), '--reason', 'it is wanted');
+    await end(handle);
+    await mend();
+    await pool.stop();
+    return handle;
   },
   'failed-kept': async () => toItsEnd((await workload('kept')).it),
   async cancelled() {

@@ -37,7 +37,9 @@ export function activitiesOf(means: Means): { work: object; watch: object } {
   const leases = leasesOf(entities);
   const budgets = budgetsOf(entities);
   const evidence = registry.evidence.bind(registry);
-  const clearance = clearanceOf({ pauses, budgets, client, evidence });
+  const modes = new Map(config.rules.map(({ rule }) => [rule.name, rule.mode]));
+  const ruleMode = (rule: string) => modes.get(rule);
+  const clearance = clearanceOf({ pauses, budgets, client, evidence, ruleMode });
   const fence = fenceOf(client);
   const instance = instanceActivities(registry, fence, announcing(store), clearance.clear);
   const herald = heraldOf({ client, taskQueue });

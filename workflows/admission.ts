@@ -130,7 +130,7 @@ export class Admission {
     }
     const leases = Object.entries(asked?.leases ?? {}).filter(([, { want }]) => want > 0);
     this.#leased = new Set(leases.map(([key]) => key));
-    for (const undecided of this.#hand.splice(0)) this.#decide(undecided, now, evidence);
+    for (const undecided of this.#rename(this.#hand.splice(0), evidence)) this.#decide(undecided, now, evidence);
     this.#desk.queue.reckon();
     return this.#work(now);
   }
@@ -202,9 +202,9 @@ export class Admission {
 
   #receive(batch: Batch, answer: Answer | undefined, now: number): void {
     this.#obey(batch);
-    const { state, rule } = this.#desk;
+    const { state, rule, running } = this.#desk;
     for (const { status, ...alert } of batch.requests) {
-      const request = { ...alert, delivery: batch.delivery };
+      const request = { ...alert, target: running.nameOf(alert), delivery: batch.delivery };
       if (status === 'resolved') {
         this.#resolve(request, now);
         continue;
@@ -309,6 +309,22 @@ export class Admission {
     this.#questions += 1;
     this.#asked = questionOf(this.#desk, { hand: this.#hand, fresh, now, number: this.#questions });
     return this.#asked;
+  }
+
+  /** What turned out to be the other name of something is decided with the next look, by its true one. @returns the rest */
+  #rename(hand: Asked[], evidence: Evidence | undefined): Asked[] {
+    const nameOf = ({ request: { target } }: Asked): string => evidence?.targets[target]?.canonical ?? target;
+    const others = hand.filter((undecided) => nameOf(undecided) !== undecided.request.target);
+    if (others.length === 0) return hand;
+    for (const undecided of others) {
+      const { queued } = undecided;
+      if (!queued) continue;
+      this.#desk.queue.rename(queued, nameOf(undecided));
+      this.#desk.queue.again(queued);
+    }
+    const fresh = others.filter(({ queued }) => !queued);
+    this.#putFirst(fresh.map((one) => ({ ...one, request: { ...one.request, target: nameOf(one) } })));
+    return hand.filter((undecided) => !others.includes(undecided));
   }
 
   #decide(undecided: Asked, now: number, evidence?: Evidence): void {

@@ -1,4 +1,4 @@
-import { ActivityFailure, ApplicationFailure, rootCause } from '@temporalio/workflow';
+import { ActivityFailure, ApplicationFailure, rootCause, workflowInfo } from '@temporalio/workflow';
 import { NOT_CLEARED, type Objection } from '../model/clearance.ts';
 
 /** The message of what really went wrong, without the layers around it. */
@@ -17,6 +17,15 @@ export function objectionOf(error: unknown): { objection: Objection; attempt: nu
   if (cause?.type !== NOT_CLEARED) return undefined;
   const [objection, attempt] = cause.details as [Objection, number];
   return { objection, attempt };
+}
+
+/**
+ * A change that was not cleared, and of which nothing can have been made: by no earlier attempt, and by no run of which this
+ * one is a reset.
+ */
+export function isUntouched(error: unknown): boolean {
+  const { runId, firstExecutionRunId } = workflowInfo();
+  return objectionOf(error)?.attempt === 1 && runId === firstExecutionRunId;
 }
 
 function applicationFailure(error: unknown): ApplicationFailure | undefined {

@@ -4,7 +4,6 @@ import {
   condition,
   isCancellation,
   log,
-  proxyActivities,
   proxyLocalActivities,
   setCurrentDetails,
   upsertSearchAttributes,
@@ -13,32 +12,22 @@ import {
 import type { AuditEntry, AuditPage } from '../model/audit.ts';
 import type { Change, Held } from '../model/change.ts';
 import type { ClearanceRequest } from '../model/clearance.ts';
-import { escalation } from '../model/escalation.ts';
 import type { HeraldActivities, HeraldOrder, OwnAlert } from '../model/herald.ts';
 import { limitsKey } from '../model/limits.ts';
-import { type SearchAttribute, searchValue } from '../model/names.ts';
+import { type SearchAttribute, searchValue, shortId } from '../model/names.ts';
 import type { Outcome } from '../model/outcome.ts';
 import type { Plan } from '../model/plan.ts';
 import type { Actor } from '../model/ports/instance.ts';
-import type { CancelRequest, Ending, QueuedRequest, RemediationInput, Story } from '../model/remediation.ts';
+import type { CancelRequest, Ending, RemediationInput, Story } from '../model/remediation.ts';
 import type { Batch, Request } from '../model/request.ts';
-import type { SettleActivities, SettleRequest } from '../model/settle.ts';
+import type { ToTell } from '../model/settle.ts';
 import { remediationDetails } from './details.ts';
-import { explain, objectionOf } from './failures.ts';
+import { explain, isUntouched } from './failures.ts';
 import { Hush } from './hush.ts';
 import { Proposal } from './proposal.ts';
 import { Notes } from './record.ts';
+import { endOf, telling, unhealed } from './telling.ts';
 import { type Undo, unreported } from './undo.ts';
-import { ownWatchQueue } from './waits.ts';
-
-/** As `record` (see record.ts), and for its reasons no local activity, on the queue of the waits. */
-const settling = (): SettleActivities =>
-  proxyActivities<SettleActivities>({
-    summary: 'tell its responder of the end, and put all on record',
-    taskQueue: ownWatchQueue(),
-    startToCloseTimeout: '20 seconds',
-    retry: { initialInterval: '500 milliseconds', maximumInterval: '1 minute' },
-  });
 
 const { herald } = proxyLocalActivities<HeraldActivities>({
   summary: 'tell people by an alert',
@@ -47,9 +36,6 @@ const { herald } = proxyLocalActivities<HeraldActivities>({
   scheduleToCloseTimeout: '5 minutes',
   retry: { initialInterval: '500 milliseconds', maximumInterval: '20 seconds' },
 });
-
-/** Lines of the story that an escalation tells, the latest. */
-const MOST_TOLD = 20;
 
 /** What a runbook has at hand: who it is, its story, and the undos of what it did. */
 export class Life {
@@ -68,6 +54,8 @@ export class Life {
   /** Workload in whose budget it may have a place. */
   #workload: string | undefined;
   #again: { gate: string; reason: string } | undefined;
+  #handedOver = false;
+  #keeps = false;
 
   constructor(input: RemediationInput) {
     this.input = input;
@@ -176,13 +164,14 @@ export class Life {
    * For a mutation: what must not object right before it. The place that it may take in the workload's budget is given back
    * at the end.
    *
+   * @param takes what it takes from the workload: a place in its budget, or nothing where it has a replacement already
    * @returns nothing in a run that an older version began: its rule says nothing of it
    */
-  clearance(workload: string): ClearanceRequest | undefined {
+  clearance(workload: string, takes: 'a place' | 'nothing' = 'a place'): ClearanceRequest | undefined {
     const { rule, target, responder } = this.input;
     const { maxUnavailable, failClosed } = rule.gates;
     if (workload === undefined || maxUnavailable === undefined) return undefined;
-    this.#workload = workload;
+    if (takes === 'a place') this.#workload = workload;
     const { workflowId, runId } = workflowInfo();
     return {
       target,
@@ -191,6 +180,7 @@ export class Life {
       ...(rule.limits && { limits: limitsKey(target) }),
       workload,
       bound: maxUnavailable,
+      ...(takes === 'nothing' && { unbudgeted: true as const }),
       holder: { workflowId, runId },
       failClosed,
     };
@@ -247,7 +237,8 @@ export class Life {
 
   record(changes: Change[]): void {
     for (const change of changes) {
-      this.say(change.what);
+      const { what, object } = change;
+      this.say(object.key === this.story.target ? what : `${what} (${object.key})`);
       this.#notes.add({ kind: 'change', change });
     }
     this.story.changes.push(...changes);
@@ -257,6 +248,27 @@ export class Life {
   released(): void {
     this.#undos = [];
     this.#release(this.story.held);
+  }
+
+  /** From here on what is held stays so where it fails, for giving it back would do harm: only a person's cancel undoes it. */
+  keeps(): void {
+    this.#keeps = true;
+  }
+
+  /**
+   * All is done but for what it keeps for a while: its responder is told the outcome now, so that slot and place are free. The
+   * end itself is on record, and told to nobody but, where it fails, to people.
+   */
+  async handOver(outcome: Outcome, reason: string): Promise<void> {
+    this.evidence('hand-over', outcome, reason);
+    const toTell = this.#toTell(this.end(outcome, reason));
+    const page = this.#notes.page();
+    // Not cancellable: a cancel that comes meanwhile must find it either told or not.
+    await CancellationScope.nonCancellable(() =>
+      telling('tell its responder that it is done but for what it keeps').handOver({ ...toTell, page }),
+    );
+    this.#handedOver = true;
+    this.#workload = undefined;
   }
 
   #release(released: readonly Held[]): void {
@@ -307,6 +319,7 @@ export class Life {
 
   /** Undoes, newest first, whatever happens; an undo that fails is named in the reason. */
   async giveUp(ending: Ending): Promise<Ending> {
+    if (this.#keeps && ending.outcome === 'failed') return this.#kept(ending);
     if (this.#undos.length > 0) this.phase('undo', ending.reason, { what: 'undo what was done' });
     let { outcome, reason } = ending;
     await CancellationScope.nonCancellable(async () => {
@@ -322,6 +335,16 @@ export class Life {
       }
     });
     return this.end(outcome, reason);
+  }
+
+  #kept({ outcome, reason }: Ending): Ending {
+    this.#undos = [];
+    return this.end(outcome, this.story.held.length > 0 ? `${reason}. ${this.staysHeld}` : reason);
+  }
+
+  /** What becomes of what it leaves held, for people. */
+  get staysHeld(): string {
+    return `What is still held is left for a person to decide about (salvor release ${shortId(this.actor.remediation)})`;
   }
 
   /** Ends the silence, tells responder and people, and puts all on record; the workflow does not end before. */
@@ -342,39 +365,31 @@ export class Life {
     // Again for what is noted while it is under way, which may be long: a person may still ask for the end.
     for (let noted = 0; noted < this.#notes.count; toTell = {}) {
       noted = this.#notes.count;
-      await settling().settle({ ending, page: this.#notes.page(), ...toTell });
+      await telling('tell its responder of the end, and put all on record').settle({
+        ending,
+        page: this.#notes.page(),
+        ...toTell,
+      });
     }
   }
 
   /** Its own alerts are over; where a person is needed there is a new one. */
   #lastOrder({ outcome, reason }: Ending): HeraldOrder | undefined {
-    const { rule, scope, target, alert } = this.input;
     const clear = this.#raised.length > 0 ? { clear: this.#raised } : undefined;
-    if (!rule.onFailure.escalate || (outcome !== 'failed' && !this.#needsAPerson)) return clear;
-    const { workflowId, runId } = workflowInfo();
-    const at = new Date().toISOString();
-    const tried = this.story.lines.slice(-MOST_TOLD).map((line) => `${line.at} ${line.text}`);
-    const about = { rule: rule.name, scope, target, alert, run: { workflowId, runId }, at };
+    if (!this.input.rule.onFailure.escalate || (outcome !== 'failed' && !this.#needsAPerson)) return clear;
     // The request for an approval has the name of the run, and is over.
-    const id = clear ? `${runId}-unanswered` : runId;
-    const raised = escalation({ ...about, id, reason, tried });
+    const raised = unhealed(this.input, this.story, reason, clear ? '-unanswered' : '');
     this.#notes.add({ kind: 'escalated', id: raised.id, why: reason });
     this.say(`people are told by the alert ${raised.alertname}`);
     return { ...clear, raise: [raised] };
   }
 
-  #toTell({ outcome, reason }: Ending): Pick<SettleRequest, 'tell' | 'budget'> {
-    const { responder, episode, target, rule, ruleDigest, scope, alert } = this.input;
+  /** Nothing where it was told already, when it was handed over. */
+  #toTell(ending: Ending): ToTell {
+    if (this.#handedOver) return {};
     const { runId } = workflowInfo();
     const budget = this.#workload === undefined ? {} : { budget: { workload: this.#workload, runId } };
-    if (!responder) return budget;
-    const { fingerprint, startsAt, alertname, digest, by, labels } = alert;
-    const at = new Date().toISOString();
-    const about = { episode, target, runId, rule, ruleDigest, scope, alert: { fingerprint, startsAt } };
-    const request: QueuedRequest = { fingerprint, startsAt, alertname, digest, by, ...(labels && { labels }) };
-    // Where its undo failed, or a person cancelled it, that is what it came to.
-    const again = outcome === 'refused' && this.#again && { again: { ...this.#again, request } };
-    return { ...budget, tell: { responder, report: { ...about, outcome, reason, at, ...again } } };
+    return { ...budget, ...endOf(this.input, ending, this.#again) };
   }
 }
 
@@ -382,12 +397,3 @@ const attribute = (name: SearchAttribute, value: string) => ({
   key: defineSearchAttributeKey(name, SearchAttributeType.KEYWORD),
   value: searchValue(value),
 });
-
-/**
- * A change that was not cleared, and of which nothing can have been made: by no earlier attempt, and by no run of which this
- * one is a reset.
- */
-function isUntouched(error: unknown): boolean {
-  const { runId, firstExecutionRunId } = workflowInfo();
-  return objectionOf(error)?.attempt === 1 && runId === firstExecutionRunId;
-}

@@ -152,6 +152,12 @@ export class Queue {
     this.#count(queued);
   }
 
+  /** It goes by another key from now on. */
+  rename(queued: Queued, target: string): void {
+    this.#bytes += target.length - queued.target.length;
+    queued.target = target;
+  }
+
   /** Makes room in the state. */
   forgetLabels(): void {
     for (const queued of this.all()) queued.labels = undefined;

@@ -72,6 +72,7 @@ setWorkflowOptions(
 function endOf(life: Life, error: unknown): Ending {
   if (isCancellation(error)) return life.end('cancelled', life.whoCancelled);
   const objection = objectionOf(error)?.objection;
+  if (objection?.gate === 'observing') return life.end('refused', `stopped before it acted: ${objection.reason}`);
   if (objection) return life.again(objection.gate, `it was not the time to act: ${objection.reason}`);
   if (failureType(error) === INSTANCE_ERRORS.replaced) return life.end('not-needed', explain(error));
   return life.end('failed', explain(error));

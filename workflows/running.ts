@@ -11,6 +11,9 @@ const CHECK = 10 * MINUTE;
 /** Proposals wait for days, and nobody waits for them. */
 const CHECK_PROPOSED = 60 * MINUTE;
 
+/** Whether a target may have another, true key: an instance of an Auto Scaling group may be a node. */
+const mayHaveOther = (target: string): boolean => target.startsWith('asg/');
+
 /** What of a start is remembered while it runs. */
 export type Admitted = Pick<Open, 'workload' | 'tries'> & { since: number; after?: string | undefined };
 
@@ -44,6 +47,15 @@ export class Running {
       this.#state.proposed[target] = running;
     }
     return start;
+  }
+
+  /** The key by which the target of an alert goes that came by another name of it, as far as something runs for it. */
+  nameOf({ target, fingerprint }: Pick<Start['request'], 'target' | 'fingerprint'>): string {
+    if (!mayHaveOther(target)) return target;
+    const { open, proposed = {} } = this.#state;
+    const among = (some: Record<string, Open | Proposed>) =>
+      Object.keys(some).find((key) => some[key]?.fingerprint === fingerprint);
+    return among(open) ?? among(proposed) ?? target;
   }
 
   /** The server has started it, or it runs already. */

@@ -103,6 +103,7 @@ const oneOfEach = (targets: readonly string[]): string[] =>
 
 /** `k8s/prod/shop/pod/web-0`: pods. */
 function kindOf([target = '']: readonly string[]): string {
+  if (target.startsWith('asg/')) return 'instances';
   const kind = target.startsWith('k8s/') ? target.split('/').at(-2)?.split('.')[0] : undefined;
   return kind ? `${kind}s` : 'objects';
 }

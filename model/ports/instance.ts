@@ -23,7 +23,10 @@ export interface InstancePort {
   hold(request: HoldRequest): Promise<HoldResult>;
   /** Gives the traffic back exactly as it was. Nothing to do where it is gone or already given back. */
   restore(request: CutRequest): Promise<Change[]>;
-  /** Asks for its replacement (Kubernetes: eviction) until it is granted or the deadline passes. Heartbeats. */
+  /**
+   * Asks for its replacement (pod: eviction; node: eviction of all its pods, and termination; Auto Scaling instance:
+   * termination) until it is granted or the deadline passes. Heartbeats.
+   */
   replace(request: ReplaceRequest): Promise<ReplaceResult>;
   /** Waits until the replacement serves. Heartbeats, on the watch queue. */
   verify(request: VerifyRequest): Promise<VerifyResult>;
@@ -51,7 +54,13 @@ export type Assessment =
       why: string;
       instance: ObjectRef;
       /** How its traffic will be cut, and why this way. */
-      traffic: { way: 'label' | 'gate' | 'none'; why: string };
+      traffic: { way: TrafficWay; why: string };
+      /**
+       * What follows the cut. `hold` (and where it is absent): it may recover, else it is replaced, then that is verified.
+       * `replacement`: the cut alone makes its platform start a replacement, so that is verified first; it never comes back
+       * into traffic by itself, and is done away with, or given back, when it was kept for `keepFor` milliseconds.
+       */
+      course?: { kind: 'hold' } | { kind: 'replacement'; keepFor: number; afterwards: 'delete' | 'give-back' };
       /** The fields that the cut will hold, with what was there before; empty where nothing is to be cut. */
       held: Pick<Held, 'field' | 'before' | 'set'>[];
       /** Its workload as it stands: what `verify` compares with. */
@@ -59,6 +68,12 @@ export type Assessment =
       /** What acting would do. */
       plan: Plan;
     };
+
+/**
+ * Pod: the traffic label, the readiness gate, quarantine. Node: cordon. Auto Scaling instance: standby with the desired
+ * capacity one less, or standby with a replacement at once. None: it is out already, or nothing takes it out.
+ */
+export type TrafficWay = 'label' | 'gate' | 'quarantine' | 'cordon' | 'standby' | 'standby-replaced' | 'none';
 
 export interface Owner {
   /** Target key of the controller, e.g. `k8s/prod/shop/deployment.apps/web`. */
@@ -75,6 +90,8 @@ export interface CutRequest {
   actor: Actor;
   instance: ObjectRef;
   held: Held[];
+  /** Absent in runs that an older version began. */
+  options?: DrainInstanceOptions;
   /** Of a cut: what is to be on record before it acts. */
   audit?: AuditPage;
   /** Of a cut: asked right before it acts. */
@@ -91,7 +108,14 @@ export interface HoldRequest extends CutRequest {
 export type HoldResult =
   | { verdict: 'recovered'; why: string; changes: Change[] }
   /** Still sick at the deadline. `outSince`: ISO time since which the EndpointSlices show the cut, if they do. */
-  | { verdict: 'sick'; why: string; changes: Change[]; outSince?: string }
+  | {
+      verdict: 'sick';
+      why: string;
+      changes: Change[];
+      outSince?: string;
+      /** It came and went too often: that it looks healthy at some moment says nothing. */
+      flapped?: boolean;
+    }
   | { verdict: 'gone'; why: string; changes: Change[] }
   /** Salvor itself gave it back, by `salvor release` or an undo, and it is sick. */
   | { verdict: 'given-back'; why: string; changes: Change[] }
@@ -106,24 +130,42 @@ export interface ReplaceRequest {
   /** ISO time before which it must not start: the end of `quietFor`. */
   notBefore: string;
   deadline: string;
-  /** Asked right before each try. */
+  /** What is held of it; absent in runs that an older version began, as `options`. */
+  held?: Held[];
+  options?: DrainInstanceOptions;
+  /** Asked right before each mutation. */
   clearance?: ClearanceRequest;
 }
 
+/** `changes` is what was done in any case, also before it was blocked, held back or failed. */
 export type ReplaceResult =
-  | { verdict: 'replaced'; why: string; changes: Change[] }
+  | {
+      verdict: 'replaced';
+      why: string;
+      changes: Change[];
+      /** Controllers that have to replace what was moved away from it, as they were before: `verify` is given them. */
+      moved?: Owner[];
+      /** It is still there itself (a node that was drained and not terminated): its cut stays until it recovers. */
+      stays?: boolean;
+    }
   /** It was gone, or replaced by somebody else, before Salvor asked. */
   | { verdict: 'gone'; why: string; changes: Change[] }
   /** A disruption budget did not allow it before the deadline. */
   | { verdict: 'blocked'; why: string; changes: Change[] }
-  /** It was not its time: nothing was asked for. */
-  | { verdict: 'held-back'; why: string; changes: Change[]; objection: Objection };
+  /** It was not its time, or not any more: nothing more was asked for. */
+  | { verdict: 'held-back'; why: string; changes: Change[]; objection: Objection; moved?: Owner[] }
+  /** Only a part could be done, and trying again will not do the rest. */
+  | { verdict: 'failed'; why: string; changes: Change[] };
 
 export interface VerifyRequest {
   actor: Actor;
   instance: ObjectRef;
   owner: Owner;
   deadline: string;
+  moved?: Owner[];
+  /** As of {@link ReplaceRequest}. */
+  held?: Held[];
+  options?: DrainInstanceOptions;
 }
 
 export type VerifyResult = { verified: boolean; why: string };

@@ -32,6 +32,11 @@ const TYPES = {
   strategic: 'application/strategic-merge-patch+json',
 } as const;
 
+const METHODS: Record<Verb, Dispatcher.HttpMethod> = {
+  ...{ get: 'GET', list: 'GET', watch: 'GET' },
+  ...{ create: 'POST', patch: 'PATCH', delete: 'DELETE' },
+};
+
 interface Options {
   query?: Record<string, string>;
   body?: unknown;
@@ -112,15 +117,18 @@ export class Cluster {
    * the call is in it.
    *
    * @param labelSelector only those whose labels it selects, in the form of kubectl's `-l`
+   * @param fieldSelector only those whose fields it selects, such as `spec.nodeName=node-1`
    */
   async list<T extends KubeObject>(
     ref: Ref,
     signal?: AbortSignal,
     labelSelector?: string,
+    fieldSelector?: string,
   ): Promise<{ items: T[]; resourceVersion: string }> {
     const items: T[] = [];
     for (let next: string | undefined; ; ) {
-      const query = { limit: String(PAGE), ...(labelSelector && { labelSelector }), ...(next && { continue: next }) };
+      const selectors = { ...(labelSelector && { labelSelector }), ...(fieldSelector && { fieldSelector }) };
+      const query = { limit: String(PAGE), ...selectors, ...(next && { continue: next }) };
       const { body } = await this.#call<List<T>>('list', ref, { query, signal });
       items.push(...(body.items ?? []));
       next = body.metadata.continue;
@@ -134,6 +142,14 @@ export class Cluster {
 
   async create(ref: Ref, body: unknown, signal?: AbortSignal): Promise<Answer<unknown>> {
     return this.#call('create', ref, { type: 'json', body, signal });
+  }
+
+  /** Begins its end, after its own grace period. @param preconditions of the object as it was read */
+  async delete(ref: Ref, preconditions: { uid: string; resourceVersion: string }): Promise<Answer<unknown>> {
+    return this.#call('delete', ref, {
+      type: 'json',
+      body: { apiVersion: 'v1', kind: 'DeleteOptions', preconditions },
+    });
   }
 
   /**
@@ -186,8 +202,7 @@ export class Cluster {
       const url = new URL(server + path);
       for (const [key, value] of Object.entries(options.query ?? {})) url.searchParams.set(key, value);
       const response = await request(url, {
-        method:
-          ({ patch: 'PATCH', create: 'POST' } as Partial<Record<Verb, Dispatcher.HttpMethod>>)[asked.verb] ?? 'GET',
+        method: METHODS[asked.verb],
         headers: { ...headers, accept: TYPES.json, ...(options.type && { 'content-type': TYPES[options.type] }) },
         body: options.body === undefined ? null : JSON.stringify(options.body),
         dispatcher: asked.verb === 'watch' ? watches : calls,

@@ -2,7 +2,7 @@ import { UnavailableError } from '../errors.ts';
 import type { Ref } from './objects.ts';
 
 /** The verbs of RBAC, as far as Salvor uses them. */
-export type Verb = 'get' | 'list' | 'watch' | 'create' | 'patch';
+export type Verb = 'get' | 'list' | 'watch' | 'create' | 'patch' | 'delete';
 
 /** What was asked of which cluster; for messages. */
 export interface Asked {

@@ -2,28 +2,32 @@ import type { FieldValue, Held } from '../../model/change.ts';
 import { HELD_ANNOTATION } from '../../model/names.ts';
 import { FinalError } from '../errors.ts';
 import { conditionOf } from './health.ts';
-import type { FieldSet, Metadata, Pod } from './objects.ts';
+import type { FieldSet, Instance, Metadata, OwnerReference } from './objects.ts';
 
-/** A field of a pod that Salvor may hold: a label, or a condition of its status. */
+/** A field that Salvor may hold: of a pod a label, or a condition of its status; of a node `spec.unschedulable`. */
 export interface Field {
-  in: 'labels' | 'conditions';
+  in: 'labels' | 'conditions' | 'spec';
   name: string;
 }
 
+export const CORDON: Field = { in: 'spec', name: 'unschedulable' };
+
 const PREFIX = { labels: 'metadata.labels', conditions: 'status.conditions' } as const;
 
-/** `metadata.labels[salvor.dev/traffic]` */
-export const fieldPath = (field: Field): string => `${PREFIX[field.in]}[${field.name}]`;
+/** `metadata.labels[salvor.dev/traffic]`, `spec.unschedulable` */
+export const fieldPath = (field: Field): string =>
+  field.in === 'spec' ? `spec.${field.name}` : `${PREFIX[field.in]}[${field.name}]`;
 
 /** @throws FinalError `Invalid` for a path that {@link fieldPath} does not write. */
 export function parseField(path: string): Field {
   const field = fieldOf(path);
-  if (!field) throw new FinalError(`"${path}" is not a field of a pod that Salvor holds`, { type: 'Invalid' });
+  if (!field) throw new FinalError(`"${path}" is not a field that Salvor holds`, { type: 'Invalid' });
   return field;
 }
 
 /** Undefined for a path that {@link fieldPath} does not write: another runbook's note may name one. */
 function fieldOf(path: string): Field | undefined {
+  if (path === fieldPath(CORDON)) return CORDON;
   for (const place of ['labels', 'conditions'] as const) {
     const prefix = `${PREFIX[place]}[`;
     if (path.startsWith(prefix) && path.endsWith(']')) return { in: place, name: path.slice(prefix.length, -1) };
@@ -33,7 +37,7 @@ function fieldOf(path: string): Field | undefined {
 
 /** "label salvor.dev/traffic" */
 export const nameOf = (field: Field): string =>
-  field.in === 'labels' ? `label ${field.name}` : `readiness gate ${field.name}`;
+  ({ labels: `label ${field.name}`, conditions: `readiness gate ${field.name}`, spec: fieldPath(CORDON) })[field.in];
 
 /** "label salvor.dev/traffic: on → off" */
 export const describeChange = (field: Field, from: FieldValue, to: FieldValue): string =>
@@ -41,20 +45,28 @@ export const describeChange = (field: Field, from: FieldValue, to: FieldValue): 
 
 export const shown = (value: FieldValue): string => (value === null ? '(none)' : String(value));
 
-export function readField(pod: Pod, field: Field): FieldValue {
+export function readField(pod: Instance, field: Field): FieldValue {
   if (field.in === 'labels') return pod.metadata.labels?.[field.name] ?? null;
+  // The API has no `false` here: it leaves the field out.
+  if (field.in === 'spec') return pod.spec?.unschedulable ?? null;
   return conditionOf(pod, field.name)?.status ?? null;
 }
 
 /** The field of the note itself. */
 export const HELD_FIELD = `metadata.annotations[${HELD_ANNOTATION}]`;
 
+/** What is held, as the annotation has it. */
+export interface Note extends Held {
+  /** Of a quarantine: the controller that the pod was taken from, for it names none any more. */
+  controller?: OwnerReference;
+}
+
 /**
  * What is held on an object, as its annotation says.
  *
  * @returns undefined where the annotation cannot be read: then nobody knows what is held.
  */
-export function holdsOn(metadata: Metadata): Held[] | undefined {
+export function holdsOn(metadata: Metadata): Note[] | undefined {
   const text = metadata.annotations?.[HELD_ANNOTATION];
   if (text === undefined) return [];
   try {
@@ -66,13 +78,13 @@ export function holdsOn(metadata: Metadata): Held[] | undefined {
   return undefined;
 }
 
-const isHeld = (entry: unknown): entry is Held =>
+const isHeld = (entry: unknown): entry is Note =>
   typeof entry === 'object' &&
   entry !== null &&
   ['field', 'remediation', 'until', 'set', 'before'].every((key) => key in entry);
 
 /** The annotation for these holds; null, which removes it, for none. */
-export const annotationOf = (holds: Held[]): string | null => (holds.length > 0 ? JSON.stringify(holds) : null);
+export const annotationOf = (holds: Note[]): string | null => (holds.length > 0 ? JSON.stringify(holds) : null);
 
 /** Who else holds something on the object, for a message; undefined where nobody does now. */
 export function heldByAnother(metadata: Metadata, remediation: string): string | undefined {
@@ -86,7 +98,7 @@ export function heldByAnother(metadata: Metadata, remediation: string): string |
  * What another remediation still keeps out of traffic although its time has run out, for a message; undefined where
  * there is nothing of the kind. Nobody gives it back by itself.
  */
-export function leftOut(pod: Pod, remediation: string): string | undefined {
+export function leftOut(pod: Instance, remediation: string): string | undefined {
   for (const held of holdsOn(pod.metadata) ?? []) {
     if (held.remediation === remediation || Date.parse(held.until) > Date.now()) continue;
     const field = fieldOf(held.field);
@@ -106,9 +118,11 @@ interface Writer {
 export const writerOf = (metadata: Metadata, field: Field): Writer | undefined =>
   lastWriter(
     metadata,
-    field.in === 'labels'
-      ? ['f:metadata', 'f:labels', `f:${field.name}`]
-      : ['f:status', 'f:conditions', `k:${JSON.stringify({ type: field.name })}`, 'f:status'],
+    {
+      labels: ['f:metadata', 'f:labels', `f:${field.name}`],
+      conditions: ['f:status', 'f:conditions', `k:${JSON.stringify({ type: field.name })}`, 'f:status'],
+      spec: ['f:spec', `f:${field.name}`],
+    }[field.in],
   );
 
 /** The same of the note; undefined where there is none. */

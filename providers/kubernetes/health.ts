@@ -55,11 +55,15 @@ export function describeCondition(pod: Pod, type: string): string {
 export const controllerOf = (metadata: Metadata): OwnerReference | undefined =>
   metadata.ownerReferences?.find((owner) => owner.controller);
 
-/** Why the pod asked for is no longer there to be healed; undefined while it is. */
-export function absence(pod: Pod | undefined, uid: string | undefined): string | undefined {
-  if (!pod) return 'there is no pod of this name';
+/** Why the pod (or node) asked for is no longer there to be healed; undefined while it is. */
+export function absence(
+  pod: Pod | undefined,
+  uid: string | undefined,
+  what: 'pod' | 'node' = 'pod',
+): string | undefined {
+  if (!pod) return `there is no ${what} of this name`;
   if (uid !== undefined && pod.metadata.uid !== uid)
-    return `it was replaced meanwhile: the pod of this name is now ${pod.metadata.uid}, not ${uid}`;
+    return `it was replaced meanwhile: the ${what} of this name is now ${pod.metadata.uid}, not ${uid}`;
   if (pod.metadata.deletionTimestamp) return `it is being deleted, since ${pod.metadata.deletionTimestamp}`;
   const phase = pod.status?.phase;
   if (phase === 'Succeeded' || phase === 'Failed') return `it has ended (phase ${phase}${reasonOf(pod)})`;
@@ -73,7 +77,7 @@ export const isPresent = (pod: Pod | undefined, uid: string): pod is Pod => abse
 
 /** On a pod, a node or a namespace: leave it, or what is in it, alone. */
 const SKIP_ANNOTATION = 'salvor.dev/skip';
-const MIRROR_ANNOTATION = 'kubernetes.io/config.mirror';
+export const MIRROR_ANNOTATION = 'kubernetes.io/config.mirror';
 
 const skips = (metadata: Metadata | undefined): boolean => metadata?.annotations?.[SKIP_ANNOTATION] !== undefined;
 
@@ -104,20 +108,34 @@ export const PROTECTED_LABELS: readonly string[] = [
   'app.kubernetes.io/part-of=temporal',
 ];
 
-/** Why the pod is not a target, for any runbook; undefined where it may be one. */
-export function protection(pod: Pod, namespace: Metadata | undefined, labels: readonly string[]): string | undefined {
+/**
+ * Why the pod is not a target, for any runbook; undefined where it may be one.
+ *
+ * @param labels `key` or `key=value`: a pod that carries one is not a target
+ * @param quarantined Salvor itself has taken it from its controller
+ */
+export function protection(
+  pod: Pod,
+  namespace: Metadata | undefined,
+  labels: readonly string[],
+  quarantined = false,
+): string | undefined {
   const { metadata, status } = pod;
   if (metadata.namespace === 'kube-system') return 'pods of the namespace kube-system are never touched';
   const apart = apartness(pod);
   if (apart) return apart;
-  if (!controllerOf(metadata)) return 'it has no controller: nothing would replace it';
+  if (!quarantined && !controllerOf(metadata)) return 'it has no controller: nothing would replace it';
   const excluded = exclusion(metadata, namespace);
   if (excluded) return excluded;
-  const label = labels.find((entry) => carries(metadata.labels ?? {}, entry));
+  const label = carriesProtected(metadata, labels);
   if (label) return `it carries the protected label ${label}`;
   // Last, for it passes: what keeps a pod for ever from being a target is the better answer.
   return status?.phase === 'Pending' ? 'it is Pending: it does not run yet, and evicting it would not help' : undefined;
 }
+
+/** The first protected label that an object carries. */
+export const carriesProtected = (metadata: Metadata, labels: readonly string[]): string | undefined =>
+  labels.find((entry) => carries(metadata.labels ?? {}, entry));
 
 function carries(labels: Record<string, string>, entry: string): boolean {
   const at = entry.indexOf('=');

@@ -1,20 +1,24 @@
 import type { Change } from '../../model/change.ts';
 import { formatDuration } from '../../model/duration.ts';
 import type { HoldRequest, HoldResult } from '../../model/ports/instance.ts';
+import type { Check } from '../checks.ts';
 import type { Pulse } from '../instance.ts';
 import type { Cluster } from './cluster.ts';
+import { examine, hasChecks, type Kind, POD } from './examine.ts';
 import { holdsOn, parseField, readField } from './fields.ts';
-import { absence, healthOf, isPresent, transitionsOf } from './health.ts';
+import { absence, type Health, isPresent } from './health.ts';
 import type { Pod, Ref } from './objects.ts';
 import type { Writing } from './pod-writer.ts';
 import { beating, Sleeper } from './pulse.ts';
+import { isQuarantined } from './quarantine.ts';
+import { Recovery, type Returns } from './recovery.ts';
 import { giveBack } from './restore.ts';
 import { reassert } from './traffic.ts';
 import type { Following, Watches } from './watch.ts';
 import { isInTraffic, podsOf, slicesOf } from './watched.ts';
 
 /** What an attempt tells the next one. */
-interface Memory {
+interface Memory extends Returns {
   /** ISO time since which the EndpointSlices show the cut. */
   outSince?: string;
   /** Field managers that changed a held field. */
@@ -24,9 +28,9 @@ interface Memory {
 }
 
 /**
- * Waits until the pod has been healthy for `stableFor`, and gives its traffic back; or until the deadline; or until it is
- * gone. It decides on what the shared watch shows, and confirms by a read what cannot be taken back. How long the pod has
- * been healthy is counted from what this attempt has seen itself, and anew where a condition has changed unseen.
+ * Waits until the pod has been healthy for `stableFor`, and gives its traffic back; or until the deadline, or it has
+ * become sick again too often; or until it is gone. It decides on what the shared watch shows and the checks of the rule
+ * answer, and confirms by a read what cannot be taken back. A pod in quarantine never comes back by itself.
  */
 export async function hold(
   cluster: Cluster,
@@ -34,97 +38,128 @@ export async function hold(
   ref: Ref,
   request: HoldRequest,
   pulse: Pulse,
+  check: Check,
 ): Promise<HoldResult> {
-  const memory: Memory = { contests: [], changes: [], ...(pulse.last as Partial<Memory> | undefined) };
-  return beating(
-    pulse,
-    () => memory,
-    async () => {
-      const namespace = ref.namespace ?? '';
-      const pods = await watches.follow(podsOf(namespace), pulse.signal);
+  const { uid } = request.instance;
+  const namespace = ref.namespace ?? '';
+  return holdFollowed({ cluster, ref, request, pulse, check, kind: POD }, async (wait) => {
+    const pods = await watches.follow(podsOf(namespace), pulse.signal);
+    try {
+      const slices = await watches.follow(slicesOf(namespace), pulse.signal);
       try {
-        const slices = await watches.follow(slicesOf(namespace), pulse.signal);
-        try {
-          return await new Wait({ cluster, ref, request, pods, slices, memory, pulse }).until(pulse.signal);
-        } finally {
-          slices.release();
-        }
+        const listen = (wake: () => void) => slices.listen(uid, wake);
+        return await wait({ pods, isOut: () => !isInTraffic(slices, uid), listen });
       } finally {
-        pods.release();
+        slices.release();
       }
-    },
-  );
+    } finally {
+      pods.release();
+    }
+  });
 }
 
-interface Given {
+/** What a wait looks at: the pods (or nodes), and whether the one that is held is out of traffic. */
+export interface Followed {
+  pods: Following<Pod>;
+  isOut(pod: Pod | undefined): boolean;
+  /** Calls `wake` when that may have changed, beside with a change of the pod itself. */
+  listen?(wake: () => void): () => void;
+}
+
+interface Asked {
   cluster: Cluster;
   ref: Ref;
   request: HoldRequest;
-  pods: Following<Pod>;
-  slices: Following<ReadonlySet<string>>;
-  memory: Memory;
   pulse: Pulse;
+  check: Check;
+  kind: Kind;
+}
+
+/** @param follow gives the wait what it looks at, and releases that when the wait has ended */
+export function holdFollowed(
+  asked: Asked,
+  follow: (wait: (followed: Followed) => Promise<HoldResult>) => Promise<HoldResult>,
+): Promise<HoldResult> {
+  const { pulse } = asked;
+  const last = pulse.last as Partial<Memory> | undefined;
+  const memory: Memory = { contests: [], changes: [], flaps: 0, wasHealthy: false, ...last };
+  return beating(
+    pulse,
+    () => memory,
+    () => follow((followed) => new Wait({ ...asked, ...followed, memory }).until(pulse.signal)),
+  );
+}
+
+interface Given extends Asked, Followed {
+  memory: Memory;
 }
 
 class Wait {
   readonly #given: Given;
   readonly #sleeper = new Sleeper();
-  /** Milliseconds since the epoch, and the conditions that it has been healthy with; undefined while it is sick. */
-  #healthy: { since: number; transitions: string } | undefined;
+  readonly #recovery: Recovery;
+  /** Ends the questions of checks that are still open when the wait ends. */
+  readonly #over = new AbortController();
 
   constructor(given: Given) {
     this.#given = given;
+    const { cluster, request, check, memory, kind } = given;
+    const checks = request.options?.health;
+    this.#recovery = new Recovery({
+      kind,
+      stableFor: request.stableFor,
+      ask: hasChecks(checks) ? (pod) => check(checks, kind.subject(cluster.name, pod), this.#over.signal) : undefined,
+      wake: this.#sleeper.wake,
+      returns: memory,
+    });
   }
 
   async until(signal: AbortSignal): Promise<HoldResult> {
-    const { pods, slices, request, ref } = this.#given;
+    const { pods, listen, request, ref } = this.#given;
     const { wake } = this.#sleeper;
-    const silences = [pods.listen(ref.name ?? '', wake), slices.listen(request.instance.uid, wake)];
+    const silences = [pods.listen(ref.name ?? '', wake), listen?.(wake)];
     try {
       for (;;) {
         const result = await this.#look();
         if (result) return result;
-        await this.#sleeper.sleep(this.#next() - Date.now(), signal);
+        // When something is due even if nothing happens.
+        const next = Math.min(Date.parse(request.deadline), this.#recovery.next);
+        await this.#sleeper.sleep(next - Date.now(), signal);
       }
     } finally {
-      for (const silence of silences) silence();
+      for (const silence of silences) silence?.();
+      this.#over.abort();
     }
   }
 
-  /** When something is due even if nothing happens. */
-  #next(): number {
-    const { deadline, stableFor } = this.#given.request;
-    return Math.min(Date.parse(deadline), this.#healthy ? this.#healthy.since + stableFor : Number.POSITIVE_INFINITY);
-  }
-
   async #look(): Promise<HoldResult | undefined> {
-    const { pods, slices, ref, request, memory } = this.#given;
+    const { pods, isOut, ref, request, memory } = this.#given;
     const { uid } = request.instance;
     const pod = pods.get(ref.name ?? '');
     if (!isPresent(pod, uid)) {
       const gone = await this.#confirmGone();
       if (gone) return gone;
     }
-    if (isInTraffic(slices, uid)) memory.outSince = undefined;
-    else memory.outSince ??= new Date().toISOString();
+    if (isOut(pod)) memory.outSince ??= new Date().toISOString();
+    else memory.outSince = undefined;
     if (pod && !this.#stands(pod)) {
       const contested = await this.#assertAgain();
       if (contested) return contested;
     }
-    this.#healthy = isPresent(pod, uid) ? this.#healthAfter(pod) : undefined;
-    if (this.#isStable()) return this.#giveBack();
-    if (Date.now() >= Date.parse(request.deadline)) return this.#atDeadline();
-    return undefined;
-  }
-
-  #healthAfter(pod: Pod): { since: number; transitions: string } | undefined {
-    if (!healthOf(pod).healthy) return undefined;
-    const transitions = transitionsOf(pod);
-    return this.#healthy?.transitions === transitions ? this.#healthy : { since: Date.now(), transitions };
-  }
-
-  #isStable(): boolean {
-    return this.#healthy !== undefined && Date.now() - this.#healthy.since >= this.#given.request.stableFor;
+    const quarantined = isQuarantined(request.held, uid);
+    if (!quarantined) this.#recovery.see(isPresent(pod, uid) ? pod : undefined);
+    if (this.#recovery.isStable) return this.#giveBack();
+    const { flaps } = request.options ?? {};
+    if (flaps !== undefined && memory.flaps >= flaps)
+      return this.#stillSick(
+        ({ why }) => `it became sick again ${times(memory.flaps)} while it was held; now: ${why}`,
+        { flapped: true },
+      );
+    if (Date.now() < Date.parse(request.deadline)) return undefined;
+    if (quarantined) return this.#stillSick(() => 'it is in quarantine, and does not come back by itself');
+    return this.#stillSick(({ healthy, why }) =>
+      healthy ? `${why}, but not yet for ${formatDuration(request.stableFor)}` : `it did not recover in time: ${why}`,
+    );
   }
 
   /** Whether what is held is as it was set, as far as the watch knows: it may not yet have seen Salvor's own write. */
@@ -158,8 +193,8 @@ class Wait {
    * any more.
    */
   async #wasGivenBack(pod: Pod, givenBack: Change): Promise<HoldResult> {
-    const { request, memory } = this.#given;
-    const { healthy, why } = healthOf(pod);
+    const { cluster, request, memory, check, kind } = this.#given;
+    const { healthy, why } = await examine(cluster.name, pod, request.options?.health, check, kind);
     const rest = (await giveBack(this.#writing(request.step))) ?? [];
     const changes = [...memory.changes, { ...givenBack, step: request.step }, ...rest];
     if (healthy) return { verdict: 'recovered', why: 'found healthy by an attempt that could not report it', changes };
@@ -171,24 +206,23 @@ class Wait {
   }
 
   async #confirmGone(): Promise<HoldResult | undefined> {
-    const { cluster, ref, request, memory } = this.#given;
-    const why = absence(await cluster.get<Pod>(ref), request.instance.uid);
+    const { cluster, ref, request, memory, kind } = this.#given;
+    const why = absence(await cluster.get<Pod>(ref), request.instance.uid, kind.what);
     return why === undefined ? undefined : { verdict: 'gone', why, changes: memory.changes };
   }
 
   async #giveBack(): Promise<HoldResult | undefined> {
-    const { request, memory } = this.#given;
+    const { request, memory, kind } = this.#given;
     const { uid } = request.instance;
-    const before = this.#healthy;
     let gone: string | undefined;
     const changes = await giveBack(this.#writing(request.step), (pod) => {
-      gone = absence(pod, uid);
-      return pod === undefined || gone !== undefined || this.#healthAfter(pod) === before;
+      gone = absence(pod, uid, kind.what);
+      return pod === undefined || gone !== undefined || this.#recovery.isStill(pod);
     });
     if (gone !== undefined) return { verdict: 'gone', why: gone, changes: memory.changes };
     if (!changes) {
       // The read knows better than the watch: it is sick, or was in between.
-      this.#healthy = undefined;
+      this.#recovery.reset();
       return undefined;
     }
     const why = `healthy for ${formatDuration(request.stableFor)} without a break`;
@@ -201,20 +235,15 @@ class Wait {
     return { cluster, ref, request: { ...request, step }, mayWrite: () => pulse.stillMine() };
   }
 
-  async #atDeadline(): Promise<HoldResult> {
-    const { cluster, ref, request, memory } = this.#given;
+  /** @param why of what a fresh read shows */
+  async #stillSick(why: (now: Health) => string, more: { flapped?: true } = {}): Promise<HoldResult> {
+    const { cluster, ref, request, memory, kind } = this.#given;
     const pod = await cluster.get<Pod>(ref);
-    const gone = absence(pod, request.instance.uid);
+    const gone = absence(pod, request.instance.uid, kind.what);
     if (!pod || gone) return { verdict: 'gone', why: gone ?? '', changes: memory.changes };
-    const { healthy, why } = healthOf(pod);
     const { outSince, changes } = memory;
-    return {
-      verdict: 'sick',
-      why: healthy
-        ? `${why}, but not yet for ${formatDuration(request.stableFor)}`
-        : `it did not recover in time: ${why}`,
-      changes,
-      ...(outSince && { outSince }),
-    };
+    return { verdict: 'sick', why: why(this.#recovery.describe(pod)), changes, ...(outSince && { outSince }), ...more };
   }
 }
+
+const times = (n: number): string => (n === 1 ? 'once' : `${n} times`);

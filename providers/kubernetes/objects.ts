@@ -44,9 +44,21 @@ export interface Condition {
   lastTransitionTime?: string;
 }
 
-export interface Pod extends KubeObject {
-  spec?: { readinessGates?: { conditionType: string }[] };
+/** What Salvor may hold a field of: a pod or a node. */
+export interface Instance extends KubeObject {
+  spec?: { readinessGates?: { conditionType: string }[]; unschedulable?: boolean };
   status?: { phase?: string; reason?: string; conditions?: Condition[] };
+}
+
+export interface Pod extends Instance {
+  spec?: Instance['spec'] & { nodeName?: string; volumes?: { name: string; emptyDir?: object }[] };
+  status?: Instance['status'] & { podIP?: string };
+}
+
+export interface Node extends Instance {
+  /** `providerID`: the machine, `aws:///<zone>/<instance id>` on AWS. */
+  spec?: Instance['spec'] & { providerID?: string };
+  status?: Instance['status'] & { addresses?: { type: string; address: string }[] };
 }
 
 export interface Service extends KubeObject {
@@ -91,6 +103,7 @@ export interface Ref {
 }
 
 export const PODS: Ref = { group: '', version: 'v1', resource: 'pods' };
+export const NODES: Ref = { group: '', version: 'v1', resource: 'nodes' };
 export const NAMESPACES: Ref = { group: '', version: 'v1', resource: 'namespaces' };
 export const SERVICES: Ref = { group: '', version: 'v1', resource: 'services' };
 export const ENDPOINT_SLICES: Ref = { group: 'discovery.k8s.io', version: 'v1', resource: 'endpointslices' };

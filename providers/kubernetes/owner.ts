@@ -2,7 +2,7 @@ import type { Owner } from '../../model/ports/instance.ts';
 import { formatTarget } from '../../model/target.ts';
 import type { Cluster } from './cluster.ts';
 import { controllerOf } from './health.ts';
-import type { Controller, Metadata, OwnerReference, Pod, Ref } from './objects.ts';
+import type { Controller, LabelSelector, OwnerReference, Ref } from './objects.ts';
 
 /** What controls a pod. */
 export interface Workload {
@@ -12,8 +12,8 @@ export interface Workload {
    * ReplicaSet, however often a pod of the new one is replaced.
    */
   owner: Owner;
-  /** Label keys that the pod's own controller selects on; undefined where it does not say. */
-  selectsOn: Set<string> | undefined;
+  /** What the pod's own controller selects; undefined where it does not say. */
+  selector: LabelSelector | undefined;
 }
 
 /** Resources as an API group's discovery lists them. */
@@ -29,11 +29,13 @@ const KNOWN: Record<string, string> = {
 };
 
 /** Reads the controller of a pod; undefined where it does not exist any more. */
-export async function readWorkload(cluster: Cluster, pod: Pod): Promise<Workload | undefined> {
-  const own = await readOwner(cluster, pod.metadata);
-  if (!own) return undefined;
-  const { reference, controller } = own;
-  const namespace = pod.metadata.namespace ?? '';
+export async function readWorkload(
+  cluster: Cluster,
+  namespace: string,
+  reference: OwnerReference,
+): Promise<Workload | undefined> {
+  const controller = await readController(cluster, namespace, reference);
+  if (!controller) return undefined;
   return {
     owner: {
       key: keyOf(cluster.name, namespace, reference),
@@ -41,7 +43,7 @@ export async function readWorkload(cluster: Cluster, pod: Pod): Promise<Workload
       ...replicasOf(controller),
       workload: keyOf(cluster.name, namespace, above(reference, controller)),
     },
-    selectsOn: selectorKeys(controller),
+    selector: selectorOf(controller),
   };
 }
 
@@ -80,12 +82,6 @@ export const replicasOf = (controller: Controller): { desired: number; ready: nu
   ready: controller.status?.readyReplicas ?? 0,
 });
 
-async function readOwner(cluster: Cluster, metadata: Metadata) {
-  const reference = controllerOf(metadata);
-  const controller = reference && (await readController(cluster, metadata.namespace ?? '', reference));
-  return controller && { reference, controller };
-}
-
 /** The resource of a kind, by discovery where it is not one of the well-known; undefined where the cluster has none. */
 export async function resourceOf(
   cluster: Cluster,
@@ -119,26 +115,20 @@ async function preferredVersion(cluster: Cluster, group: string): Promise<string
   return found?.preferredVersion?.version;
 }
 
-function selectorKeys({ spec }: Controller): Set<string> | undefined {
+/** What a controller selects, in the form of most of them; a ReplicationController has a plain map. */
+function selectorOf({ spec }: Controller): LabelSelector | undefined {
   const selector = spec?.selector;
   if (!selector) return undefined;
   const { matchLabels, matchExpressions } = selector;
-  if (typeof matchLabels === 'object' || Array.isArray(matchExpressions)) {
-    const expressions = Array.isArray(matchExpressions) ? matchExpressions.map(({ key }) => key) : [];
-    return new Set([...Object.keys(matchLabels ?? {}), ...expressions]);
-  }
-  return new Set(Object.keys(selector));
+  if (typeof matchLabels === 'object' || Array.isArray(matchExpressions)) return selector as LabelSelector;
+  return { matchLabels: selector as Record<string, string> };
 }
 
 /** The selector of a controller in the form of kubectl's `-l`; undefined where it does not say what it selects. */
-export function selectorText({ spec }: Controller): string | undefined {
-  const selector = spec?.selector;
-  if (!selector) return undefined;
-  const { matchLabels, matchExpressions } = selector;
-  const nested = typeof matchLabels === 'object' || Array.isArray(matchExpressions);
-  const labels = (nested ? (matchLabels ?? {}) : selector) as Record<string, string>;
-  const terms = Object.entries(labels).map(([key, value]) => `${key}=${value}`);
-  for (const { key, operator, values = [] } of Array.isArray(matchExpressions) ? matchExpressions : []) {
+export function selectorText(controller: Controller): string | undefined {
+  const { matchLabels = {}, matchExpressions = [] } = selectorOf(controller) ?? {};
+  const terms = Object.entries(matchLabels).map(([key, value]) => `${key}=${value}`);
+  for (const { key, operator, values = [] } of matchExpressions) {
     if (operator === 'Exists') terms.push(key);
     else if (operator === 'DoesNotExist') terms.push(`!${key}`);
     else if (operator === 'In' || operator === 'NotIn')

@@ -5,8 +5,10 @@ import type { CutRequest } from '../../model/ports/instance.ts';
 import { UnavailableError } from '../errors.ts';
 import type { Answer, Cluster } from './cluster.ts';
 import { ApiError } from './errors.ts';
-import { annotationOf, type Field, HELD_FIELD, holdsOn, readField } from './fields.ts';
+import { annotationOf, type Field, HELD_FIELD, holdsOn, type Note, parseField, readField } from './fields.ts';
+import { controllerOf } from './health.ts';
 import type { Pod, Ref } from './objects.ts';
+import { isQuarantine } from './quarantine.ts';
 
 /** Tries on a pod that others write to at the same time, before the activity as a whole is tried again. */
 const TRIES = 5;
@@ -37,6 +39,10 @@ export async function deciding<T>(
   }
 }
 
+type Annotations = Record<string, string | null>;
+
+const hasAny = (fields: object): boolean => Object.keys(fields).length > 0;
+
 /** Where to write, for whom, and what is asked before each write. */
 export interface Writing {
   cluster: Cluster;
@@ -46,7 +52,7 @@ export interface Writing {
   mayWrite(): Promise<void>;
 }
 
-/** Writes to one pod as it was read: each write has its identity and its version as preconditions. */
+/** Writes to one pod, or node, as it was read: each write has its identity and its version as preconditions. */
 export class PodWriter {
   pod: Pod;
   readonly request: CutRequest;
@@ -58,13 +64,17 @@ export class PodWriter {
     this.pod = pod;
   }
 
+  get cluster(): Cluster {
+    return this.#writing.cluster;
+  }
+
   /** The field manager of these writes. */
   get manager(): string {
     return fieldManager(this.request.actor.runbook);
   }
 
   /** The note that this remediation left on the pod for a field. */
-  ownHold({ field }: Held): Held | undefined {
+  ownHold({ field }: Pick<Held, 'field'>): Note | undefined {
     return holdsOn(this.pod.metadata)?.find((one) => this.#isOwn(one) && one.field === field);
   }
 
@@ -73,40 +83,44 @@ export class PodWriter {
     return holdsOn(this.pod.metadata)?.find((one) => !this.#isOwn(one) && one.field === field && one.set === set);
   }
 
-  async set(held: Held, field: Field, what: string): Promise<Change> {
-    const before = readField(this.pod, field);
-    const note = this.ownHold(held) ?? held;
-    const annotations = { [HELD_ANNOTATION]: annotationOf([...this.#otherHolds(held), note]) };
-    if (field.in === 'labels') {
-      const answer = await this.#patch({ annotations, labels: { [field.name]: held.set } });
-      return this.change(held.field, before, held.set, what, answer);
-    }
-    if (!this.ownHold(held)) await this.#patch({ annotations });
-    return this.change(held.field, before, held.set, what, await this.#patchCondition(field, held.set));
+  /**
+   * All of them in one write, with their notes. But for gates, which are of the pod's status: their note, which says that
+   * they may be held, comes before.
+   */
+  async set(holds: readonly Held[], what: (held: Held) => string): Promise<Change[]> {
+    const before = new Map(holds.map(({ field }) => [field, readField(this.pod, parseField(field))]));
+    const notes = holds.map((held) => this.ownHold(held) ?? this.#noteOf(held));
+    const annotations = { [HELD_ANNOTATION]: annotationOf([...this.#otherHolds(holds), ...notes]) };
+    return this.#write(
+      holds.map((held) => ({ held, to: held.set })),
+      holds.every((held) => this.ownHold(held)) ? undefined : annotations,
+      (held, answer) => this.change(held.field, before.get(held.field) ?? null, held.set, what(held), answer),
+    );
   }
 
-  /** A label and its note in one write. A gate alone: its note, which says that it may be held, goes after it. */
-  async giveBack(own: Held, field: Field, what: string): Promise<Change> {
-    const annotations = { [HELD_ANNOTATION]: annotationOf(this.#otherHolds(own)) };
-    const answer =
-      field.in === 'labels'
-        ? await this.#patch({ annotations, labels: { [field.name]: own.before } })
-        : await this.#patchCondition(field, own.before);
-    return this.change(own.field, own.set, own.before, what, answer);
+  /** All of them and their notes in one write. Gates alone: their note, which says that they may be held, goes after it. */
+  async giveBack(own: readonly Held[], what: (held: Held) => string): Promise<Change[]> {
+    const noted = own.filter(({ field }) => parseField(field).in !== 'conditions');
+    const annotations = noted.length > 0 && { [HELD_ANNOTATION]: annotationOf(this.#otherHolds(noted)) };
+    return this.#giveBack(own, annotations || undefined, what);
   }
 
   /** The field alone, where its note is not there; what else the annotation says stays as it is. */
-  async giveBackUnnoted(held: Held, field: Field, what: string): Promise<Change> {
-    const answer =
-      field.in === 'labels'
-        ? await this.#patch({ labels: { [field.name]: held.before } })
-        : await this.#patchCondition(field, held.before);
-    return this.change(held.field, held.set, held.before, what, answer);
+  async giveBackUnnoted(held: Held, what: string): Promise<Change[]> {
+    return this.#giveBack([held], undefined, () => what);
+  }
+
+  #giveBack(holds: readonly Held[], annotations: Annotations | undefined, what: (held: Held) => string) {
+    return this.#write(
+      holds.map((held) => ({ held, to: held.before })),
+      annotations,
+      (held, answer) => this.change(held.field, held.set, held.before, what(held), answer),
+    );
   }
 
   async release(own: Held, what: string): Promise<Change> {
     const before = this.pod.metadata.annotations?.[HELD_ANNOTATION] ?? null;
-    const after = annotationOf(this.#otherHolds(own));
+    const after = annotationOf(this.#otherHolds([own]));
     const answer = await this.#patch({ annotations: { [HELD_ANNOTATION]: after } });
     return this.change(HELD_FIELD, before, after, what, answer);
   }
@@ -140,13 +154,41 @@ export class PodWriter {
     return held.remediation === this.request.actor.remediation;
   }
 
-  /** The holds to keep when that of `held.field` goes. */
-  #otherHolds(held: Held): Held[] {
-    return (holdsOn(this.pod.metadata) ?? []).filter((one) => !this.#isOwn(one) || one.field !== held.field);
+  /** With whom the pod belongs, where this takes it away from there: afterwards it no longer says so itself. */
+  #noteOf(held: Held): Note {
+    const controller = isQuarantine(held, this.pod.metadata.uid) && controllerOf(this.pod.metadata);
+    return controller ? { ...held, controller } : held;
+  }
+
+  /** The holds to keep when those of these fields go. */
+  #otherHolds(these: readonly Held[]): Note[] {
+    const fields = new Set(these.map(({ field }) => field));
+    return (holdsOn(this.pod.metadata) ?? []).filter((one) => !this.#isOwn(one) || !fields.has(one.field));
   }
 
   async #patch(metadata: Record<string, unknown>): Promise<Answer<Pod>> {
     return this.#send(this.#writing.ref, 'merge', { metadata });
+  }
+
+  /** Labels, what is in the specification, and the note in one write; then each gate in one of its own. */
+  async #write(
+    wanted: readonly { held: Held; to: FieldValue }[],
+    annotations: Annotations | undefined,
+    change: (held: Held, answer: Answer<Pod>) => Change,
+  ): Promise<Change[]> {
+    const fields = wanted.map((one) => ({ ...one, field: parseField(one.held.field) }));
+    const valuesIn = (place: Field['in']) =>
+      Object.fromEntries(fields.filter(({ field }) => field.in === place).map(({ field, to }) => [field.name, to]));
+    const [labels, spec] = [valuesIn('labels'), valuesIn('spec')];
+    const gates = fields.filter(({ field }) => field.in === 'conditions');
+    const changes: Change[] = [];
+    if (annotations || gates.length < fields.length) {
+      const metadata = { ...(annotations && { annotations }), ...(hasAny(labels) && { labels }) };
+      const answer = await this.#send(this.#writing.ref, 'merge', { metadata, ...(hasAny(spec) && { spec }) });
+      changes.push(...fields.filter((one) => !gates.includes(one)).map(({ held }) => change(held, answer)));
+    }
+    for (const { held, field, to } of gates) changes.push(change(held, await this.#patchCondition(field, to)));
+    return changes;
   }
 
   /** Reason and message of the condition are left as they are: they are not Salvor's, and are not given back. */
@@ -156,7 +198,7 @@ export class PodWriter {
     return this.#send(ref, 'strategic', { status: { conditions: [condition] } });
   }
 
-  async #send(ref: Ref, type: 'merge' | 'strategic', body: { metadata?: object; status?: object }) {
+  async #send(ref: Ref, type: 'merge' | 'strategic', body: { metadata?: object; spec?: object; status?: object }) {
     await this.#writing.mayWrite();
     const { uid, resourceVersion } = this.pod.metadata;
     const metadata = { ...body.metadata, uid, resourceVersion };

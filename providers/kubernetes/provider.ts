@@ -1,56 +1,113 @@
 import type { Held } from '../../model/change.ts';
-import type { ObjectTarget } from '../../model/target.ts';
-import type { InstanceProvider, Release } from '../instance.ts';
+import type { NodeTarget, ObjectTarget } from '../../model/target.ts';
+import type { Check } from '../checks.ts';
+import { UnavailableError } from '../errors.ts';
+import type { HeldOn, InstanceProvider, Release } from '../instance.ts';
+import type { Machines } from '../machines.ts';
 import { assess } from './assess.ts';
 import { Cluster, type ClusterConfig } from './cluster.ts';
+import { isStatus } from './errors.ts';
 import { PodEvidence } from './evidence.ts';
 import { PROTECTED_LABELS } from './health.ts';
 import { hold } from './hold.ts';
-import { PODS, type Ref } from './objects.ts';
-import { release } from './release.ts';
+import { assess as assessNode } from './node/assess.ts';
+import { NodeEvidence } from './node/evidence.ts';
+import { hold as holdNode } from './node/hold.ts';
+import { replace as replaceNode } from './node/replace.ts';
+import { verify as verifyNode } from './node/verify.ts';
+import { NODES, PODS, type Ref } from './objects.ts';
+import { findHeld, release } from './release.ts';
 import { replace } from './replace.ts';
 import { restore } from './restore.ts';
 import { cut } from './traffic.ts';
 import { verify } from './verify.ts';
 import { Watches } from './watch.ts';
 
-/** What acts on the pods of one cluster: its connections and its shared watches. */
+/** What is not of the cluster itself. */
+export interface Means {
+  /** `key` or `key=value`; pods that carry one are never touched. */
+  protectedLabels?: readonly string[];
+  /** Makes the checks of rules; without it a rule that has some can be told nothing. */
+  check?: Check;
+  /** The machines under its nodes; without it none is terminated. */
+  machines?: Machines;
+}
+
+const noCheck: Check = async () => {
+  throw new UnavailableError('the checks of the rule cannot be made here: nothing that makes them is set up');
+};
+
+/** What acts on the pods and nodes of one cluster: its connections and its shared watches. */
 export class Kubernetes {
   readonly cluster: Cluster;
   readonly watches: Watches;
   /** What the gates need to know of its pods. */
   readonly evidence: PodEvidence;
-  readonly #protectedLabels: readonly string[];
+  /** The same of its nodes. */
+  readonly nodeEvidence: NodeEvidence;
+  readonly #means: Means;
 
-  /** `protectedLabels`: `key` or `key=value`; pods that carry one are never touched. */
-  constructor(config: ClusterConfig, protectedLabels: readonly string[] = PROTECTED_LABELS) {
+  constructor(config: ClusterConfig, means: Means = {}) {
     this.cluster = new Cluster(config);
     this.watches = new Watches(this.cluster);
     this.evidence = new PodEvidence(this.cluster);
-    this.#protectedLabels = protectedLabels;
+    this.nodeEvidence = new NodeEvidence(this.cluster);
+    this.#means = means;
   }
 
   /** The Instance port for one pod. */
   pod({ namespace, name }: Pick<ObjectTarget, 'namespace' | 'name'>): InstanceProvider {
     const { cluster, watches } = this;
+    const { protectedLabels = PROTECTED_LABELS, check = noCheck } = this.#means;
     const ref: Ref = { ...PODS, namespace, name };
     return {
-      assess: (request) => assess(cluster, ref, request, this.#protectedLabels),
+      assess: (request) => assess(cluster, ref, request, protectedLabels, check),
       cut: (request, attempt) => cut(cluster, ref, request, attempt),
       restore: (request, attempt) => restore(cluster, ref, request, attempt),
-      hold: (request, pulse) => hold(cluster, watches, ref, request, pulse),
+      hold: (request, pulse) => hold(cluster, watches, ref, request, pulse, check),
       replace: (request, pulse) => replace(cluster, ref, request, pulse),
       verify: (request, pulse) => verify(cluster, watches, ref, request, pulse),
     };
   }
 
-  /** Gives back what is held on one pod, without its remediation. */
-  release(
-    { namespace, name }: Pick<ObjectTarget, 'namespace' | 'name'>,
-    held: Held,
-    dryRun: boolean,
-  ): Promise<Release> {
-    return release(this.cluster, { ...PODS, namespace, name }, held, dryRun);
+  /** The Instance port for one node. */
+  node({ name }: Pick<NodeTarget, 'name'>): InstanceProvider {
+    const { cluster, watches } = this;
+    const { protectedLabels = PROTECTED_LABELS, check = noCheck, machines } = this.#means;
+    const ref: Ref = { ...NODES, name };
+    return {
+      assess: (request) => assessNode(cluster, ref, request, { protectedLabels, check }),
+      cut: (request, attempt) => cut(cluster, ref, request, attempt),
+      restore: (request, attempt) => restore(cluster, ref, request, attempt),
+      hold: (request, pulse) => holdNode(cluster, watches, ref, request, pulse, check),
+      replace: (request, pulse) => replaceNode(cluster, ref, request, pulse, { protectedLabels, machines, check }),
+      verify: (request, pulse) => verifyNode(cluster, watches, ref, request, pulse, machines),
+    };
+  }
+
+  /** Name of the node that runs on this machine; undefined where none does. @throws what the API answers */
+  nodeOf(instanceId: string): Promise<string | undefined> {
+    return this.nodeEvidence.byInstance(instanceId);
+  }
+
+  /** Gives back what is held on one pod or node, without its remediation. */
+  release(target: ObjectTarget | NodeTarget, held: Held, dryRun: boolean): Promise<Release> {
+    const { name } = target;
+    const ref: Ref = target.type === 'node' ? { ...NODES, name } : { ...PODS, namespace: target.namespace, name };
+    return release(this.cluster, ref, held, dryRun);
+  }
+
+  /** What its pods and nodes say is held on them. */
+  async find(): Promise<HeldOn[]> {
+    const found = await Promise.all([
+      findHeld(this.cluster, PODS),
+      findHeld(this.cluster, NODES).catch((error: unknown) => {
+        // Who may not list nodes has cordoned none.
+        if (isStatus(error, 403)) return [];
+        throw error;
+      }),
+    ]);
+    return found.flat();
   }
 
   async close(): Promise<void> {

@@ -6,7 +6,7 @@ import type { HeldOn, Release } from '../instance.ts';
 import type { Cluster } from './cluster.ts';
 import { describeChange, holdsOn, nameOf, noteWriterOf, parseField, readField, shown, writerOf } from './fields.ts';
 import { absence } from './health.ts';
-import { type Metadata, PODS, type Pod, type Ref } from './objects.ts';
+import { type Instance, type Metadata, PODS, type Pod, type Ref } from './objects.ts';
 import { restore } from './restore.ts';
 
 /**
@@ -59,9 +59,9 @@ function judge(pod: Pod | undefined, held: Held): Release {
   );
 }
 
-/** What the pods of a cluster say is held on them. */
-export async function findHeld(cluster: Cluster): Promise<HeldOn[]> {
-  const { items } = await cluster.list<Pod>(PODS);
+/** What the pods of a cluster, or its nodes, say is held on them. */
+export async function findHeld(cluster: Cluster, of: Ref = PODS): Promise<HeldOn[]> {
+  const { items } = await cluster.list<Instance>(of);
   return items
     .filter(({ metadata }) => metadata.annotations?.[HELD_ANNOTATION] !== undefined)
     .map(({ metadata }) => {
@@ -73,5 +73,7 @@ export async function findHeld(cluster: Cluster): Promise<HeldOn[]> {
     });
 }
 
-const keyOf = (cluster: string, { namespace = '', name }: Metadata): string =>
-  formatTarget({ type: 'k8s', cluster, namespace, kind: 'pod', name });
+const keyOf = (cluster: string, { namespace, name }: Metadata): string =>
+  formatTarget(
+    namespace === undefined ? { type: 'node', cluster, name } : { type: 'k8s', cluster, namespace, kind: 'pod', name },
+  );

@@ -1,16 +1,18 @@
 import type { Change } from '../../model/change.ts';
+import { HELD_ANNOTATION } from '../../model/names.ts';
 import type { ReplaceRequest, ReplaceResult } from '../../model/ports/instance.ts';
-import { FinalError } from '../errors.ts';
 import type { Pulse } from '../instance.ts';
 import type { Cluster } from './cluster.ts';
-import { ApiError } from './errors.ts';
-import { absence } from './health.ts';
+import { evict, pauseAfter, remove } from './eviction.ts';
+import { holdsOn, nameOf, parseField, readField, shown, writerOf } from './fields.ts';
+import { absence, controllerOf } from './health.ts';
 import type { Pod, Ref } from './objects.ts';
 import { beating, Sleeper } from './pulse.ts';
+import { isQuarantined } from './quarantine.ts';
 
 /** What an attempt tells the next one. */
 interface Memory {
-  /** The eviction may have been asked for: if the pod is gone, it was most likely Salvor. */
+  /** The eviction, or deletion, may have been asked for: if the pod is gone, it was most likely Salvor. */
   evicting: boolean;
 }
 
@@ -19,15 +21,12 @@ interface Memory {
  * long before the first request, or with the very first heartbeat, which is sent at once.
  */
 const SAID_BEFORE_MS = 5_000;
-const BACKOFF_MS = { first: 1_000, most: 10_000 };
 
-/** Another write came between the read and the request: how long until both are made again. */
-const AGAIN_MS = 100;
+/** Fields of the changes that this makes: verbs, for nothing is written. */
+export const EVICTION = 'eviction';
+export const DELETION = 'deletion';
 
-/**
- * Evicts the pod through the eviction API, with its identity and its version as preconditions; never forced, with its own
- * grace period.
- */
+/** Evicts the pod through the eviction API, or deletes one that is kept in quarantine; never forced. */
 export async function replace(
   cluster: Cluster,
   ref: Ref,
@@ -37,104 +36,110 @@ export async function replace(
   const notBefore = Date.parse(request.notBefore);
   const earlier = (pulse.last as Memory | undefined)?.evicting ?? false;
   const memory = (): Memory => ({ evicting: earlier || Date.now() >= notBefore - SAID_BEFORE_MS });
+  const removal = isQuarantined(request.held, request.instance.uid) ? deletion : eviction;
   return beating(pulse, memory, async () => {
     await new Sleeper().sleep(notBefore - Date.now(), pulse.signal);
-    return evictUntilGranted(cluster, ref, request, earlier, pulse);
+    return removeUntilGranted({ cluster, ref, request, removal, asked: earlier, pulse });
   });
 }
 
-/** The pod is gone: by an eviction of an earlier attempt whose answer was lost, or by somebody else. */
-function ended(request: ReplaceRequest, gone: string, asked: boolean): ReplaceResult {
-  if (!asked) return { verdict: 'gone', why: gone, changes: [] };
-  const what = 'evicted the pod (the answer was lost with an earlier attempt)';
-  return { verdict: 'replaced', why: `evicted; ${gone}`, changes: [evicted(request, what)] };
+/** How a pod is asked to go. */
+interface Removal {
+  ask: typeof evict;
+  field: string;
+  done: string;
+  granted: string;
+  /** Why there is nothing left to ask for. */
+  absence(pod: Pod | undefined, uid: string): string | undefined;
+  /** Why the pod as it is must not go; final. */
+  refusal(pod: Pod, request: ReplaceRequest): string | undefined;
 }
 
-function evicted({ step, instance }: ReplaceRequest, what: string, auditId?: string): Change {
+const eviction: Removal = {
+  ask: evict,
+  field: EVICTION,
+  done: 'evicted',
+  granted: 'its eviction was granted',
+  absence,
+  refusal: () => undefined,
+};
+
+const deletion: Removal = {
+  ask: remove,
+  field: DELETION,
+  done: 'deleted',
+  granted: 'it was deleted, after its quarantine',
+  // One that has ended is still an object, and no controller is left to clear it away.
+  absence: (pod, uid) => absence(pod && { ...pod, status: {} }, uid),
+  refusal: outOfQuarantine,
+};
+
+/** Whoever has taken it out of quarantine wants it to live: it may serve again, and be counted on. */
+function outOfQuarantine(pod: Pod, { held = [], actor }: ReplaceRequest): string | undefined {
+  const { metadata } = pod;
+  const controller = controllerOf(metadata);
+  if (controller) return `it belongs to ${controller.kind} ${controller.name} now`;
+  const noted = (holdsOn(metadata) ?? []).filter(({ remediation }) => remediation === actor.remediation);
+  for (const one of held) {
+    const field = parseField(one.field);
+    const found = readField(pod, field);
+    if (found !== one.set)
+      return `its ${nameOf(field)} is ${shown(found)} now, set by ${writerOf(metadata, field)?.manager ?? '(not recorded)'}`;
+    if (!noted.some((note) => note.field === one.field))
+      return `the note of its quarantine (annotation ${HELD_ANNOTATION}) is gone`;
+  }
+  return undefined;
+}
+
+interface Given {
+  cluster: Cluster;
+  ref: Ref;
+  request: ReplaceRequest;
+  removal: Removal;
+  /** An earlier attempt may have asked for it. */
+  asked: boolean;
+  pulse: Pulse;
+}
+
+/** The pod is gone: by a request of an earlier attempt whose answer was lost, or by somebody else. */
+function ended({ request, removal, asked }: Given, gone: string): ReplaceResult {
+  if (!asked) return { verdict: 'gone', why: gone, changes: [] };
+  const what = `${removal.done} the pod (the answer was lost with an earlier attempt)`;
+  return { verdict: 'replaced', why: `${removal.done}; ${gone}`, changes: [removed(request, removal, what)] };
+}
+
+function removed({ step, instance }: ReplaceRequest, { field }: Removal, what: string, auditId?: string): Change {
   const at = new Date().toISOString();
   return {
-    ...{ step, what, object: instance, field: 'eviction', before: null, after: null, at },
+    ...{ step, what, object: instance, field, before: null, after: null, at },
     ...(auditId && { requestId: auditId }),
   };
 }
 
-async function evictUntilGranted(
-  cluster: Cluster,
-  ref: Ref,
-  request: ReplaceRequest,
-  asked: boolean,
-  pulse: Pulse,
-): Promise<ReplaceResult> {
+async function removeUntilGranted(given: Given): Promise<ReplaceResult> {
+  const { cluster, ref, request, removal, pulse } = given;
   const deadline = Date.parse(request.deadline);
   const sleeper = new Sleeper();
   let why = 'the deadline had passed before it could be asked for';
   for (let refusals = 0; ; ) {
     // The server asks the budgets first, and says nothing of the identity while they forbid the eviction.
     const pod = await cluster.get<Pod>(ref, pulse.signal);
-    const gone = absence(pod, request.instance.uid);
-    if (!pod || gone) return ended(request, gone ?? '', asked);
-    if (Date.now() >= deadline)
-      return { verdict: 'blocked', why: `it could not be evicted before ${request.deadline}: ${why}`, changes: [] };
+    const gone = removal.absence(pod, request.instance.uid);
+    if (!pod || gone) return ended(given, gone ?? '');
+    const refusal = removal.refusal(pod, request);
+    if (refusal) return { verdict: 'failed', why: `it was not ${removal.done}: ${refusal}`, changes: [] };
+    if (Date.now() >= deadline) {
+      const late = `it could not be ${removal.done} before ${request.deadline}: ${why}`;
+      return { verdict: 'blocked', why: late, changes: [] };
+    }
     await pulse.stillMine();
-    const answer = await evict(cluster, ref, request, pod.metadata.resourceVersion);
-    if ('verdict' in answer) return answer;
+    const answer = await removal.ask(cluster, pod, ref, request.instance.key);
+    if (!('status' in answer)) {
+      const changes = [removed(request, removal, `${removal.done} the pod`, answer.auditId)];
+      return { verdict: 'replaced', why: removal.granted, changes };
+    }
     why = answer.why;
     if (answer.status === 429) refusals += 1;
     await sleeper.sleep(Math.min(pauseAfter(answer, refusals), deadline - Date.now()), pulse.signal);
   }
-}
-
-/** Milliseconds until it is worth asking again. */
-function pauseAfter({ status, retryAfter }: NotNow, refusals: number): number {
-  if (status !== 429) return AGAIN_MS * Math.random();
-  return retryAfter ?? Math.min(BACKOFF_MS.most, BACKOFF_MS.first * 2 ** (refusals - 1)) * (0.5 + Math.random() / 2);
-}
-
-interface NotNow {
-  why: string;
-  /** 429: refused. 404, 409: the pod has changed, or gone, since it was read. */
-  status: number;
-  /** Milliseconds, where the server says when. */
-  retryAfter?: number;
-}
-
-/** One request; without the signal, for once it is sent its answer matters. */
-async function evict(
-  cluster: Cluster,
-  ref: Ref,
-  request: ReplaceRequest,
-  resourceVersion: string,
-): Promise<ReplaceResult | NotNow> {
-  const { uid, key } = request.instance;
-  const eviction = {
-    apiVersion: 'policy/v1',
-    kind: 'Eviction',
-    metadata: { name: ref.name, namespace: ref.namespace },
-    deleteOptions: { preconditions: { uid, resourceVersion } },
-  };
-  try {
-    const { auditId } = await cluster.create({ ...ref, subresource: 'eviction' }, eviction);
-    const changes = [evicted(request, 'evicted the pod', auditId)];
-    return { verdict: 'replaced', why: 'its eviction was granted', changes };
-  } catch (error) {
-    if (!(error instanceof ApiError)) throw error;
-    const { status, message, retryAfter } = error;
-    if (status === 500 && /more than one PodDisruptionBudget/i.test(message)) {
-      throw new FinalError(
-        `cannot evict ${key}: several disruption budgets select it, and the eviction API allows one. Change their selectors so that one selects it (${message})`,
-        { type: 'MisconfiguredBudget', cause: error },
-      );
-    }
-    if (status !== 404 && status !== 409 && status !== 429) throw error;
-    return { why: describeRefusal(error), status, ...(retryAfter !== undefined && { retryAfter }) };
-  }
-}
-
-/** A budget names itself as the cause; a 429 without it is the server's own rate limit. */
-function describeRefusal(error: ApiError): string {
-  if (error.status !== 429) return error.message;
-  const budget = error.causes.find(({ reason }) => reason === 'DisruptionBudget');
-  return budget
-    ? (budget.message ?? 'a disruption budget does not allow it')
-    : `the API server's rate limit: ${error.message}`;
 }

@@ -4,11 +4,12 @@ import type { CutRequest } from '../../model/ports/instance.ts';
 import { FinalError } from '../errors.ts';
 import type { Attempt } from '../instance.ts';
 import type { Cluster } from './cluster.ts';
-import { ApiError } from './errors.ts';
+import { ApiError, explain } from './errors.ts';
 import {
   describeChange,
   type Field,
   holdsOn,
+  type Note,
   nameOf,
   noteWriterOf,
   parseField,
@@ -18,7 +19,9 @@ import {
 } from './fields.ts';
 import { isPresent } from './health.ts';
 import type { Pod, Ref } from './objects.ts';
+import { readController } from './owner.ts';
 import { deciding, PodWriter, type Writing } from './pod-writer.ts';
+import { isQuarantined, notedController } from './quarantine.ts';
 
 /**
  * The undo: gives the traffic back, and sees to it that a cut which is still on its way is refused when it arrives. It
@@ -81,6 +84,15 @@ export async function giveBack(
 
 /** Adds each change to `changes` as soon as it is made. */
 async function giveBackAll(writer: PodWriter, changes: Change[]): Promise<void> {
+  const together = writer.request.held
+    .flatMap((held) => writer.ownHold(held) ?? [])
+    .filter((own) => parseField(own.field).in !== 'conditions' && isAsSet(writer, own));
+  if (together.length > 0) {
+    const adoption = await adoptionOf(writer, together);
+    changes.push(
+      ...(await writer.giveBack(together, (own) => describeBack(own) + (own === together[0] ? adoption : ''))),
+    );
+  }
   for (const held of writer.request.held) {
     const own = writer.ownHold(held);
     if (own) await giveBackField(writer, own, changes);
@@ -88,13 +100,29 @@ async function giveBackAll(writer: PodWriter, changes: Change[]): Promise<void> 
   }
 }
 
+const isAsSet = ({ pod }: PodWriter, { field, set }: Held): boolean => readField(pod, parseField(field)) === set;
+
+const describeBack = ({ field, set, before }: Held): string => describeChange(parseField(field), set, before);
+
+/** What becomes of a pod that leaves quarantine, where that is not simply that its owner takes it back; never throws. */
+async function adoptionOf(writer: PodWriter, own: readonly Note[]): Promise<string> {
+  const { metadata } = writer.pod;
+  const controller = isQuarantined(own, metadata.uid) && notedController(own);
+  if (!controller) return '';
+  const owner = `its owner ${controller.kind} ${controller.name}`;
+  try {
+    if (await readController(writer.cluster, metadata.namespace ?? '', controller)) return '';
+    return `; ${owner} does not exist any more, so the pod stays without a controller: a person should delete it`;
+  } catch (error) {
+    return `; whether ${owner} still exists, and takes it back, could not be read: ${explain(error)}`;
+  }
+}
+
 async function giveBackField(writer: PodWriter, own: Held, changes: Change[]): Promise<void> {
   const field = parseField(own.field);
   const found = readField(writer.pod, field);
-  if (found === own.set) {
-    changes.push(await writer.giveBack(own, field, describeChange(field, own.set, own.before)));
-    if (field.in === 'labels') return;
-  }
+  // Only a gate is still as it was set here; its note goes after it.
+  if (found === own.set) changes.push(...(await writer.giveBack([own], describeBack)));
   if (changes.some((change) => change.field === own.field)) {
     await writer.release(own, '');
     return;
@@ -113,8 +141,8 @@ async function giveBackUnnoted(writer: PodWriter, held: Held, changes: Change[])
   if (readField(pod, field) !== held.set || writer.othersHold(held)) return;
   const last = writerOf(pod.metadata, field)?.manager;
   if (last !== writer.manager) throw unclear(writer, held, field, last);
-  const what = `${describeChange(field, held.set, held.before)}, although its note ${noteState(pod)}`;
-  changes.push(await writer.giveBackUnnoted(held, field, what));
+  const what = `${describeBack(held)}, although its note ${noteState(pod)}`;
+  changes.push(...(await writer.giveBackUnnoted(held, what)));
 }
 
 function unclear({ pod, request }: PodWriter, held: Held, field: Field, last = '(not recorded)'): FinalError {
@@ -141,6 +169,5 @@ function givenBackBefore(writer: PodWriter, held: Held, since: number): Change[]
   if (readField(writer.pod, field) !== held.before || last?.manager !== writer.manager || !last.time) return [];
   // Times of writers are cut to the second.
   if (Date.parse(last.time) < Math.floor(since / 1000) * 1000) return [];
-  const what = describeChange(field, held.set, held.before);
-  return [writer.change(held.field, held.set, held.before, what, { at: last.time })];
+  return [writer.change(held.field, held.set, held.before, describeBack(held), { at: last.time })];
 }

@@ -20,7 +20,7 @@ import { deciding, PodWriter, type Writing } from './pod-writer.ts';
 export async function cut(cluster: Cluster, ref: Ref, request: CutRequest, attempt: Attempt): Promise<Change[]> {
   if (request.held.length === 0) return [];
   return deciding(cluster, ref, async (pod, tries) => {
-    const gone = absence(pod, request.instance.uid);
+    const gone = absence(pod, request.instance.uid, ref.resource === 'nodes' ? 'node' : 'pod');
     if (!pod || gone)
       throw new FinalError(`did not cut traffic of ${request.instance.key}: ${gone}; nothing was touched`, {
         type: 'Replaced',
@@ -29,30 +29,34 @@ export async function cut(cluster: Cluster, ref: Ref, request: CutRequest, attem
       if (tries > 1 || Date.now() >= attempt.aloneUntil) await attempt.stillMine();
     };
     const writer = new PodWriter({ cluster, ref, request, mayWrite }, pod);
-    const changes: Change[] = [];
-    for (const held of request.held) changes.push(await cutField(writer, held));
-    return changes;
+    const before = request.held.flatMap((held) => madeBefore(writer, held) ?? []);
+    const open = request.held.filter(({ field }) => !before.some((change) => change.field === field));
+    if (open.length === 0) return before;
+    return [...before, ...(await writer.set(open, describeCut))];
   });
 }
 
-async function cutField(writer: PodWriter, held: Held): Promise<Change> {
+const describeCut = (held: Held): string => describeChange(parseField(held.field), held.before, held.set);
+
+/** The change where an earlier attempt has made it. @throws FinalError `Contested` where it must not be made */
+function madeBefore(writer: PodWriter, held: Held): Change | undefined {
   const { pod, request } = writer;
   const field = parseField(held.field);
   const found = readField(pod, field);
   const own = writer.ownHold(held);
-  const what = describeChange(field, held.before, held.set);
-  // Label and note are one write; a gate's note comes first, so it alone does not say that the gate was set.
-  if (own && (field.in === 'labels' || found === held.set))
-    return writer.change(held.field, held.before, held.set, what, { at: writerOf(pod.metadata, field)?.time });
-  if (!own) {
-    const other = heldByAnother(pod.metadata, request.actor.remediation);
-    const reason = other ?? (found === held.before ? undefined : changedMeanwhile(pod, field, held.before, found));
-    if (reason)
-      throw new FinalError(`did not cut traffic of ${request.instance.key}: ${reason}; nothing was touched`, {
-        type: 'Contested',
-      });
-  }
-  return writer.set(held, field, what);
+  // A field and its note are one write; a gate's note comes first, so it alone does not say that the gate was set.
+  if (own && (field.in !== 'conditions' || found === held.set))
+    return writer.change(held.field, held.before, held.set, describeCut(held), {
+      at: writerOf(pod.metadata, field)?.time,
+    });
+  if (own) return undefined;
+  const other = heldByAnother(pod.metadata, request.actor.remediation);
+  const reason = other ?? (found === held.before ? undefined : changedMeanwhile(pod, field, held.before, found));
+  if (reason)
+    throw new FinalError(`did not cut traffic of ${request.instance.key}: ${reason}; nothing was touched`, {
+      type: 'Contested',
+    });
+  return undefined;
 }
 
 const changedMeanwhile = (pod: Pod, field: Field, before: FieldValue, found: FieldValue): string =>
@@ -92,7 +96,8 @@ export async function reassert(writing: Writing, mayAssert: boolean): Promise<De
         found === held.set
           ? `noted again that Salvor holds the ${nameOf(field)}, for the note was gone`
           : `${describeChange(field, found, held.set)} again, for ${deviation.manager} had changed it`;
-      return { ...deviation, asserted: await writer.set(held, field, what) };
+      const [asserted] = await writer.set([held], () => what);
+      return { ...deviation, ...(asserted && { asserted }) };
     }
     return undefined;
   });
@@ -102,7 +107,9 @@ function deviationOf(writer: PodWriter, held: Held, field: Field, found: FieldVa
   const { pod } = writer;
   if (found === held.set) return { pod, manager: 'somebody (not recorded)' };
   const manager = managerOf(pod, field);
-  if (manager !== writer.manager || found !== held.before) return { pod, manager };
+  // Who removed a field is not recorded. Salvor takes its note away with it; a person leaves that where it is.
+  const own = field.in === 'spec' ? !writer.ownHold(held) : manager === writer.manager;
+  if (!own || found !== held.before) return { pod, manager };
   const what = describeChange(field, held.set, held.before);
   const at = writerOf(pod.metadata, field)?.time;
   return { pod, manager, givenBack: writer.change(held.field, held.set, held.before, what, { at }) };

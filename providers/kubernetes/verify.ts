@@ -3,17 +3,18 @@ import { parseTarget } from '../../model/target.ts';
 import { FinalError } from '../errors.ts';
 import type { Pulse } from '../instance.ts';
 import type { Cluster } from './cluster.ts';
-import { isTrue } from './health.ts';
+import { absence, controllerOf, isTrue } from './health.ts';
 import type { Controller, Pod, Ref } from './objects.ts';
 import { replicasOf, resourceOfKind } from './owner.ts';
 import { beating, Sleeper } from './pulse.ts';
+import { isQuarantined } from './quarantine.ts';
 import type { Following, Watches } from './watch.ts';
-import { controllersOf, podsOf } from './watched.ts';
+import { controlledBy, controllersOf, podsOf } from './watched.ts';
 
 /**
  * Waits until the old pod is gone and its place is taken: by a Ready pod of its name where its owner is a StatefulSet,
  * else by as many ready replicas as the owner wants now, less those that were unready before, the sick pod not counted
- * among these.
+ * among these. A pod in quarantine stays: it is enough that its owner has let go of it.
  */
 export async function verify(
   cluster: Cluster,
@@ -63,7 +64,11 @@ async function waitForIt(given: Given, signal: AbortSignal): Promise<VerifyResul
   const { pods, controllers, ref, owner, request } = given;
   const deadline = Date.parse(request.deadline);
   const sleeper = new Sleeper();
-  const silences = [pods.listen(ref.name ?? '', sleeper.wake), controllers.listen(owner.name, sleeper.wake)];
+  const silences = [
+    pods.listen(ref.name ?? '', sleeper.wake),
+    pods.listen(controlledBy(request.owner.uid), sleeper.wake),
+    controllers.listen(owner.name, sleeper.wake),
+  ];
   try {
     for (;;) {
       const seen = look(given);
@@ -82,10 +87,13 @@ interface Seen extends VerifyResult {
   final?: boolean;
 }
 
-function look({ pods, controllers, ref, owner, request }: Given): Seen {
+function look(given: Given): Seen {
+  const { pods, controllers, ref, owner, request } = given;
   const { instance } = request;
   const present = pods.get(ref.name ?? '');
-  if (present?.metadata.uid === instance.uid) return { verified: false, why: 'the old pod is not gone yet' };
+  const quarantined = isQuarantined(request.held, instance.uid);
+  if (present?.metadata.uid === instance.uid && !quarantined)
+    return { verified: false, why: 'the old pod is not gone yet' };
   const controller = controllers.get(owner.name);
   if (!controller)
     return {
@@ -93,12 +101,31 @@ function look({ pods, controllers, ref, owner, request }: Given): Seen {
       final: true,
       why: `its owner ${request.owner.key} was deleted meanwhile: nothing replaces it`,
     };
+  if (quarantined) return lookWithout(given, controller);
   if (owner.group === 'apps' && owner.resource === 'statefulsets')
     return lookAtSuccessor(present, controller, ref.name ?? '');
   const { desired, ready } = replicasOf(controller);
   const needed = Math.max(0, desired - excused(request.owner));
   const why = `${request.owner.key} has ${ready} of ${desired} replicas ready, ${needed} needed`;
   return { verified: ready >= needed, why };
+}
+
+/**
+ * The owner's status counts the pod among the ready ones until the owner has let go of it, and for a moment longer: so its
+ * pods are counted here, by what they themselves say.
+ */
+function lookWithout({ pods, request }: Given, controller: Controller): Seen {
+  const { key, uid } = request.owner;
+  const own = [...pods.values()].filter(({ metadata }) => controllerOf(metadata)?.uid === uid);
+  if (own.some(({ metadata }) => metadata.uid === request.instance.uid))
+    return { verified: false, why: `${key} has not let go of the pod yet` };
+  const { desired } = replicasOf(controller);
+  const ready = own.filter((pod) => absence(pod, undefined) === undefined && isTrue(pod, 'Ready')).length;
+  const needed = Math.max(0, desired - excused(request.owner));
+  return {
+    verified: ready >= needed,
+    why: `${key} has ${ready} of ${desired} replicas ready without the pod in quarantine, ${needed} needed`,
+  };
 }
 
 /** Replicas that were unready before, beside the sick one: they are not what this replacement is judged by. */

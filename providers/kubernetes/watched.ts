@@ -1,4 +1,5 @@
 import { HELD_ANNOTATION } from '../../model/names.ts';
+import { controllerOf } from './health.ts';
 import {
   type Controller,
   ENDPOINT_SLICES,
@@ -12,21 +13,32 @@ import type { Following, Watched } from './watch.ts';
 
 const byName = (name: string): string[] => [name];
 
-/** The pods of a namespace, without what no wait looks at. Concern: the pod's name. */
+/** The concern of all pods of a controller; never the name of a pod. */
+export const controlledBy = (uid: string): string => `controller:${uid}`;
+
+/** The pods of a namespace, without what no wait looks at. Concern: the pod's name, and its controller. */
 export const podsOf = (namespace: string): Watched<Pod> => ({
   ref: { ...PODS, namespace },
-  concerns: byName,
+  concerns: (name, before, after) => {
+    const controllers = [before, after].flatMap((pod) => (pod && controllerOf(pod.metadata)?.uid) ?? []);
+    return [name, ...new Set(controllers.map(controlledBy))];
+  },
   view: (object) => {
     const { metadata, spec, status } = object as Pod;
     const { name, uid, resourceVersion, deletionTimestamp, labels } = metadata;
+    const controller = controllerOf(metadata);
     const held = metadata.annotations?.[HELD_ANNOTATION];
     return {
       metadata: {
         ...{ name, namespace, uid, resourceVersion, deletionTimestamp, labels },
         ...(held !== undefined && { annotations: { [HELD_ANNOTATION]: held } }),
+        ...(controller && { ownerReferences: [controller] }),
       },
-      spec: { readinessGates: spec?.readinessGates },
-      status: { phase: status?.phase, reason: status?.reason, conditions: status?.conditions },
+      spec: { readinessGates: spec?.readinessGates, nodeName: spec?.nodeName },
+      status: {
+        ...{ phase: status?.phase, reason: status?.reason, conditions: status?.conditions },
+        ...(status?.podIP !== undefined && { podIP: status.podIP }),
+      },
     };
   },
 });

@@ -3,11 +3,13 @@ import { IN_SERVICE_GATE, TRAFFIC_LABEL } from '../../model/names.ts';
 import type { DrainInstanceOptions } from '../../model/rule.ts';
 import { fieldPath } from './fields.ts';
 import { conditionOf, declaresGate, describeCondition, isTrue } from './health.ts';
-import type { Pod, Service } from './objects.ts';
+import type { LabelSelector, Pod, Service } from './objects.ts';
+import { leavingOf, quarantineValue } from './quarantine.ts';
+import { keysOf, selectorOfService, selects } from './selectors.ts';
 
 /** How a pod's traffic is cut, and the fields that this holds. */
 export interface Way {
-  way: 'label' | 'gate' | 'none';
+  way: 'label' | 'gate' | 'quarantine' | 'none';
   why: string;
   held: Pick<Held, 'field' | 'before' | 'set'>[];
 }
@@ -21,42 +23,62 @@ export interface NoWay {
 /** What the ways are chosen from. */
 export interface Surroundings {
   pod: Pod;
-  /** Label keys that the pod's controller selects on; undefined where it does not say. */
-  selectsOn: Set<string> | undefined;
-  /** The Services of the namespace; empty where the pod has no traffic label, for then they do not matter. */
+  /** What the pod's controller selects; undefined where it does not say. */
+  selector: LabelSelector | undefined;
+  /** The Services of the namespace; empty where {@link servicesMatter} says that no way looks at them. */
   services: Service[];
 }
 
-/** The first way that applies, or the one that the rule demands. */
-export function chooseWay(surroundings: Surroundings, demanded: DrainInstanceOptions['traffic']): Way | NoWay {
-  if (demanded === 'none') return none(surroundings.pod, 'the rule asks for no cut');
-  const label = byLabel(surroundings);
-  if (demanded === 'label') return label.way ? label : refused('label', label.why);
-  const gate = byGate(surroundings.pod);
-  if (demanded === 'gate') return gate.way ? gate : refused('gate', gate.why);
-  if (label.way) return label;
-  return gate.way ? gate : none(surroundings.pod, `${label.why}; ${gate.why}`);
+type Options = Pick<DrainInstanceOptions, 'traffic' | 'quarantine'>;
+
+/** Whether the Services decide about a way that the rule allows. */
+export function servicesMatter(pod: Pod, { traffic, quarantine }: Options): boolean {
+  const byLabel = traffic === 'auto' || traffic === 'label';
+  const byQuarantine = quarantine !== undefined && (traffic === 'auto' || traffic === 'quarantine');
+  return byQuarantine || (byLabel && pod.metadata.labels?.[TRAFFIC_LABEL] !== undefined);
 }
 
-const refused = (way: string, why: string): NoWay => ({
-  way: undefined,
-  why: `the rule demands that traffic is cut by the ${way}, which cannot work: ${why}`,
-});
+/** The first way that applies, with why none before it does; or the one that the rule demands. */
+export function chooseWay(surroundings: Surroundings, options: Options): Way | NoWay {
+  const { pod } = surroundings;
+  const { traffic, quarantine } = options;
+  if (traffic === 'none') return none(pod, 'the rule asks for no cut');
+  const ways = {
+    label: byLabel(surroundings),
+    gate: byGate(pod),
+    quarantine: quarantine ? byQuarantine(surroundings) : no('the rule does not allow it'),
+  };
+  if (traffic !== 'auto') return ways[traffic].way ? ways[traffic] : refused(traffic, ways[traffic].why);
+  const inOrder = [ways.label, ways.gate, ...(quarantine ? [ways.quarantine] : [])];
+  const found = inOrder.find((one): one is Way => one.way !== undefined);
+  const against = inOrder.slice(0, found && inOrder.indexOf(found)).map(({ why }) => why);
+  if (!found) return none(pod, against.join('; '));
+  return against.length > 0 ? { ...found, why: `${found.why} (${against.join('; ')})` } : found;
+}
+
+const no = (why: string): NoWay => ({ way: undefined, why });
+
+const refused = (way: string, why: string): NoWay =>
+  no(`the rule demands that traffic is cut by the ${way}, which cannot work: ${why}`);
 
 function none(pod: Pod, because: string): Way {
-  const out = isTrue(pod, 'Ready') ? 'nothing is cut' : 'a pod that is not Ready is out of its Services by itself';
+  const out = isTrue(pod, 'Ready')
+    ? 'nothing is cut, and the pod stays in traffic, for it is Ready'
+    : 'a pod that is not Ready is out of its Services by itself';
   return { way: 'none', why: `${out} (${because})`, held: [] };
 }
 
-function byLabel({ pod, selectsOn, services }: Surroundings): Way | NoWay {
-  const no = (why: string): NoWay => ({ way: undefined, why });
+function byLabel({ pod, selector, services }: Surroundings): Way | NoWay {
   const labels = pod.metadata.labels ?? {};
   const before = labels[TRAFFIC_LABEL];
   if (before === undefined) return no(`the pod has no label ${TRAFFIC_LABEL}`);
-  if (!selectsOn) return no("the selector of the pod's controller is not known");
-  if (selectsOn.has(TRAFFIC_LABEL))
+  if (!selector) return no("the selector of the pod's controller is not known");
+  if (keysOf(selector).has(TRAFFIC_LABEL))
     return no(`the pod's controller selects on ${TRAFFIC_LABEL}: changing it would orphan the pod`);
-  const selecting = services.filter(({ spec }) => selects(spec?.selector, labels));
+  const selecting = services.filter((service) => {
+    const own = selectorOfService(service);
+    return own !== undefined && selects(own, labels);
+  });
   if (selecting.length === 0) return no('no Service selects the pod');
   const blind = selecting.find(({ spec }) => spec?.selector?.[TRAFFIC_LABEL] === undefined);
   if (blind) return no(`the Service ${blind.metadata.name} selects the pod without ${TRAFFIC_LABEL}`);
@@ -69,21 +91,29 @@ function byLabel({ pod, selectsOn, services }: Surroundings): Way | NoWay {
   };
 }
 
-/** An empty selector selects nothing: such a Service has its endpoints from elsewhere. */
-function selects(selector: Record<string, string> | undefined, labels: Record<string, string>): boolean {
-  const wanted = Object.entries(selector ?? {});
-  return wanted.length > 0 && wanted.every(([key, value]) => labels[key] === value);
-}
-
 function byGate(pod: Pod): Way | NoWay {
-  if (!declaresGate(pod, IN_SERVICE_GATE))
-    return { way: undefined, why: `the pod declares no readiness gate ${IN_SERVICE_GATE}` };
+  if (!declaresGate(pod, IN_SERVICE_GATE)) return no(`the pod declares no readiness gate ${IN_SERVICE_GATE}`);
   const status = conditionOf(pod, IN_SERVICE_GATE)?.status;
-  if (status !== 'True')
-    return { way: undefined, why: `its readiness gate is not in service: ${describeCondition(pod, IN_SERVICE_GATE)}` };
+  if (status !== 'True') return no(`its readiness gate is not in service: ${describeCondition(pod, IN_SERVICE_GATE)}`);
   return {
     way: 'gate',
     why: `the pod declares the readiness gate ${IN_SERVICE_GATE}, and it is True`,
     held: [{ field: fieldPath({ in: 'conditions', name: IN_SERVICE_GATE }), before: 'True', set: 'False' }],
+  };
+}
+
+function byQuarantine({ pod, selector, services }: Surroundings): Way | NoWay {
+  const leaving = leavingOf(pod, selector, services);
+  if (leaving.why !== undefined) return no(`it cannot be put in quarantine: ${leaving.why}`);
+  const { keys, services: names } = leaving;
+  const set = quarantineValue(pod.metadata.uid);
+  return {
+    way: 'quarantine',
+    why: `the rule allows it: another value of ${keys.join(', ')} takes the pod out of the selector of its owner, which starts a replacement at once, and out of its Services (${names.join(', ') || 'none selects it'})`,
+    held: keys.map((name) => ({
+      field: fieldPath({ in: 'labels', name }),
+      before: pod.metadata.labels?.[name] ?? null,
+      set,
+    })),
   };
 }

@@ -89,19 +89,18 @@ function runOf(info: Omit<WorkflowExecutionInfo, 'raw'>): Run {
     return typeof value === 'string' ? value : '?';
   };
   const status = info.status.name;
-  const reason = said('SalvorReason');
-  const mode = noted('mode');
+  const [outcome, reason] = [said('SalvorOutcome'), said('SalvorReason')];
   return {
     id: info.runId,
     workflowId: info.workflowId,
     target: noted('target'),
     rule: noted('rule'),
     runbook: noted('runbook'),
-    mode,
+    mode: noted('mode'),
     // A run whose end is being told has its outcome, but is not over.
-    outcome: status === 'RUNNING' ? 'running' : (said('SalvorOutcome') ?? status.toLowerCase()),
-    // A proposal says what it waits for.
-    ...(reason !== undefined && (status !== 'RUNNING' || mode === 'propose') && { reason }),
+    outcome: status === 'RUNNING' ? 'running' : (outcome ?? status.toLowerCase()),
+    // A proposal says what it waits for, and what is done but for what it keeps why it is still open.
+    ...(reason !== undefined && (status !== 'RUNNING' || outcome === undefined) && { reason }),
     startedAt: info.startTime.toISOString(),
     ...(info.closeTime && { endedAt: info.closeTime.toISOString() }),
   };

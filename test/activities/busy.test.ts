@@ -28,7 +28,7 @@ async function look(target: string, held: string | undefined): Promise<TargetEvi
     excluded: () => Promise.reject(new Error('nobody asks for it')),
   };
   const { look: ask } = evidenceActivities({
-    registry: { evidence: () => provider },
+    registry: { evidence: () => provider, canonical: async (key) => key },
     pauses: async () => [],
     lease: async () => ({ granted: 0 }),
     busy: busyOf(entities.client),

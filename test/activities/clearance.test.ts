@@ -8,8 +8,9 @@ import { type Clearance, clearanceActivities, clearanceOf } from '../../activiti
 import { budgetsOf } from '../../activities/leases.ts';
 import { pausesOf } from '../../activities/pauses.ts';
 import { type ClearanceRequest, STORM_MEMO, type StormMemo } from '../../model/clearance.ts';
-import { budgetId, CONTROL_ID, limitsId, remediationId, responderId } from '../../model/names.ts';
+import { budgetId, CONTROL_ID, limitsId, remediationId, responderId, runRule } from '../../model/names.ts';
 import { PAUSES_MEMO, type Pause } from '../../model/pause.ts';
+import type { Mode } from '../../model/rule.ts';
 import type { EvidenceProvider } from '../../providers/evidence.ts';
 import { type Sandbox, startSandbox } from '../../sandbox/sandbox.ts';
 import { type Entities, exists, standIn, startEntities, terminate } from '../support/entities.ts';
@@ -24,6 +25,9 @@ let request: ClearanceRequest;
 let world: Partial<EvidenceProvider>;
 let looked: string[];
 let clearance: Clearance;
+/** Of the rule, as the worker's configuration has it. */
+let mode: Mode | undefined;
+const ruleMode = (): Mode | undefined => mode;
 /** Stand-ins to be ended with the test. */
 let open: string[];
 
@@ -39,6 +43,7 @@ beforeEach(async () => {
   namespace = `t${randomUUID().slice(0, 8)}`;
   const target = `k8s/${namespace}/shop/pod/a`;
   world = {};
+  mode = 'act';
   looked = [];
   open = [];
   const holder = await standIn(entities, remediationId(target));
@@ -65,7 +70,7 @@ beforeEach(async () => {
     },
   };
   const { client, budgets } = entities;
-  clearance = clearanceOf({ client, budgets, pauses: pausesOf(client), evidence: () => evidence });
+  clearance = clearanceOf({ client, budgets, pauses: pausesOf(client), evidence: () => evidence, ruleMode });
 });
 afterEach(async () => {
   for (const workflowId of open) await terminate(entities, workflowId).catch(() => undefined); // a test may have ended it
@@ -138,6 +143,35 @@ describe('a mutation', () => {
     expect(await clearance.clear(request)).toBeUndefined();
   });
 
+  it.each([
+    ['only observes by now', 'observe', 'observing'],
+    ['is gone from the configuration', undefined, 'unknown-rule'],
+  ] as const)('is not cleared where its rule %s, and nothing is read', async (_, now, gate) => {
+    mode = now;
+    expect(await clearance.clear(request)).toEqual({ gate, reason: expect.stringContaining(request.rule) });
+    expect(looked).toEqual([]);
+    expect(await asked()).toBe(false);
+  });
+
+  it.each(['act', 'propose'] as const)('is cleared where its rule is in mode %s', async (now) => {
+    mode = now;
+    expect(await clearance.clear(request)).toBeUndefined();
+  });
+
+  it('of a person is of no rule in the configuration', async () => {
+    mode = undefined;
+    expect(await clearance.clear({ ...request, rule: runRule('drain-instance') })).toBeUndefined();
+  });
+
+  it('that takes nothing from its workload needs no place in its budget, and is asked all else', async () => {
+    world.workload = () => Promise.reject(new Error('gone'));
+    expect(await clearance.clear({ ...request, unbudgeted: true })).toBeUndefined();
+    expect(looked).toEqual(['excluded']);
+    expect(await asked()).toBe(false);
+    await pause();
+    expect(await clearance.clear({ ...request, unbudgeted: true })).toMatchObject({ gate: 'paused' });
+  });
+
   it('that is not cleared takes no place in the budget', async () => {
     world.excluded = async () => 'skipped';
     await clearance.clear(request);
@@ -179,7 +213,7 @@ describe('a mutation', () => {
         excluded: async () => undefined,
         workload: async (...of) => (await world.workload?.(...of)) ?? { desired: 4, unready: [] },
       });
-      const slow = clearanceOf({ client, budgets, pauses: pausesOf(client), evidence });
+      const slow = clearanceOf({ client, budgets, pauses: pausesOf(client), evidence, ruleMode });
       expect(await slow.clear(request)).toMatchObject({
         gate: 'evidence',
         reason: expect.stringMatching(/for a place in the budget .* no answer within 10 s/),
@@ -195,7 +229,7 @@ describe('a mutation', () => {
       });
       const { client, budgets } = entities;
       const pauses = () => Promise.reject(new Error('no connection'));
-      const deaf = clearanceOf({ client, budgets, pauses, evidence });
+      const deaf = clearanceOf({ client, budgets, pauses, evidence, ruleMode });
       expect(await deaf.clear(request)).toEqual({
         gate: 'evidence',
         reason: `nothing was changed, for Salvor could not ask whether ${request.target} is paused: no connection`,
@@ -232,6 +266,12 @@ describe('a wait until it is cleared', () => {
       gate: 'excluded',
       reason: 'skipped',
     });
+  });
+
+  it('ends at once where the rule has come to observe, whatever the deadline', async () => {
+    mode = 'observe';
+    expect(await wait(new Date(Date.now() + 3_600_000)).result).toMatchObject({ cleared: false, gate: 'observing' });
+    expect(await wait().result).toMatchObject({ cleared: false, gate: 'observing' });
   });
 
   it('looks once also where the deadline has passed', async () => {

@@ -533,7 +533,7 @@ describe('of all the rest', () => {
       look(
         Object.keys(targets),
         { rule: rule('r', { maxUnavailable: { count } }) },
-        { registry: { evidence: () => provider } },
+        { registry: { evidence: () => provider, canonical: async (key) => key } },
       );
     const found = await asked(150);
     expect(Object.values(found.workloads).map(({ unready }) => unready.length)).toEqual([90, 152, 152]);

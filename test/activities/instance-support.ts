@@ -4,7 +4,7 @@ import { afterAll, beforeAll } from 'vitest';
 import { type Fence, instanceActivities } from '../../activities/instance.ts';
 import type { Actor, Assessment, AssessRequest, CutRequest, InstancePort } from '../../model/ports/instance.ts';
 import type { DrainInstanceOptions } from '../../model/rule.ts';
-import { createRegistry, type Registry } from '../../providers/registry.ts';
+import { createRegistry, type HoldingRegistry } from '../../providers/registry.ts';
 import type { AuditEvent, AuditFilter } from '../../sandbox/audit-log.ts';
 import { type Sandbox, startSandbox } from '../../sandbox/sandbox.ts';
 import { TestCluster } from '../support/kubernetes.ts';
@@ -51,7 +51,7 @@ export interface Running<T> {
  */
 export class Bench {
   sandbox!: Sandbox<'kubernetes'>;
-  registry!: Registry;
+  registry!: HoldingRegistry;
   cluster!: TestCluster;
 
   async start(): Promise<void> {
@@ -110,13 +110,22 @@ export class Bench {
     return this.run('assess', { target, options: OPTIONS, actor: actor(), ...change }).result;
   }
 
-  /** Assesses a pod that is expected to be sick, and makes of it what the workflow hands to the later steps. */
-  async sick(namespace: string, name: string, who = actor()): Promise<{ found: Sick; request: CutRequest }> {
-    const found = await this.assess(namespace, name, { actor: who });
+  /**
+   * Assesses a pod that is expected to be sick, and makes of it what the workflow hands to the later steps.
+   *
+   * @param options those of the rule; the requests of older versions have none
+   */
+  async sick(
+    namespace: string,
+    name: string,
+    who = actor(),
+    options?: DrainInstanceOptions,
+  ): Promise<{ found: Sick; request: CutRequest }> {
+    const found = await this.assess(namespace, name, { actor: who, ...(options && { options }) });
     if (found.verdict !== 'sick') throw new Error(`not sick but ${found.verdict}: ${found.why}`);
     const object = found.instance;
     const held = found.held.map((field) => ({ ...field, object, ...who, until: inMs(600_000) }));
-    return { found, request: { step: 'cut', actor: who, instance: object, held } };
+    return { found, request: { step: 'cut', actor: who, instance: object, held, ...(options && { options }) } };
   }
 
   /** What Salvor changed in a namespace, or tried to. */

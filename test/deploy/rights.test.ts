@@ -1,6 +1,10 @@
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { proposalId } from '../../model/names.ts';
 import type { Ending } from '../../model/remediation.ts';
+import { NODE_OPTIONS } from '../../model/rule.ts';
+import { Kubernetes } from '../../providers/kubernetes/provider.ts';
+import { OPTIONS } from '../activities/instance-support.ts';
+import { Pool, placed } from '../support/nodes.ts';
 import { SALVOR, Salvor } from '../support/salvor.ts';
 import { eventually } from '../support/wait.ts';
 
@@ -31,6 +35,26 @@ describe('with the right to look and no other', () => {
     expect(ending.plan?.[0]).toBe('cut its traffic: label salvor.dev/traffic: on → off');
     expect(await asked(namespace)).toEqual([]);
     expect(await salvor.cluster.trafficLabel(namespace, pod)).toBe('on');
+  });
+
+  it('a node is looked at with all that runs on it, and counted', async () => {
+    const kubeconfig = salvor.sandbox.kubernetes.users[SALVOR]?.kubeconfig ?? '';
+    const kubernetes = new Kubernetes({ name: 'sandbox', kubeconfig });
+    const pool = await Pool.make(salvor.cluster, 1);
+    try {
+      await pool.run('web', 2, placed({ namespace: pool.namespace, name: 'web' }));
+      await pool.setUnready(true);
+      const options = { ...OPTIONS, node: NODE_OPTIONS };
+      const request = { target: pool.key(), options, actor: { runbook: 'drain-instance', remediation: 'r' } };
+      const found = await kubernetes.node({ name: pool.first }).assess(request);
+      expect(found).toMatchObject({ verdict: 'sick', owner: { key: pool.workload, desired: 1 } });
+      expect('plan' in found && found.plan.changes).toHaveLength(3);
+      const looked = await kubernetes.nodeEvidence.look([pool.key()], []);
+      expect(looked.workloads).toEqual({ [pool.workload]: { desired: 1, unready: [pool.key()] } });
+    } finally {
+      await pool.stop();
+      await kubernetes.close();
+    }
   });
 
   it('a rule that acts changes nothing, and ends with the right that is missing', async () => {

@@ -10,7 +10,7 @@ import {
   PolicyV1Api,
   setHeaderOptions,
 } from '@kubernetes/client-node';
-import { Client, Connection, type WorkflowHandle } from '@temporalio/client';
+import { Client, type WorkflowHandle } from '@temporalio/client';
 import { pino } from 'pino';
 import { afterAll, beforeAll } from 'vitest';
 import { type Gateway, startGateway } from '../../gateway/server.ts';
@@ -25,6 +25,7 @@ import { type Sandbox, startSandbox } from '../../sandbox/sandbox.ts';
 import type { TemporalOptions } from '../../sandbox/temporal.ts';
 import { type Ended, salvor } from '../cli/salvor.ts';
 import { alertsOf, type Seen } from '../providers/alertmanager/support.ts';
+import { connectTo } from '../support/connection.ts';
 import { service, TestCluster } from '../support/kubernetes.ts';
 import { eventually } from '../support/wait.ts';
 import { type Complaint, Exporter } from './exporter.ts';
@@ -42,7 +43,16 @@ const ALERT = 'PodUnable';
 /** Rules by name, as they are written; an alert names the one that it is for in its label `rule`. */
 export type Rules = Record<
   string,
-  { mode?: string; with?: object; gates?: object; hush?: boolean; approvers?: string[]; approveWithin?: string }
+  {
+    match?: string[];
+    target?: string;
+    mode?: string;
+    with?: object;
+    gates?: object;
+    hush?: boolean;
+    approvers?: string[];
+    approveWithin?: string;
+  }
 >;
 
 interface Sections {
@@ -235,13 +245,14 @@ export class Stack {
   }
 
   async #startGateway(rules: Rules, more: Sections): Promise<void> {
-    const { temporal, kubernetes, alertmanager, folder } = this.sandbox;
+    const { temporal, kubernetes, prometheus, alertmanager, folder } = this.sandbox;
     const tokenFile = join(folder, 'webhook-token');
     await writeFile(tokenFile, this.#token);
     const text = JSON.stringify({
       temporal: { address: temporal.address, ...more.temporal },
       gateway: { listen: '127.0.0.1:0', bearerTokenFile: tokenFile, ...more.gateway },
       audit: { url: 'file:./audit.db' },
+      prometheus: { url: prometheus.url },
       alertmanager: { urls: [alertmanager.url] },
       ...(more.limits && { limits: more.limits }),
       clusters: [{ name: this.cluster.name, kubeconfig: kubernetes.users[SALVOR]?.kubeconfig }],
@@ -259,7 +270,7 @@ export class Stack {
     const parsed = parseConfig(text, this.configFile);
     if (!parsed.ok) throw new Error(parsed.problems.map(({ message }) => message).join('\n'));
     this.gateway = await startGateway({ config: parsed.config, logger: pino({ level: 'silent' }) });
-    this.client = new Client({ connection: await Connection.connect({ address: temporal.address }) });
+    this.client = new Client({ connection: await connectTo(temporal.address) });
     await alertmanager.reload(this.#alertmanagerConfig());
   }
 

@@ -47,6 +47,14 @@ describe('the examples', () => {
       `${RULE}    gates: { maxUnavailable: 0 }`,
       `${RULE}    gates: { storm: { above: 101% } }`,
       `${RULE}    approvers: []`,
+      `${RULE}    with: { quarantine: true }`,
+      `${RULE}    with: { health: { http: { path: /healthz } } }`,
+      `${RULE}    with: { health: { http: { port: 80, path: healthz } } }`,
+      `${RULE}    with: { health: { promql: { atMost: 1 } } }`,
+      `${RULE}    with: { node: { parallel: 0 } }`,
+      `${RULE}    with: { lifecycleHooks: ['a b'] }`,
+      'aws: [{ name: main }]',
+      'aws: [{ name: main, region: Dublin }]',
       'limits: { maxInFlight: 0 }',
       'gateway: { people: [{ name: ada, tokenHash: s3cret }] }',
       RULE.replace(/match:.*/, 'match: []'),
@@ -56,6 +64,8 @@ describe('the examples', () => {
     }
     expect(validate(parseYaml(RULE))).toBe(true);
     expect(validate(parseYaml(`${RULE}    gates: { maxUnavailable: 3, storm: { above: 100% } }`))).toBe(true);
+    for (const options of ['quarantine: {}', 'node: {}', 'health: { http: { port: 80 } }', 'lifecycleHooks: [drain]'])
+      expect(validate(parseYaml(`${RULE}    with: { ${options} }`)), options).toBe(true);
     expect(validate({})).toBe(true);
   });
 });

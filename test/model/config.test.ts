@@ -13,6 +13,7 @@ describe('a configuration', () => {
         gateway: { listen: { host: '127.0.0.1', port: 9095 }, people: [], maxBody: 8 * 1024 * 1024 },
         worker: {},
         clusters: [],
+        aws: [],
         defaults: {
           gates: {
             maxInFlight: 1,
@@ -52,6 +53,7 @@ describe('a configuration', () => {
       mode: 'observe',
       with: {
         traffic: 'auto',
+        flaps: 3,
         recoverWithin: 300_000,
         stableFor: 30_000,
         replace: true,
@@ -321,8 +323,8 @@ describe('what is wrong is said with its line and what would be right', () => {
     ['/pod/', '/deployment.apps/', /^7:13 rules\[0\]\.target: drain-instance takes pods \(k8s\/.*\) only/],
     [
       'k8s/prod/${labels.namespace}/pod/${labels.pod}',
-      'k8s/prod/node/${labels.node}',
-      /drain-instance takes pods .* only/,
+      'asg/main/${labels.group}',
+      /drain-instance takes pods .*, nodes .* and Auto Scaling instances .* only/,
     ],
     ['k8s/prod/${labels.namespace}/pod/${labels.pod}', 'dependency/payments', /drain-instance takes pods .* only/],
     ['${labels.pod}', '${label.pod}', /^7:13 rules\[0\]\.target: "\$\{label\.pod\}" is not a reference: only/],
@@ -339,7 +341,10 @@ describe('what is wrong is said with its line and what would be right', () => {
       'with: { recoverWithn: 5m }',
       '8:13 rules[0].with.recoverWithn: unknown key "recoverWithn": did you mean recoverWithin?',
     ],
-    ['with: { traffic: cut }', '8:22 rules[0].with.traffic: expected one of auto, label, gate, none, got "cut"'],
+    [
+      'with: { traffic: cut }',
+      '8:22 rules[0].with.traffic: expected one of auto, label, gate, quarantine, none, got "cut"',
+    ],
     ['with: { replace: "yes" }', '8:22 rules[0].with.replace: expected true or false, got "yes"'],
     [
       'with: { recoverWithin: 10s }',
@@ -484,7 +489,6 @@ describe('what is not YAML is said with its line', () => {
 
 describe('what is not available yet is refused, never ignored', () => {
   const written: Record<string, string> = {
-    aws: '[{ name: main, region: eu-west-1 }]',
     dependencies: '[]',
     stacks: '[]',
     schedule: "'@hourly'",

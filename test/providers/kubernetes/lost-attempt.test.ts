@@ -21,6 +21,9 @@ const bench = useBench();
 const WAYS = ['label', 'gate'] as const;
 type Way = (typeof WAYS)[number];
 
+/** The rules here have no checks. */
+const noCheck = async () => ({ healthy: false, why: 'nobody asks' });
+
 /** A sick pod of a Deployment `web`, and the requests of the steps. */
 async function sickPod(way: Way = 'label') {
   const namespace = await bench.cluster.namespace();
@@ -193,7 +196,7 @@ describe.each(WAYS)('a hold by the %s', (way) => {
     await bench.run('cut', request).result;
     await elsewhere(new Cluster(salvor()), async (cluster, watches) => {
       const { pulse, state } = attempt();
-      const running = hold(cluster, watches, ref, holdIt, pulse);
+      const running = hold(cluster, watches, ref, holdIt, pulse, noCheck);
       running.catch(() => undefined); // awaited below
       await eventually('its watch', () => watches.size === 2);
       state.lost = lost;
@@ -219,7 +222,7 @@ describe.each(WAYS)('a hold by the %s', (way) => {
     await bench.run('cut', request).result;
     await elsewhere(new Slow('writes'), async (slow, watches) => {
       const { pulse, state } = attempt();
-      const running = hold(slow, watches, ref, holdIt, pulse);
+      const running = hold(slow, watches, ref, holdIt, pulse, noCheck);
       running.catch(() => undefined); // awaited below
       await eventually('its watch', () => watches.size === 2);
       if (way === 'label')
@@ -239,7 +242,7 @@ describe.each(WAYS)('a hold by the %s', (way) => {
     await bench.run('cut', request).result;
     const before = await codes(namespace);
     await elsewhere(new Cluster(salvor()), async (cluster, watches) => {
-      const running = hold(cluster, watches, ref, holdIt, attempt({ lost: true }).pulse);
+      const running = hold(cluster, watches, ref, holdIt, attempt({ lost: true }).pulse, noCheck);
       running.catch(() => undefined); // awaited below
       await bench.cluster.setUnready(namespace, name, false);
       await expect(running).rejects.toBe(NOT_MINE);

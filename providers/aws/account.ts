@@ -1,0 +1,239 @@
+import {
+  AutoScalingClient,
+  type AutoScalingClientConfig,
+  CompleteLifecycleActionCommand,
+  CreateOrUpdateTagsCommand,
+  DeleteTagsCommand,
+  DescribeAutoScalingGroupsCommand,
+  DescribeAutoScalingInstancesCommand,
+  DescribeInstanceRefreshesCommand,
+  DescribeLifecycleHooksCommand,
+  EnterStandbyCommand,
+  ExitStandbyCommand,
+  RecordLifecycleActionHeartbeatCommand,
+  SetDesiredCapacityCommand,
+  TerminateInstanceInAutoScalingGroupCommand,
+} from '@aws-sdk/client-auto-scaling';
+import { fromIni, fromTemporaryCredentials } from '@aws-sdk/credential-providers';
+import type { AwsConfig } from '../../model/config.ts';
+import { asProviderError } from './errors.ts';
+import { type Group, groupOf } from './group.ts';
+import { type Note, noteKey, noteValue } from './notes.ts';
+
+/** What AWS answers to a mutation. */
+export interface Answered {
+  /** ISO time. */
+  at: string;
+  requestId?: string;
+}
+
+/** As many names as one DescribeAutoScalingGroups takes. */
+const NAMES = 50;
+/** Reads that are asked for within it are one request: the API allows a few a second for a whole account. */
+const TOGETHER_MS = 20;
+const REFRESHING = new Set(['Pending', 'InProgress', 'Cancelling', 'Baking', 'RollbackInProgress']);
+const TERMINATING = 'autoscaling:EC2_INSTANCE_TERMINATING';
+
+interface Reading {
+  names: Set<string>;
+  groups: Promise<Map<string, Group>>;
+}
+
+/**
+ * The Auto Scaling API of one account and region.
+ *
+ * All its methods throw UnavailableError for what trying again may mend, FinalError for what a person must (see errors.ts).
+ */
+export class Account {
+  readonly name: string;
+  readonly region: string;
+  readonly #client: AutoScalingClient;
+  #reading: Reading | undefined;
+
+  constructor(config: AwsConfig) {
+    this.name = config.name;
+    this.region = config.region;
+    this.#client = new AutoScalingClient(clientConfig(config));
+  }
+
+  /** As it is this moment; undefined where there is none. */
+  async group(name: string): Promise<Group | undefined> {
+    const reading = this.#reading && this.#reading.names.size < NAMES ? this.#reading : this.#nextReading();
+    reading.names.add(name);
+    return (await reading.groups).get(name);
+  }
+
+  /** Every group of the account, in this region. */
+  async groups(): Promise<Group[]> {
+    return this.#describe({ MaxRecords: 100 }, 'all groups');
+  }
+
+  /** In which group the instance is, and its LifecycleState there; undefined where it is in none. */
+  async find(instanceId: string): Promise<{ group: string; state: string } | undefined> {
+    const command = new DescribeAutoScalingInstancesCommand({ InstanceIds: [instanceId] });
+    const { AutoScalingInstances } = await this.#send('DescribeAutoScalingInstances', instanceId, (client) =>
+      client.send(command),
+    );
+    const found = AutoScalingInstances?.[0];
+    return found && { group: found.AutoScalingGroupName ?? '', state: found.LifecycleState ?? '' };
+  }
+
+  /** Id and status of the instance refresh that runs in the group, for people. */
+  async refreshing(group: string): Promise<string | undefined> {
+    const command = new DescribeInstanceRefreshesCommand({ AutoScalingGroupName: group, MaxRecords: 10 });
+    const found = await this.#send('DescribeInstanceRefreshes', group, (client) => client.send(command));
+    const running = found.InstanceRefreshes?.find(({ Status }) => REFRESHING.has(Status ?? ''));
+    return running && `${running.InstanceRefreshId} is ${running.Status}`;
+  }
+
+  /** Those of the names that are termination hooks of the group. */
+  async terminationHooks(group: string, names: readonly string[]): Promise<string[]> {
+    if (names.length === 0) return [];
+    const command = new DescribeLifecycleHooksCommand({ AutoScalingGroupName: group });
+    const { LifecycleHooks } = await this.#send('DescribeLifecycleHooks', group, (client) => client.send(command));
+    return (LifecycleHooks ?? [])
+      .filter(({ LifecycleTransition }) => LifecycleTransition === TERMINATING)
+      .flatMap(({ LifecycleHookName = '' }) => (names.includes(LifecycleHookName) ? [LifecycleHookName] : []));
+  }
+
+  enterStandby(group: string, instanceId: string, decrement: boolean): Promise<Answered> {
+    const command = new EnterStandbyCommand({
+      AutoScalingGroupName: group,
+      InstanceIds: [instanceId],
+      ShouldDecrementDesiredCapacity: decrement,
+    });
+    return this.#mutate('EnterStandby', instanceId, (client) => client.send(command));
+  }
+
+  exitStandby(group: string, instanceId: string): Promise<Answered> {
+    const command = new ExitStandbyCommand({ AutoScalingGroupName: group, InstanceIds: [instanceId] });
+    return this.#mutate('ExitStandby', instanceId, (client) => client.send(command));
+  }
+
+  setDesired(group: string, desired: number): Promise<Answered> {
+    const command = new SetDesiredCapacityCommand({
+      AutoScalingGroupName: group,
+      DesiredCapacity: desired,
+      HonorCooldown: false,
+    });
+    return this.#mutate('SetDesiredCapacity', group, (client) => client.send(command));
+  }
+
+  /** Never makes the group smaller. */
+  terminate(instanceId: string): Promise<Answered> {
+    const command = new TerminateInstanceInAutoScalingGroupCommand({
+      InstanceId: instanceId,
+      ShouldDecrementDesiredCapacity: false,
+    });
+    return this.#mutate('TerminateInstanceInAutoScalingGroup', instanceId, (client) => client.send(command));
+  }
+
+  note(group: string, note: Note): Promise<Answered> {
+    const tag = { ...tagOf(group, note.instance), Value: noteValue(note), PropagateAtLaunch: false };
+    const command = new CreateOrUpdateTagsCommand({ Tags: [tag] });
+    return this.#mutate('CreateOrUpdateTags', group, (client) => client.send(command));
+  }
+
+  unnote(group: string, instanceId: string): Promise<Answered> {
+    const command = new DeleteTagsCommand({ Tags: [tagOf(group, instanceId)] });
+    return this.#mutate('DeleteTags', group, (client) => client.send(command));
+  }
+
+  heartbeat(group: string, instanceId: string, hook: string): Promise<Answered> {
+    const command = new RecordLifecycleActionHeartbeatCommand(actionOf(group, instanceId, hook));
+    return this.#mutate('RecordLifecycleActionHeartbeat', instanceId, (client) => client.send(command));
+  }
+
+  complete(group: string, instanceId: string, hook: string): Promise<Answered> {
+    const command = new CompleteLifecycleActionCommand({
+      ...actionOf(group, instanceId, hook),
+      LifecycleActionResult: 'CONTINUE',
+    });
+    return this.#mutate('CompleteLifecycleAction', instanceId, (client) => client.send(command));
+  }
+
+  close(): void {
+    this.#client.destroy();
+  }
+
+  #nextReading(): Reading {
+    const names = new Set<string>();
+    const { promise, resolve } = Promise.withResolvers<void>();
+    setTimeout(resolve, TOGETHER_MS);
+    const groups = promise.then(async () => {
+      // Whoever asks from now on wants to know what is from now on.
+      if (this.#reading === reading) this.#reading = undefined;
+      const asked = [...names];
+      const found = await this.#describe({ AutoScalingGroupNames: asked, MaxRecords: 100 }, asked.join(', '));
+      return new Map(found.map((group) => [group.name, group]));
+    });
+    const reading: Reading = { names, groups };
+    this.#reading = reading;
+    return reading;
+  }
+
+  async #describe(input: { AutoScalingGroupNames?: string[]; MaxRecords: number }, about: string): Promise<Group[]> {
+    const groups: Group[] = [];
+    for (let token: string | undefined; ; ) {
+      const command = new DescribeAutoScalingGroupsCommand({ ...input, ...(token && { NextToken: token }) });
+      const page = await this.#send('DescribeAutoScalingGroups', about, (client) => client.send(command));
+      groups.push(...(page.AutoScalingGroups ?? []).map(groupOf));
+      token = page.NextToken;
+      if (!token) return groups;
+    }
+  }
+
+  async #mutate(
+    call: string,
+    about: string,
+    send: (client: AutoScalingClient) => Promise<{ $metadata: { requestId?: string } }>,
+  ): Promise<Answered> {
+    const { $metadata } = await this.#send(call, about, send);
+    const { requestId } = $metadata;
+    return { at: new Date().toISOString(), ...(requestId !== undefined && { requestId }) };
+  }
+
+  async #send<T>(call: string, about: string, send: (client: AutoScalingClient) => Promise<T>): Promise<T> {
+    try {
+      return await send(this.#client);
+    } catch (error) {
+      throw asProviderError(error, { account: this.name, region: this.region, call, about });
+    }
+  }
+}
+
+const tagOf = (group: string, instanceId: string) => ({
+  ResourceId: group,
+  ResourceType: 'auto-scaling-group',
+  Key: noteKey(instanceId),
+});
+
+const actionOf = (group: string, instanceId: string, hook: string) => ({
+  AutoScalingGroupName: group,
+  InstanceId: instanceId,
+  LifecycleHookName: hook,
+});
+
+/**
+ * Each request is made once: an answer that was lost says nothing of what was done, so whoever asked looks before he asks again,
+ * which the SDK would not.
+ */
+function clientConfig({ region, endpoint, roleArn, profile }: AwsConfig): AutoScalingClientConfig {
+  const own = profile === undefined ? undefined : fromIni({ profile });
+  const role =
+    roleArn === undefined
+      ? undefined
+      : fromTemporaryCredentials({
+          params: { RoleArn: roleArn, RoleSessionName: 'salvor' },
+          clientConfig: { region },
+          ...(own && { masterCredentials: own }),
+        });
+  const credentials = role ?? own;
+  return {
+    region,
+    maxAttempts: 1,
+    requestHandler: { connectionTimeout: 3_000, requestTimeout: 6_000, throwOnRequestTimeout: true },
+    ...(endpoint !== undefined && { endpoint }),
+    ...(credentials && { credentials }),
+  };
+}

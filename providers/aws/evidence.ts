@@ -1,0 +1,126 @@
+import type { TargetEvidence, WorkloadEvidence } from '../../model/evidence.ts';
+import { parseTarget } from '../../model/target.ts';
+import { FinalError, UnavailableError } from '../errors.ts';
+import type { EvidenceProvider, Looked } from '../evidence.ts';
+import { Recent } from '../kubernetes/recent.ts';
+import { patiently } from '../patience.ts';
+import type { Account } from './account.ts';
+import { absence, exclusion, type Group, heldByAnother, isLeaving, isOnStandby, isServing, keyOf } from './group.ts';
+
+/** How old what many responders share may be. What is asked right before a mutation is never shared. */
+const SHARED_MS = 1_000;
+
+/**
+ * The instances of the Auto Scaling groups of one account. The population are those that are not leaving. The workload of an
+ * instance is its group: its desired capacity, with what Salvor has taken away of it for a while; an instance that somebody else
+ * has put on standby, or whose replacement was asked for, is no part of that. All groups that are asked for at once are read in
+ * one request for 50.
+ */
+export class GroupEvidence implements EvidenceProvider {
+  readonly #account: Account;
+  readonly #groups = new Recent<Group | undefined>(SHARED_MS);
+
+  constructor(account: Account) {
+    this.#account = account;
+  }
+
+  async look(targets: readonly string[], suspects: readonly string[]): Promise<Looked> {
+    const asked = Map.groupBy(new Set([...targets, ...suspects]), groupNameOf);
+    const suspected = new Set(suspects);
+    const wanted = new Set(targets);
+    const looks = await Promise.all(
+      [...asked].map(([name, keys]) =>
+        this.#lookAt(
+          name,
+          keys.filter((key) => wanted.has(key)),
+          suspected,
+        ),
+      ),
+    );
+    const errors = new Set(looks.flatMap(({ error }) => error ?? []));
+    const sum = (what: 'live' | 'unhealthy') => looks.reduce((n, { population }) => n + (population?.[what] ?? 0), 0);
+    return {
+      targets: Object.assign({}, ...looks.map((one) => one.targets)),
+      workloads: Object.assign({}, ...looks.map(({ workloads }) => workloads)),
+      ...(errors.size > 0
+        ? { error: [...errors].join('; ') }
+        : looks.length > 0 && { population: { live: sum('live'), unhealthy: sum('unhealthy') } }),
+    };
+  }
+
+  async workload(target: string, workload: string): Promise<WorkloadEvidence> {
+    const group = await this.#account.group(groupNameOf(workload));
+    if (!group)
+      throw new FinalError(`the Auto Scaling group ${workload} of ${target} does not exist any more`, {
+        type: 'Replaced',
+      });
+    return workloadOf(this.#account.name, group);
+  }
+
+  async excluded(target: string): Promise<string | undefined> {
+    const group = await this.#account.group(groupNameOf(target));
+    return group && exclusion(group);
+  }
+
+  async #lookAt(name: string, targets: readonly string[], suspects: ReadonlySet<string>): Promise<Looked> {
+    let group: Group | undefined;
+    try {
+      group = await this.#groups.get(name, () => patiently(() => this.#account.group(name), isPassing));
+    } catch (reason) {
+      const error = reason instanceof Error ? reason.message : String(reason);
+      return { targets: Object.fromEntries(targets.map((key) => [key, { error }])), workloads: {}, error };
+    }
+    if (!group)
+      return { targets: Object.fromEntries(targets.map((key) => [key, {}])), workloads: {}, population: NONE };
+    const here = group;
+    const account = this.#account.name;
+    const live = here.instances.filter((instance) => !isLeaving(instance));
+    const unhealthy = live.filter((one) => !isServing(one) || suspects.has(keyOf(account, name, one.id))).length;
+    return {
+      targets: Object.fromEntries(targets.map((key) => [key, evidenceOf(account, here, key)])),
+      workloads: { [keyOf(account, name)]: workloadOf(account, here) },
+      population: { live: live.length, unhealthy },
+    };
+  }
+}
+
+const NONE = { live: 0, unhealthy: 0 };
+
+const isPassing = (error: unknown): boolean => error instanceof UnavailableError;
+
+function evidenceOf(account: string, group: Group, key: string): TargetEvidence {
+  const target = parseTarget(key);
+  const id = target.type === 'asg' ? target.instance : undefined;
+  const excluded = exclusion(group);
+  const held = id === undefined ? undefined : heldByAnother(group, id, '');
+  const there = id === undefined || absence(group, id) === undefined;
+  return {
+    ...(excluded !== undefined && { excluded }),
+    ...(held !== undefined && { held }),
+    ...(there && { workload: keyOf(account, group.name) }),
+  };
+}
+
+function workloadOf(account: string, group: Group): WorkloadEvidence {
+  const lent = (id: string): boolean => group.notes.get(id)?.way === 'standby';
+  const counted = group.instances.filter((one) => !isLeaving(one) && (!isOnStandby(one) || lent(one.id)));
+  const key = keyOf(account, group.name);
+  const away = counted.filter(isOnStandby).length;
+  // With weights the desired capacity is no number of instances, and which are missing cannot be told.
+  const weighted = group.instances.some((one) => one.weighted);
+  const desired = weighted ? counted.length : group.desired + away;
+  const missing = Math.max(0, desired - counted.length);
+  return {
+    desired,
+    unready: [
+      ...counted.filter((one) => !isServing(one)).map(({ id }) => keyOf(account, group.name, id)),
+      ...Array.from({ length: missing }, (_, i) => `${key}#missing-${i + 1}`),
+    ],
+  };
+}
+
+function groupNameOf(key: string): string {
+  const target = parseTarget(key);
+  if (target.type === 'asg') return target.group;
+  throw new FinalError(`${key} is not an Auto Scaling group, nor an instance in one`, { type: 'UnknownTarget' });
+}

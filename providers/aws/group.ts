@@ -1,0 +1,111 @@
+import type { AutoScalingGroup } from '@aws-sdk/client-auto-scaling';
+import { formatTarget } from '../../model/target.ts';
+import { type Note, notesIn } from './notes.ts';
+
+/** An Auto Scaling group, as far as Salvor must know it. */
+export interface Group {
+  name: string;
+  arn: string;
+  desired: number;
+  min: number;
+  max: number;
+  instances: Instance[];
+  /** Tags by key. */
+  tags: ReadonlyMap<string, string>;
+  /** Processes that somebody has suspended: `Launch`, `Terminate`, … */
+  suspended: ReadonlySet<string>;
+  /** What Salvor holds of its instances, by instance id. */
+  notes: ReadonlyMap<string, Note>;
+}
+
+export interface Instance {
+  id: string;
+  /** LifecycleState: `InService`, `Standby`, `Terminating:Wait`, … */
+  state: string;
+  /** Its HealthStatus, as the health checks of its group found it. */
+  healthy: boolean;
+  protectedFromScaleIn: boolean;
+  /** It counts for more or less than one of the desired capacity. */
+  weighted: boolean;
+}
+
+/** A group whose tag has this key is left alone. */
+export const SKIP_TAG = 'salvor.dev/skip';
+
+export function groupOf(group: AutoScalingGroup): Group {
+  const tags = new Map((group.Tags ?? []).map(({ Key = '', Value = '' }) => [Key, Value]));
+  return {
+    name: group.AutoScalingGroupName ?? '',
+    arn: group.AutoScalingGroupARN ?? '',
+    desired: group.DesiredCapacity ?? 0,
+    min: group.MinSize ?? 0,
+    max: group.MaxSize ?? 0,
+    instances: (group.Instances ?? []).map((one) => ({
+      id: one.InstanceId ?? '',
+      state: one.LifecycleState ?? '',
+      healthy: one.HealthStatus?.toLowerCase() === 'healthy',
+      protectedFromScaleIn: one.ProtectedFromScaleIn ?? false,
+      weighted: Number(one.WeightedCapacity ?? 1) !== 1,
+    })),
+    tags,
+    suspended: new Set((group.SuspendedProcesses ?? []).map(({ ProcessName = '' }) => ProcessName)),
+    notes: notesIn(tags),
+  };
+}
+
+export const instanceIn = (group: Group | undefined, id: string): Instance | undefined =>
+  group?.instances.find((instance) => instance.id === id);
+
+export const isLeaving = ({ state }: Pick<Instance, 'state'>): boolean =>
+  state.startsWith('Terminat') || state.startsWith('Detach');
+
+/** Out of service by EnterStandby, or about to be: no part of the desired capacity. */
+export const isOnStandby = ({ state }: Pick<Instance, 'state'>): boolean =>
+  state === 'Standby' || state === 'EnteringStandby';
+
+export const isServing = ({ state, healthy }: Instance): boolean => state === 'InService' && healthy;
+
+/** Why the instance is no longer there to be healed; undefined while it is. */
+export function absence(group: Group | undefined, id: string): string | undefined {
+  if (!group) return 'its Auto Scaling group does not exist any more';
+  const instance = instanceIn(group, id);
+  if (!instance) return `it is no instance of the Auto Scaling group ${group.name} (any more)`;
+  return isLeaving(instance) ? `it is ${instance.state}: it leaves its group` : undefined;
+}
+
+/** Of the desired capacity, what Salvor has taken away for as long as instances are on standby. */
+export const onLoan = (group: Group): number =>
+  group.instances.filter((instance) => isOnStandby(instance) && group.notes.get(instance.id)?.way === 'standby').length;
+
+/**
+ * The desired capacity as it would be if Salvor held nothing. Salvor's own EnterStandby and ExitStandby do not change it: where
+ * it is another number than before, somebody else has changed the desired capacity.
+ */
+export const ownDesired = (group: Group): number => group.desired + onLoan(group);
+
+/** How many are InService and Healthy, without this one. */
+export const servingWithout = (group: Group, id: string): number =>
+  group.instances.filter((one) => one.id !== id && isServing(one)).length;
+
+/** Why nothing is to be changed in this group, as long as it is so; undefined where it may. */
+export function groupRefusal(group: Group): string | undefined {
+  if (group.tags.has(SKIP_TAG)) return exclusion(group);
+  const suspended = ['Launch', 'Terminate'].find((process) => group.suspended.has(process));
+  if (suspended)
+    return `the process ${suspended} of its Auto Scaling group ${group.name} is suspended: it could not be replaced. Resume it, or do without Salvor here`;
+  return undefined;
+}
+
+export const exclusion = (group: Group): string | undefined =>
+  group.tags.has(SKIP_TAG) ? `its Auto Scaling group ${group.name} carries the tag ${SKIP_TAG}` : undefined;
+
+/** Who else holds the instance, for a message; undefined where nobody does now. */
+export function heldByAnother(group: Group, id: string, remediation: string): string | undefined {
+  const note = group.notes.get(id);
+  if (!note || note.remediation === remediation || Date.parse(note.until) <= Date.now()) return undefined;
+  return `LifecycleState is held by remediation ${note.remediation} (${note.runbook}) until ${note.until}`;
+}
+
+/** Key of a group, or of an instance in it. */
+export const keyOf = (aws: string, group: string, instance?: string): string =>
+  formatTarget({ type: 'asg', aws, group, ...(instance !== undefined && { instance }) });

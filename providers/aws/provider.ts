@@ -1,0 +1,90 @@
+import type { Held } from '../../model/change.ts';
+import type { AwsConfig } from '../../model/config.ts';
+import { type AsgTarget, parseTarget } from '../../model/target.ts';
+import type { Check } from '../checks.ts';
+import { FinalError } from '../errors.ts';
+import type { EvidenceProvider } from '../evidence.ts';
+import type { HeldOn, InstanceProvider, Release } from '../instance.ts';
+import type { Machines } from '../machines.ts';
+import { Account } from './account.ts';
+import { assess } from './assess.ts';
+import { cut } from './cut.ts';
+import { GroupEvidence } from './evidence.ts';
+import { restore } from './give-back.ts';
+import { hold } from './hold.ts';
+import { machinesOf } from './machines.ts';
+import { findHeld, release } from './release.ts';
+import { replace } from './replace.ts';
+import type { Scene } from './scene.ts';
+import { verify } from './verify.ts';
+
+/** Milliseconds between two looks of a wait, to twice that: the API takes a few requests a second for a whole account. */
+const EVERY_MS = 5_000;
+
+/** What else it needs. */
+export interface AwsMeans {
+  /** The checks of rules; absent where there is no Prometheus. */
+  check?: Check;
+  /** Milliseconds between two looks of a wait, at least. Default: 5 s. */
+  every?: number;
+}
+
+/** What acts on the Auto Scaling instances of one account and region. */
+export class Aws {
+  /** What the gates need to know of them. */
+  readonly evidence: EvidenceProvider;
+  readonly machines: Machines;
+  readonly #account: Account;
+  readonly #means: AwsMeans;
+
+  constructor(config: AwsConfig, means: AwsMeans = {}) {
+    this.#account = new Account(config);
+    this.#means = means;
+    this.evidence = new GroupEvidence(this.#account);
+    this.machines = machinesOf(this.#account);
+  }
+
+  /** The Instance port for one instance. @throws FinalError `UnknownTarget` for a group */
+  instance(target: AsgTarget): InstanceProvider {
+    const scene = this.#scene(target);
+    return {
+      assess: (request) => assess(scene, request),
+      cut: (request, attempt) => cut(scene, request, attempt),
+      restore: (request) => restore(scene, request),
+      hold: (request, pulse) => hold(scene, request, pulse),
+      replace: (request, pulse) => replace(scene, request, pulse),
+      verify: (request, pulse) => verify(scene, request, pulse),
+    };
+  }
+
+  /** Name of the Auto Scaling group that the instance is in; undefined where it is in none. */
+  async groupOf(instanceId: string): Promise<string | undefined> {
+    return (await this.#account.find(instanceId))?.group;
+  }
+
+  /** Gives back what is held of one instance, without its remediation. */
+  async release(held: Held, dryRun: boolean): Promise<Release> {
+    const target = parseTarget(held.object.key);
+    if (target.type !== 'asg')
+      throw new FinalError(`${held.object.key} is no Auto Scaling instance`, { type: 'UnknownTarget' });
+    return release(this.#scene(target), held, dryRun);
+  }
+
+  /** What the groups of the account say is held of their instances. */
+  find(): Promise<HeldOn[]> {
+    return findHeld(this.#account);
+  }
+
+  async close(): Promise<void> {
+    this.#account.close();
+  }
+
+  #scene({ aws, group, instance }: AsgTarget): Scene {
+    if (instance === undefined)
+      throw new FinalError(`asg/${aws}/${group} is a group, and only an instance in it can be drained`, {
+        type: 'UnknownTarget',
+      });
+    const { check, every = EVERY_MS } = this.#means;
+    return { account: this.#account, group, id: instance, check, every };
+  }
+}

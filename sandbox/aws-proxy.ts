@@ -1,0 +1,389 @@
+/**
+ * A proxy before moto that adds what moto 5.2.5 lacks of the Auto Scaling API, as its API reference
+ * (https://docs.aws.amazon.com/autoscaling/ec2/APIReference) says:
+ *
+ * - CompleteLifecycleAction, RecordLifecycleActionHeartbeat: while a group has hooks for `EC2_INSTANCE_TERMINATING`, an
+ *   instance that is terminated stays in `Terminating:Wait` until each hook is completed. An action is named by its
+ *   instance or its token; an unknown one is a ValidationError. The timeouts of hooks do not run.
+ * - StartInstanceRefresh, DescribeInstanceRefreshes, CancelInstanceRefresh: a refresh stays `InProgress` and does nothing.
+ * - EnterStandby, ExitStandby, SetDesiredCapacity, TerminateInstanceInAutoScalingGroup refuse (ValidationError) what would
+ *   leave MinSize and MaxSize, what is in the wrong state, and what is not there.
+ *
+ * It is also the witness of a test (`requests`), and makes trouble on demand (`throttle`, `stall`, `show`).
+ */
+import { randomUUID } from 'node:crypto';
+import { createServer, type IncomingMessage, type ServerResponse } from 'node:http';
+import type { AddressInfo } from 'node:net';
+import { type AwsRequest, isRead, mutationsIn } from './aws-record.ts';
+import { elementOf, instancesIn, type SeenInstance, withStates, xmlError, xmlResult } from './aws-xml.ts';
+
+export interface Stall {
+  /** Resolves when the request is there. */
+  readonly reached: Promise<void>;
+  /** Lets it go on; one whose client has gone meanwhile, and that was stalled `before`, is dropped. */
+  release(): void;
+}
+
+export interface Trouble {
+  /** Default: any. */
+  action?: string;
+  /** Default: `Throttling`, with 400. */
+  code?: string;
+  status?: number;
+}
+
+export interface AwsProxy {
+  readonly url: string;
+  /** All that clients have asked for, in the order of the answers; what the proxy itself asks moto is not among them. */
+  readonly requests: readonly AwsRequest[];
+  /** Those of them that changed something of these groups and instances, in short: `EnterStandby with decrement`. */
+  mutations(by: string, ...resources: string[]): string[];
+  /** The next so many requests (of one action) are refused, by default as throttled. */
+  throttle(count: number, trouble?: Trouble): void;
+  /** The next request of an action is held back before it is carried out, or after it was and before its answer. */
+  stall(action: string, when: 'before' | 'after'): Stall;
+  /** The next request of an action is carried out, and its connection closed without an answer. */
+  lose(action: string): void;
+  /** Says of an instance, until it is told otherwise, that it is in this state; undefined: that in which it is. */
+  show(instanceId: string, state: string | undefined): void;
+  /** Instances that are launched from now on stay `Pending` until they are let go. */
+  holdLaunches(): { release(): void };
+  stop(): Promise<void>;
+}
+
+const TERMINATING = 'autoscaling:EC2_INSTANCE_TERMINATING';
+
+type Parameters = Record<string, string>;
+
+/** What is asked of moto, and what it answers. */
+interface Answer {
+  status: number;
+  body: string;
+}
+
+class Refusal extends Error {
+  readonly code: string;
+  readonly status: number;
+
+  constructor(message: string, code = 'ValidationError', status = 400) {
+    super(message);
+    this.code = code;
+    this.status = status;
+  }
+}
+
+interface Group {
+  desired: number;
+  min: number;
+  max: number;
+  instances: SeenInstance[];
+}
+
+/** An instance in `Terminating:Wait`: the hooks that have not been completed, with their tokens. */
+interface Waiting {
+  group: string;
+  hooks: Map<string, string>;
+}
+
+type Headers = Record<string, string>;
+
+/** @param moto its URL */
+export async function startAwsProxy(moto: string): Promise<AwsProxy> {
+  const proxy = new BeforeMoto(moto);
+  await proxy.listen();
+  return proxy;
+}
+
+class BeforeMoto implements AwsProxy {
+  readonly requests: AwsRequest[] = [];
+  readonly #moto: string;
+  readonly #server = createServer((request, response) => void this.#serve(request, response));
+  readonly #throttles: { count: number; action?: string; refusal: Refusal }[] = [];
+  readonly #stalls: { action: string; when: 'before' | 'after'; reach(): void; released: Promise<void> }[] = [];
+  readonly #losses: string[] = [];
+  readonly #shown = new Map<string, string>();
+  readonly #waiting = new Map<string, Waiting>();
+  readonly #refreshes = new Map<string, { id: string; status: string }[]>();
+  readonly #known = new Set<string>();
+  readonly #launching = new Set<string>();
+  #holdsLaunches = false;
+
+  constructor(moto: string) {
+    this.#moto = moto;
+  }
+
+  get url(): string {
+    return `http://127.0.0.1:${(this.#server.address() as AddressInfo).port}`;
+  }
+
+  listen(): Promise<void> {
+    return new Promise((resolve) => this.#server.listen(0, '127.0.0.1', resolve));
+  }
+
+  async stop(): Promise<void> {
+    this.#server.closeAllConnections();
+    await new Promise((resolve) => this.#server.close(resolve));
+  }
+
+  mutations(by: string, ...resources: string[]): string[] {
+    return mutationsIn(this.requests, by, resources);
+  }
+
+  throttle(count: number, { action, code = 'Throttling', status = 400 }: Trouble = {}): void {
+    this.#throttles.push({ count, action, refusal: new Refusal('Rate exceeded', code, status) });
+  }
+
+  stall(action: string, when: 'before' | 'after'): Stall {
+    const reached = Promise.withResolvers<void>();
+    const released = Promise.withResolvers<void>();
+    this.#stalls.push({ action, when, reach: reached.resolve, released: released.promise });
+    return { reached: reached.promise, release: released.resolve };
+  }
+
+  lose(action: string): void {
+    this.#losses.push(action);
+  }
+
+  show(instanceId: string, state: string | undefined): void {
+    if (state === undefined) this.#shown.delete(instanceId);
+    else this.#shown.set(instanceId, state);
+  }
+
+  holdLaunches(): { release(): void } {
+    this.#holdsLaunches = true;
+    return {
+      release: () => {
+        this.#holdsLaunches = false;
+        this.#launching.clear();
+      },
+    };
+  }
+
+  async #serve(request: IncomingMessage, response: ServerResponse): Promise<void> {
+    const at = new Date().toISOString();
+    const chunks: Buffer[] = [];
+    for await (const chunk of request) chunks.push(chunk as Buffer);
+    const body = Buffer.concat(chunks).toString();
+    const parameters: Parameters = Object.fromEntries(new URLSearchParams(body));
+    const action = parameters['Action'] ?? '';
+    const headers = headersOf(request);
+    await this.#stalled(action, 'before');
+    // Whoever asked is gone, and on a real network would not have been heard.
+    if (response.destroyed) return;
+    const answer = await this.#answer(action, parameters, { headers, body, path: request.url ?? '/' }).catch(
+      (error: unknown): Answer & { code?: string } => {
+        if (error instanceof Refusal) return { status: error.status, body: xmlError(error), code: error.code };
+        return { status: 500, body: xmlError({ code: 'InternalFailure', message: String(error) }) };
+      },
+    );
+    const code = answer.status < 300 ? undefined : elementOf(answer.body, 'Code');
+    const by = /Credential=([^/]+)\//.exec(headers['authorization'] ?? '')?.[1] ?? '';
+    this.requests.push({ by, action, parameters, at, status: answer.status, ...(code !== undefined && { code }) });
+    await this.#stalled(action, 'after');
+    const lost = this.#losses.indexOf(action);
+    if (lost >= 0) {
+      this.#losses.splice(lost, 1);
+      request.socket.destroy();
+      return;
+    }
+    response.writeHead(answer.status, { 'content-type': 'text/xml', 'x-amzn-requestid': randomUUID() });
+    response.end(answer.body);
+  }
+
+  async #stalled(action: string, when: 'before' | 'after'): Promise<void> {
+    const at = this.#stalls.findIndex((stall) => stall.action === action && stall.when === when);
+    const [stall] = at < 0 ? [] : this.#stalls.splice(at, 1);
+    stall?.reach();
+    await stall?.released;
+  }
+
+  async #answer(
+    action: string,
+    parameters: Parameters,
+    sent: { headers: Headers; body: string; path: string },
+  ): Promise<Answer> {
+    const throttle = this.#throttles.find((one) => one.count > 0 && (one.action ?? action) === action);
+    if (throttle) {
+      throttle.count -= 1;
+      throw throttle.refusal;
+    }
+    // Other services (EC2, STS) are moto's own affair.
+    const own = /\/autoscaling\/aws4_request/.test(sent.headers['authorization'] ?? '');
+    const handler = own ? this.#handlers[action] : undefined;
+    const answer = (await handler?.(parameters, sent.headers)) ?? (await this.#forward(sent));
+    return own && isRead(action) ? { ...answer, body: this.#asShown(answer.body) } : answer;
+  }
+
+  /** What is not as moto would have it; an answer of its own, or none where moto then answers. */
+  readonly #handlers: Record<string, (parameters: Parameters, headers: Headers) => Promise<Answer | undefined>> = {
+    EnterStandby: async (parameters, headers) => {
+      const [group, instance] = await this.#instanceOf(parameters, headers);
+      if (instance.state !== 'InService')
+        throw new Refusal(`The instance ${instance.id} is not in InService; it is ${instance.state}`);
+      const decrement = parameters['ShouldDecrementDesiredCapacity'] === 'true';
+      if (decrement && group.desired - 1 < group.min) throw new Refusal(sizes(parameters, group, 'place into standby'));
+      return undefined;
+    },
+    ExitStandby: async (parameters, headers) => {
+      const [group, instance] = await this.#instanceOf(parameters, headers);
+      if (instance.state !== 'Standby')
+        throw new Refusal(`The instance ${instance.id} is not in Standby; it is ${instance.state}`);
+      if (group.desired + 1 > group.max) throw new Refusal(sizes(parameters, group, 'take out of standby'));
+      return undefined;
+    },
+    SetDesiredCapacity: async (parameters, headers) => {
+      const { min, max } = await this.#group(parameters['AutoScalingGroupName'], headers);
+      const wanted = Number(parameters['DesiredCapacity']);
+      const beyond = wanted < min ? `below min value ${min}` : wanted > max ? `above max value ${max}` : undefined;
+      if (beyond) throw new Refusal(`New SetDesiredCapacity value ${wanted} is ${beyond} for the AutoScalingGroup.`);
+      return undefined;
+    },
+    TerminateInstanceInAutoScalingGroup: (parameters, headers) => this.#terminate(parameters, headers),
+    CompleteLifecycleAction: async (parameters, headers) => {
+      const { id, waiting, hook } = this.#actionOf(parameters);
+      waiting.hooks.delete(hook);
+      if (waiting.hooks.size === 0) {
+        this.#waiting.delete(id);
+        await this.#ask('TerminateInstanceInAutoScalingGroup', terminationOf(id, 'false'), headers);
+      }
+      return { status: 200, body: xmlResult('CompleteLifecycleAction', '') };
+    },
+    RecordLifecycleActionHeartbeat: async (parameters) => {
+      this.#actionOf(parameters);
+      return { status: 200, body: xmlResult('RecordLifecycleActionHeartbeat', '') };
+    },
+    StartInstanceRefresh: async (parameters, headers) => {
+      const name = parameters['AutoScalingGroupName'] ?? '';
+      await this.#group(name, headers);
+      const refreshes = this.#refreshes.get(name) ?? [];
+      if (refreshes.some(({ status }) => status === 'InProgress'))
+        throw new Refusal('An Instance Refresh is already in progress', 'InstanceRefreshInProgress');
+      const id = randomUUID();
+      this.#refreshes.set(name, [{ id, status: 'InProgress' }, ...refreshes]);
+      return {
+        status: 200,
+        body: xmlResult('StartInstanceRefresh', `<InstanceRefreshId>${id}</InstanceRefreshId>`),
+      };
+    },
+    CancelInstanceRefresh: async (parameters) => {
+      const running = this.#refreshes
+        .get(parameters['AutoScalingGroupName'] ?? '')
+        ?.find(({ status }) => status === 'InProgress');
+      if (!running) throw new Refusal('No in progress Instance Refresh found', 'ActiveInstanceRefreshNotFound');
+      running.status = 'Cancelled';
+      const body = xmlResult('CancelInstanceRefresh', `<InstanceRefreshId>${running.id}</InstanceRefreshId>`);
+      return { status: 200, body };
+    },
+    DescribeInstanceRefreshes: async (parameters, headers) => {
+      const name = parameters['AutoScalingGroupName'] ?? '';
+      await this.#group(name, headers);
+      const members = (this.#refreshes.get(name) ?? []).map(
+        ({ id, status }) =>
+          `<member><InstanceRefreshId>${id}</InstanceRefreshId><AutoScalingGroupName>${name}</AutoScalingGroupName><Status>${status}</Status></member>`,
+      );
+      const list = `<InstanceRefreshes>${members.join('')}</InstanceRefreshes>`;
+      return { status: 200, body: xmlResult('DescribeInstanceRefreshes', list) };
+    },
+  };
+
+  /** With hooks it waits in `Terminating:Wait`; for its place it is out of the group at once, as any that terminates. */
+  async #terminate(parameters: Parameters, headers: Headers): Promise<Answer | undefined> {
+    const id = parameters['InstanceId'] ?? '';
+    const { body } = await this.#ask('DescribeAutoScalingInstances', { 'InstanceIds.member.1': id }, headers);
+    const [instance] = instancesIn(this.#asShown(body));
+    if (!instance) throw new Refusal(`Instance Id not found - No managed instance found for instance ID: ${id}`);
+    if (instance.state.startsWith('Terminating'))
+      throw new Refusal(`The instance ${id} is being terminated`, 'ScalingActivityInProgress');
+    const group = elementOf(body, 'AutoScalingGroupName') ?? '';
+    const hooks = (await this.#ask('DescribeLifecycleHooks', { AutoScalingGroupName: group }, headers)).body
+      .split('<member>')
+      .filter((hook) => elementOf(hook, 'LifecycleTransition') === TERMINATING)
+      .map((hook) => elementOf(hook, 'LifecycleHookName') ?? '');
+    if (hooks.length === 0) return undefined;
+    this.#waiting.set(id, { group, hooks: new Map(hooks.map((hook) => [hook, randomUUID()])) });
+    await this.#ask(
+      'EnterStandby',
+      {
+        AutoScalingGroupName: group,
+        'InstanceIds.member.1': id,
+        ShouldDecrementDesiredCapacity: parameters['ShouldDecrementDesiredCapacity'] ?? 'false',
+      },
+      headers,
+    );
+    const activity = `<Activity><ActivityId>${randomUUID()}</ActivityId><AutoScalingGroupName>${group}</AutoScalingGroupName><Cause>a user request</Cause><StartTime>${new Date().toISOString()}</StartTime><StatusCode>InProgress</StatusCode></Activity>`;
+    return { status: 200, body: xmlResult('TerminateInstanceInAutoScalingGroup', activity) };
+  }
+
+  #actionOf(parameters: Parameters): { id: string; waiting: Waiting; hook: string } {
+    const { InstanceId: instance, LifecycleActionToken: token, LifecycleHookName: hook = '' } = parameters;
+    for (const [id, waiting] of this.#waiting) {
+      if (waiting.group !== parameters['AutoScalingGroupName']) continue;
+      const own = waiting.hooks.get(hook);
+      if (own !== undefined && (token === undefined ? id === instance : own === token)) return { id, waiting, hook };
+    }
+    const named = token === undefined ? `instance ID ${instance}` : `token ${token}`;
+    throw new Refusal(`No active Lifecycle Action found with ${named}`);
+  }
+
+  async #instanceOf(parameters: Parameters, headers: Headers): Promise<[Group, SeenInstance]> {
+    const group = await this.#group(parameters['AutoScalingGroupName'], headers);
+    const id = parameters['InstanceIds.member.1'] ?? '';
+    const instance = group.instances.find((one) => one.id === id);
+    if (!instance)
+      throw new Refusal(`The instance ${id} is not part of Auto Scaling group ${parameters['AutoScalingGroupName']}.`);
+    return [group, instance];
+  }
+
+  async #group(name: string | undefined, headers: Headers): Promise<Group> {
+    const asked = { 'AutoScalingGroupNames.member.1': name ?? '' };
+    const body = this.#asShown((await this.#ask('DescribeAutoScalingGroups', asked, headers)).body);
+    const number = (element: string) => Number(elementOf(body, element));
+    if (elementOf(body, 'AutoScalingGroupARN') === undefined)
+      throw new Refusal(`AutoScalingGroup name not found - AutoScalingGroup '${name}' not found`);
+    return {
+      desired: number('DesiredCapacity'),
+      min: number('MinSize'),
+      max: number('MaxSize'),
+      instances: instancesIn(body),
+    };
+  }
+
+  /** The states that moto does not know, in place of its own. */
+  #asShown(body: string): string {
+    for (const { id } of instancesIn(body)) {
+      if (this.#holdsLaunches && !this.#known.has(id)) this.#launching.add(id);
+      this.#known.add(id);
+    }
+    return withStates(body, (id) => {
+      if (this.#shown.has(id)) return this.#shown.get(id);
+      if (this.#waiting.has(id)) return 'Terminating:Wait';
+      return this.#launching.has(id) ? 'Pending' : undefined;
+    });
+  }
+
+  #ask(action: string, parameters: Parameters, headers: Headers): Promise<Answer> {
+    const body = new URLSearchParams({ Action: action, Version: '2011-01-01', ...parameters }).toString();
+    return this.#forward({ headers, body, path: '/' });
+  }
+
+  async #forward({ headers, body, path }: { headers: Headers; body: string; path: string }): Promise<Answer> {
+    const response = await fetch(`${this.#moto}${path}`, { method: 'POST', headers, body });
+    return { status: response.status, body: await response.text() };
+  }
+}
+
+/** Those that say what is asked and as whom; not those of the connection. */
+function headersOf({ headers }: IncomingMessage): Headers {
+  const names = ['authorization', 'content-type', 'x-amz-date', 'x-amz-security-token', 'x-amz-target', 'accept'];
+  return Object.fromEntries(
+    names.flatMap((name) => (headers[name] === undefined ? [] : [[name, String(headers[name])]])),
+  );
+}
+
+const terminationOf = (id: string, decrement: string): Parameters => ({
+  InstanceId: id,
+  ShouldDecrementDesiredCapacity: decrement,
+});
+
+const sizes = (parameters: Parameters, { min, max, desired }: Group, what: string): string =>
+  `AutoScalingGroup ${parameters['AutoScalingGroupName']} has min-size=${min}, max-size=${max}, and desired-size=${desired}. To ${what} 1 instance(s), please update the AutoScalingGroup sizes appropriately.`;
