@@ -1,5 +1,6 @@
+import type { LabelSelector } from '../selectors.ts';
 import { type Mend, manifest, type Seen } from './findings.ts';
-import { type Budget, type LabelSelector, labelsOf, selects, type Workload } from './objects.ts';
+import { type Budget, labelsOf, selects, type Workload } from './objects.ts';
 import { isOfNodes, isServed, namesOf, replicasOf, type Subject } from './subject.ts';
 
 const POLICY = 'policy/v1';

@@ -1,3 +1,5 @@
+import { type LabelSelector, selects as meets } from '../selectors.ts';
+
 /**
  * The parts of Kubernetes' objects that the doctor reads, as the API's JSON (and a manifest's YAML) has them: all of it
  * optional but names, for an object may be older or newer than the code.
@@ -48,11 +50,6 @@ export interface PodSpec {
 export interface PodTemplate {
   metadata?: { labels?: Labels; annotations?: Labels };
   spec: PodSpec;
-}
-
-export interface LabelSelector {
-  matchLabels?: Labels;
-  matchExpressions?: { key: string; operator: string; values?: string[] }[];
 }
 
 export const KINDS = ['Deployment', 'StatefulSet', 'DaemonSet'] as const;
@@ -132,27 +129,7 @@ export function serviceSelects({ spec }: Service, labels: Labels): boolean {
 }
 
 /** As `policy/v1` has it: an empty selector selects everything, an absent one nothing. */
-export function selects(selector: LabelSelector | null | undefined, labels: Labels): boolean {
-  if (!selector) return false;
-  const { matchLabels, matchExpressions } = selector;
-  return (
-    Object.entries(matchLabels ?? {}).every(([key, value]) => labels[key] === value) &&
-    (matchExpressions ?? []).every(({ key, operator, values = [] }) => {
-      const value = labels[key];
-      switch (operator) {
-        case 'In':
-          return value !== undefined && values.includes(value);
-        case 'NotIn':
-          return value === undefined || !values.includes(value);
-        case 'Exists':
-          return value !== undefined;
-        case 'DoesNotExist':
-          return value === undefined;
-        default:
-          return false;
-      }
-    })
-  );
-}
+export const selects = (selector: LabelSelector | null | undefined, labels: Labels): boolean =>
+  selector ? meets(selector, labels, false) : false;
 
 export const labelsOf = ({ metadata }: PodTemplate): Labels => metadata?.labels ?? {};

@@ -1,10 +1,10 @@
+import type { LabelSelector } from '../selectors.ts';
 import { formatTarget } from '../target.ts';
 import { manifest } from './findings.ts';
 import {
   type Autoscaler,
   type Budget,
   type Container,
-  type LabelSelector,
   type Labels,
   labelsOf,
   type Pod,

@@ -1,6 +1,7 @@
 import { IN_SERVICE_GATE, TRAFFIC_LABEL } from '../names.ts';
+import type { LabelSelector } from '../selectors.ts';
 import { type Mend, manifest, type Seen } from './findings.ts';
-import { type LabelSelector, labelsOf, type Pod, type Service, serviceSelects } from './objects.ts';
+import { labelsOf, type Pod, type Service, serviceSelects } from './objects.ts';
 import { isOfNodes, isServed, listed, patch, patchPods, type Subject, theServices } from './subject.ts';
 
 /** What would be done to cut the traffic of a pod, by the provider that would do it; undefined or `none`: nothing. */

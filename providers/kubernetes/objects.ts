@@ -1,3 +1,5 @@
+import type { LabelSelector } from '../../model/selectors.ts';
+
 /**
  * The parts of Kubernetes' objects that Salvor reads, as the API's JSON has them: all of it optional, for an object may
  * be older or newer than the code. Times are RFC 3339 text.
@@ -67,11 +69,6 @@ export interface Service extends KubeObject {
 
 export interface EndpointSlice extends KubeObject {
   endpoints?: { conditions?: { ready?: boolean }; targetRef?: { uid?: string } }[];
-}
-
-export interface LabelSelector {
-  matchLabels?: Record<string, string>;
-  matchExpressions?: { key: string; operator?: string; values?: string[] }[];
 }
 
 /** A controller of pods, or a controller of such controllers. */

@@ -1,8 +1,9 @@
 import type { Owner } from '../../model/ports/instance.ts';
+import type { LabelSelector } from '../../model/selectors.ts';
 import { formatTarget } from '../../model/target.ts';
 import type { Cluster } from './cluster.ts';
 import { controllerOf } from './health.ts';
-import type { Controller, LabelSelector, OwnerReference, Ref } from './objects.ts';
+import type { Controller, OwnerReference, Ref } from './objects.ts';
 
 /** What controls a pod. */
 export interface Workload {

@@ -1,8 +1,9 @@
 import type { Held } from '../../model/change.ts';
+import type { LabelSelector, Labels } from '../../model/selectors.ts';
 import { parseField, readField } from './fields.ts';
 import { controllerOf } from './health.ts';
-import type { LabelSelector, OwnerReference, Pod, Service } from './objects.ts';
-import { keysOf, type Labels, selectorOfService, selects } from './selectors.ts';
+import type { OwnerReference, Pod, Service } from './objects.ts';
+import { keysOf, selectorOfService, selects } from './selectors.ts';
 
 /** In place of a label's value: nothing selects it, and it is the same on every look at this very pod. */
 export const quarantineValue = (uid: string): string => `quarantined-${uid}`;

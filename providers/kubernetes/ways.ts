@@ -1,9 +1,10 @@
 import type { Held } from '../../model/change.ts';
 import { IN_SERVICE_GATE, TRAFFIC_LABEL } from '../../model/names.ts';
 import type { DrainInstanceOptions } from '../../model/rule.ts';
+import type { LabelSelector } from '../../model/selectors.ts';
 import { fieldPath } from './fields.ts';
 import { conditionOf, declaresGate, describeCondition, isTrue } from './health.ts';
-import type { LabelSelector, Pod, Service } from './objects.ts';
+import type { Pod, Service } from './objects.ts';
 import { leavingOf, quarantineValue } from './quarantine.ts';
 import { keysOf, selectorOfService, selects } from './selectors.ts';
 
