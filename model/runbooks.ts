@@ -110,6 +110,10 @@ const drainInstanceOptions = section({
     message:
       'expected recoverWithin to be at least stableFor (30s where it is not given), or 0s for no waiting: it could never recover',
   })
+  .refine(({ replace, quarantine }) => replace || quarantine === undefined, {
+    path: ['quarantine'],
+    message: 'expected no quarantine beside replace: false, for it replaces the pod at once',
+  })
   .refine(({ traffic, quarantine }) => traffic !== 'quarantine' || quarantine !== undefined, {
     path: ['quarantine'],
     message: 'expected quarantine: {} beside traffic: quarantine, which allows it',

@@ -30,6 +30,8 @@ export interface Trouble {
   /** Default: `Throttling`, with 400. */
   code?: string;
   status?: number;
+  /** What the clock of AWS says then, where it is not what this machine's does. */
+  date?: Date;
 }
 
 export interface AwsProxy {
@@ -59,16 +61,23 @@ type Parameters = Record<string, string>;
 interface Answer {
   status: number;
   body: string;
+  date?: Date | undefined;
 }
 
 class Refusal extends Error {
   readonly code: string;
   readonly status: number;
+  readonly date: Date | undefined;
 
-  constructor(message: string, code = 'ValidationError', status = 400) {
+  constructor(
+    message: string,
+    code = 'ValidationError',
+    { status = 400, date }: Pick<Trouble, 'status' | 'date'> = {},
+  ) {
     super(message);
     this.code = code;
     this.status = status;
+    this.date = date;
   }
 }
 
@@ -97,7 +106,10 @@ export async function startAwsProxy(moto: string): Promise<AwsProxy> {
 class BeforeMoto implements AwsProxy {
   readonly requests: AwsRequest[] = [];
   readonly #moto: string;
-  readonly #server = createServer((request, response) => void this.#serve(request, response));
+  readonly #server = createServer((request, response) => {
+    // Who breaks off in the midst of a request, as a worker that is killed, is nobody's error.
+    this.#serve(request, response).catch(() => response.destroy());
+  });
   readonly #throttles: { count: number; action?: string; refusal: Refusal }[] = [];
   readonly #stalls: { action: string; when: 'before' | 'after'; reach(): void; released: Promise<void> }[] = [];
   readonly #losses: string[] = [];
@@ -129,8 +141,8 @@ class BeforeMoto implements AwsProxy {
     return mutationsIn(this.requests, by, resources);
   }
 
-  throttle(count: number, { action, code = 'Throttling', status = 400 }: Trouble = {}): void {
-    this.#throttles.push({ count, action, refusal: new Refusal('Rate exceeded', code, status) });
+  throttle(count: number, { action, code = 'Throttling', ...how }: Trouble = {}): void {
+    this.#throttles.push({ count, action, refusal: new Refusal('Rate exceeded', code, how) });
   }
 
   stall(action: string, when: 'before' | 'after'): Stall {
@@ -172,7 +184,8 @@ class BeforeMoto implements AwsProxy {
     if (response.destroyed) return;
     const answer = await this.#answer(action, parameters, { headers, body, path: request.url ?? '/' }).catch(
       (error: unknown): Answer & { code?: string } => {
-        if (error instanceof Refusal) return { status: error.status, body: xmlError(error), code: error.code };
+        if (error instanceof Refusal)
+          return { status: error.status, body: xmlError(error), code: error.code, date: error.date };
         return { status: 500, body: xmlError({ code: 'InternalFailure', message: String(error) }) };
       },
     );
@@ -186,7 +199,10 @@ class BeforeMoto implements AwsProxy {
       request.socket.destroy();
       return;
     }
-    response.writeHead(answer.status, { 'content-type': 'text/xml', 'x-amzn-requestid': randomUUID() });
+    response.writeHead(answer.status, {
+      ...{ 'content-type': 'text/xml', 'x-amzn-requestid': randomUUID() },
+      ...(answer.date && { date: answer.date.toUTCString() }),
+    });
     response.end(answer.body);
   }
 

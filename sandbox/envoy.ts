@@ -89,6 +89,8 @@ export async function startEnvoy({ folder, timeout = 5_000, onProgress }: EnvoyO
   };
 }
 
+const UNLIMITED = 1_000_000;
+
 interface SocketAddress {
   socket_address: { address: string; port_value: number };
 }
@@ -125,7 +127,11 @@ function bootstrap(endpointsFile: string, endpointsFolder: string, timeout: numb
               path_config_source: { path: endpointsFile, watched_directory: { path: endpointsFolder } },
             },
           },
-          connect_timeout: '1s',
+          connect_timeout: `${timeout / 1000}s`,
+          // As good as none: the burst that follows a stall of the machine is not to be refused by the proxy itself.
+          circuit_breakers: {
+            thresholds: [{ max_connections: UNLIMITED, max_pending_requests: UNLIMITED, max_requests: UNLIMITED }],
+          },
           lb_policy: 'ROUND_ROBIN',
           typed_extension_protocol_options: {
             'envoy.extensions.upstreams.http.v3.HttpProtocolOptions': typed(

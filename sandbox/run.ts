@@ -9,6 +9,8 @@ export class ToolError extends Error {
 export interface RunOptions {
   cwd?: string;
   timeoutMs?: number;
+  /** Beside the environment of this process. */
+  env?: Record<string, string>;
   /** Called with each line of either stream. */
   onLine?: (line: string) => void;
 }
@@ -18,8 +20,11 @@ export interface RunOptions {
  * @throws ToolError
  */
 export async function run(file: string, args: string[], options: RunOptions = {}): Promise<string> {
-  const { cwd, timeoutMs, onLine } = options;
-  const child = spawn(file, args, { cwd, timeout: timeoutMs, stdio: ['ignore', 'pipe', 'pipe'] });
+  const { cwd, timeoutMs, env, onLine } = options;
+  const child = spawn(file, args, {
+    ...{ cwd, timeout: timeoutMs, stdio: ['ignore', 'pipe', 'pipe'] },
+    env: { ...process.env, ...env },
+  });
   const lines: string[] = [];
   for (const stream of [child.stdout, child.stderr]) {
     createInterface({ input: stream }).on('line', (line) => {

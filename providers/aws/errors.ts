@@ -34,16 +34,28 @@ const REFUSED = new Set([
   'OptInRequired',
   'MissingAuthenticationToken',
 ]);
+/** Who gives the credentials may give none for a moment, or give new ones in the next. */
 const EXPIRED = new Set([
   'ExpiredToken',
   'ExpiredTokenException',
+  'RequestExpired',
+  'CredentialsProviderError',
+  'TokenProviderError',
+]);
+const WRONG = new Set([
   'InvalidClientTokenId',
   'UnrecognizedClientException',
   'SignatureDoesNotMatch',
   'IncompleteSignature',
+]);
+
+/** Answers to a signature whose time is not that of AWS, among others. */
+const OF_TIME = new Set([
+  'SignatureDoesNotMatch',
+  'InvalidSignatureException',
   'RequestExpired',
-  'CredentialsProviderError',
-  'TokenProviderError',
+  'RequestInTheFuture',
+  'RequestTimeTooSkewed',
 ]);
 
 /**
@@ -51,12 +63,22 @@ const EXPIRED = new Set([
  * person must mend is final. https://docs.aws.amazon.com/autoscaling/ec2/APIReference/CommonErrors.html
  */
 export function asProviderError(error: unknown, asked: Asked): FinalError | UnavailableError {
-  const { name, message, status } = read(error);
+  const { name, message, status, skewed } = read(error);
   const told = `${describeAsked(asked)}: ${name}: ${message}`;
+  // Signed at another time than AWS has: the SDK goes by the time of AWS from here on.
+  if (skewed && OF_TIME.has(name)) {
+    const how = 'the clock of this machine is minutes off that of AWS, and it is tried again by the latter';
+    return new UnavailableError(`${told}; ${how}`, { cause: error });
+  }
   if (THROTTLED.has(name) || status === 429)
     return new UnavailableError(`${told}; AWS limits the rate of requests, and it is tried again`, { cause: error });
   if (BUSY.has(name)) return new UnavailableError(`${told}; it is tried again`, { cause: error });
   if (EXPIRED.has(name)) {
+    const how =
+      'There are no credentials for this account that are valid now; it is tried again: renew them if this lasts';
+    return new UnavailableError(`${told}. ${how}`, { cause: error });
+  }
+  if (WRONG.has(name)) {
     const how = 'The credentials of Salvor for this account are not accepted: renew them';
     return new FinalError(`${told}. ${how}`, { type: 'Forbidden', cause: error });
   }
@@ -70,16 +92,15 @@ export function asProviderError(error: unknown, asked: Asked): FinalError | Unav
 }
 
 /** Without a status there was no answer. */
-function read(error: unknown): { name: string; message: string; status?: number } {
+function read(error: unknown): { name: string; message: string; status?: number; skewed?: boolean } {
   if (!(error instanceof Error)) return { name: 'Error', message: String(error) };
-  const metadata: unknown = '$metadata' in error ? error.$metadata : undefined;
-  const status =
-    typeof metadata === 'object' && metadata !== null && 'httpStatusCode' in metadata
-      ? metadata.httpStatusCode
-      : undefined;
+  const given = '$metadata' in error ? error.$metadata : undefined;
+  const metadata = typeof given === 'object' && given !== null ? (given as Record<string, unknown>) : {};
+  const { httpStatusCode: status, clockSkewCorrected } = metadata;
   const code = 'code' in error && typeof error.code === 'string' ? `${error.code} ` : '';
   const message = error.message || `${code}no answer`;
-  return { name: error.name, message, ...(typeof status === 'number' && { status }) };
+  const skewed = clockSkewCorrected === true;
+  return { name: error.name, message, skewed, ...(typeof status === 'number' && { status }) };
 }
 
 /** The API did not take the request as things stand: it may have been overtaken by a change since the look before it. */

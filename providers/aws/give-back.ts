@@ -2,7 +2,7 @@ import type { Change } from '../../model/change.ts';
 import type { CutRequest } from '../../model/ports/instance.ts';
 import { FinalError, UnavailableError } from '../errors.ts';
 import { isRefusal } from './errors.ts';
-import type { Group } from './group.ts';
+import { type Group, ownDesired } from './group.ts';
 import { DESIRED_CAPACITY, LIFECYCLE_STATE } from './notes.ts';
 import { changeOf, nameOf, type Scene, type Standing, standingOf } from './scene.ts';
 
@@ -20,8 +20,7 @@ export async function restore(scene: Scene, request: Request): Promise<Change[]>
   const standing = standingOf(group, scene.id, request.actor.remediation);
   switch (standing.is) {
     case 'gone':
-      await forget(scene, group, request.actor.remediation);
-      return [];
+      return repay(scene, request, { group });
     case 'free':
       return [];
     case 'taken':
@@ -95,7 +94,37 @@ export const returned = (request: Request, desired: number, answered?: Parameter
   return fields.map((field) => changeOf(request, field, answered));
 };
 
-/** The instance is gone, its note may be left. */
+/**
+ * The instance is gone, so that no ExitStandby gives its group back the one that was taken from its desired capacity: it is set
+ * back here, unless somebody else has changed it meanwhile. The note goes.
+ *
+ * @param asked whether an earlier attempt may have asked for it, and could not report it
+ */
+export async function repay(
+  scene: Scene,
+  request: Pick<Request, 'step' | 'actor' | 'instance'>,
+  { group, asked = false, mayWrite }: { group: Group | undefined; asked?: boolean; mayWrite?: () => Promise<void> },
+): Promise<Change[]> {
+  const note = group?.notes.get(scene.id);
+  if (!group || note?.remediation !== request.actor.remediation) return [];
+  const { desired, max } = group;
+  const set = (before: number, after: number, answered?: Parameters<typeof changeOf>[2]): Change => {
+    const what = `${DESIRED_CAPACITY}: ${before} → ${after}`;
+    return changeOf(request, { what, field: DESIRED_CAPACITY, before, after }, answered);
+  };
+  const changes: Change[] = [];
+  const own = ownDesired(group);
+  if (note.way === 'standby' && own === note.own - 1 && desired < max) {
+    await mayWrite?.();
+    changes.push(set(desired, desired + 1, await scene.account.setDesired(scene.group, desired + 1)));
+  } else if (note.way === 'standby' && own === note.own && asked) {
+    changes.push(set(desired - 1, desired));
+  }
+  await scene.account.unnote(scene.group, scene.id);
+  return changes;
+}
+
+/** It is not held any more, its note may be left. */
 export async function forget(scene: Scene, group: Group | undefined, remediation: string): Promise<void> {
   if (group?.notes.get(scene.id)?.remediation === remediation) await scene.account.unnote(scene.group, scene.id);
 }

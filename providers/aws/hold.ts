@@ -5,7 +5,7 @@ import { FinalError, UnavailableError } from '../errors.ts';
 import type { Pulse } from '../instance.ts';
 import { beating, Sleeper } from '../kubernetes/pulse.ts';
 import { noteOf } from './cut.ts';
-import { finishReturn, forget, putBack, returned } from './give-back.ts';
+import { finishReturn, putBack, repay, returned } from './give-back.ts';
 import { type Group, type Instance, ownDesired } from './group.ts';
 import { changeOf, type Health, healthOf, type Scene, type Standing, standingOf } from './scene.ts';
 
@@ -19,6 +19,8 @@ interface Memory {
   noted: boolean;
   /** ExitStandby was about to be asked for, with the desired capacity as it was before. */
   returning?: { desired: number };
+  /** It was gone, and its desired capacity was about to be given back without it. */
+  repaying?: true;
   changes: Change[];
 }
 
@@ -75,14 +77,13 @@ class Wait {
   }
 
   async #look(): Promise<HoldResult | undefined> {
-    const { scene, request, memory } = this.#given;
+    const { scene, request } = this.#given;
     const { remediation } = request.actor;
     const group = await scene.account.group(scene.group);
     const standing = standingOf(group, scene.id, remediation);
     switch (standing.is) {
       case 'gone':
-        await forget(scene, group, remediation);
-        return { verdict: 'gone', why: standing.why, changes: memory.changes };
+        return this.#gone(group, standing.why);
       case 'free':
         return this.#isBack(standing.instance, this.#lostReturn());
       case 'returned':
@@ -177,6 +178,17 @@ class Wait {
       why: `Salvor itself put it back in service; since then: ${why}`,
       changes: all,
     };
+  }
+
+  async #gone(group: Group | undefined, why: string): Promise<HoldResult> {
+    const { scene, memory, pulse } = this.#given;
+    const mayWrite = async (): Promise<void> => {
+      memory.repaying = true;
+      pulse.beat(memory);
+      await pulse.stillMine();
+    };
+    const changes = await repay(scene, this.#asked(), { group, asked: memory.repaying === true, mayWrite });
+    return { verdict: 'gone', why, changes: [...memory.changes, ...changes] };
   }
 
   #lostReturn(): Change[] {

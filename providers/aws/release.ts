@@ -2,7 +2,7 @@ import type { Held } from '../../model/change.ts';
 import { FinalError } from '../errors.ts';
 import type { HeldOn, Release } from '../instance.ts';
 import type { Account } from './account.ts';
-import { forget, howToEnd, restore } from './give-back.ts';
+import { forget, howToEnd, repay, restore } from './give-back.ts';
 import { keyOf } from './group.ts';
 import { DESIRED_CAPACITY, fieldsOf, unreadableIn } from './notes.ts';
 import { type Scene, standingOf } from './scene.ts';
@@ -19,6 +19,11 @@ export async function release(scene: Scene, held: Held, dryRun: boolean): Promis
   if (dryRun) return before;
   if (before.result !== 'given-back') {
     const group = before.result === 'unclear' ? undefined : await scene.account.group(scene.group);
+    if (before.result === 'gone')
+      return {
+        ...before,
+        changes: await repay(scene, { step: 'release', actor: { runbook, remediation }, instance }, { group }),
+      };
     await forget(scene, group, remediation);
     return before;
   }

@@ -2,10 +2,11 @@ import type { Change } from '../../model/change.ts';
 import type { ReplaceRequest, ReplaceResult } from '../../model/ports/instance.ts';
 import { HeldBack, type Pulse } from '../instance.ts';
 import { beating, Sleeper } from '../kubernetes/pulse.ts';
+import { refusal } from './assess.ts';
 import { noteOf } from './cut.ts';
 import { isRefusal } from './errors.ts';
-import { forget } from './give-back.ts';
-import { type Group, groupRefusal, type Instance, instanceIn, ownDesired } from './group.ts';
+import { repay } from './give-back.ts';
+import { type Group, type Instance, instanceIn, ownDesired } from './group.ts';
 import { completeHooks } from './hooks.ts';
 import { DESIRED_CAPACITY, type Note, wayOf } from './notes.ts';
 import { changeOf, type Scene, type Standing, standingOf } from './scene.ts';
@@ -93,7 +94,8 @@ class Replacing {
       const why = `it could not be replaced before ${request.deadline}: ${this.#why}`;
       return { verdict: 'blocked', why, changes: memory.changes };
     }
-    const refused = groupRefusal(group) ?? (instance.state === 'Standby' ? undefined : `it is still ${instance.state}`);
+    if (instance.state !== 'Standby') return this.#wait(`it is still ${instance.state}`);
+    const refused = await refusal(scene.account, group, instance);
     if (refused) return this.#wait(refused);
     if (note.way === 'standby') {
       if (!(await this.#raise(group, note))) return undefined;
@@ -175,7 +177,7 @@ class Replacing {
 
   async #gone(group: Group | undefined, why: string): Promise<ReplaceResult | undefined> {
     const { scene, request, memory } = this.#given;
-    await forget(scene, group, request.actor.remediation);
+    memory.changes.push(...(await repay(scene, request, { group, asked: memory.asked === 'capacity' })));
     if (memory.asked !== 'termination') return { verdict: 'gone', why, changes: memory.changes };
     if (!memory.changes.some(({ field }) => field === 'termination'))
       memory.changes.push(changeOf(request, termination('terminated the instance')));

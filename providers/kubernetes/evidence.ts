@@ -6,7 +6,7 @@ import type { EvidenceProvider, Looked } from '../evidence.ts';
 import { patiently } from '../patience.ts';
 import type { Cluster } from './cluster.ts';
 import { explain, isPassing } from './errors.ts';
-import { heldByAnother } from './fields.ts';
+import { heldByAnother, holdsOn } from './fields.ts';
 import { absence, apartness, controllerOf, exclusion, healthOf, isTrue } from './health.ts';
 import {
   type Controller,
@@ -18,6 +18,7 @@ import {
   type Pod,
 } from './objects.ts';
 import { above, isReplicaSet, keyOf, readController, replicasOf, resourceOfKind, selectorText } from './owner.ts';
+import { staysInQuarantine } from './quarantine.ts';
 import { Recent } from './recent.ts';
 
 /** How old what many responders share may be. What is asked right before a mutation is never shared. */
@@ -52,8 +53,8 @@ interface Workload {
 
 /**
  * The pods of one cluster. The population of a namespace are its pods that have not ended and are not of Jobs, DaemonSets
- * or static. One that is being deleted is no part of it, for scaling down is no storm, unless it is stuck. One that is
- * still starting is not Ready, and counts so, however young.
+ * or static, nor kept in quarantine, for another has taken their place. One that is being deleted is no part of it, for
+ * scaling down is no storm, unless it is stuck. One that is still starting is not Ready, and counts so, however young.
  *
  * A workload's unready are its pods that do not serve, and, as `<workload key>#missing-<n>`, those that it should have and
  * has not.
@@ -240,9 +241,10 @@ export class PodEvidence implements EvidenceProvider {
     const ended = status?.phase === 'Succeeded' || status?.phase === 'Failed';
     const due = metadata.deletionTimestamp === undefined ? Infinity : Date.parse(metadata.deletionTimestamp);
     const apart = apartness(pod) !== undefined;
+    const quarantined = staysInQuarantine(pod, holdsOn(metadata) ?? []);
     return {
       key: keyOf(this.#cluster.name, namespace, reference),
-      live: !apart && !ended && (due === Infinity || due + STUCK_MS < Date.now()),
+      live: !apart && !quarantined && !ended && (due === Infinity || due + STUCK_MS < Date.now()),
       healthy: healthOf(pod).healthy,
       present: absence(pod, undefined) === undefined,
       serves: isTrue(pod, 'Ready') && metadata.annotations?.[HELD_ANNOTATION] === undefined,

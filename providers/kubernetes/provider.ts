@@ -65,7 +65,7 @@ export class Kubernetes {
       cut: (request, attempt) => cut(cluster, ref, request, attempt),
       restore: (request, attempt) => restore(cluster, ref, request, attempt),
       hold: (request, pulse) => hold(cluster, watches, ref, request, pulse, check),
-      replace: (request, pulse) => replace(cluster, ref, request, pulse),
+      replace: (request, pulse) => replace(cluster, ref, request, pulse, protectedLabels),
       verify: (request, pulse) => verify(cluster, watches, ref, request, pulse),
     };
   }
@@ -76,7 +76,7 @@ export class Kubernetes {
     const { protectedLabels = PROTECTED_LABELS, check = noCheck, machines } = this.#means;
     const ref: Ref = { ...NODES, name };
     return {
-      assess: (request) => assessNode(cluster, ref, request, { protectedLabels, check }),
+      assess: (request) => assessNode(cluster, ref, request, { protectedLabels, check, machines }),
       cut: (request, attempt) => cut(cluster, ref, request, attempt),
       restore: (request, attempt) => restore(cluster, ref, request, attempt),
       hold: (request, pulse) => holdNode(cluster, watches, ref, request, pulse, check),

@@ -5,7 +5,7 @@ import type { Pulse } from '../instance.ts';
 import type { Cluster } from './cluster.ts';
 import { evict, pauseAfter, remove } from './eviction.ts';
 import { holdsOn, nameOf, parseField, readField, shown, writerOf } from './fields.ts';
-import { absence, controllerOf } from './health.ts';
+import { absence, carriesProtected, controllerOf } from './health.ts';
 import type { Pod, Ref } from './objects.ts';
 import { beating, Sleeper } from './pulse.ts';
 import { isQuarantined } from './quarantine.ts';
@@ -26,12 +26,17 @@ const SAID_BEFORE_MS = 5_000;
 export const EVICTION = 'eviction';
 export const DELETION = 'deletion';
 
-/** Evicts the pod through the eviction API, or deletes one that is kept in quarantine; never forced. */
+/**
+ * Evicts the pod through the eviction API, or deletes one that is kept in quarantine; never forced.
+ *
+ * @param protectedLabels `key` or `key=value`: a pod that carries one by now is left
+ */
 export async function replace(
   cluster: Cluster,
   ref: Ref,
   request: ReplaceRequest,
   pulse: Pulse,
+  protectedLabels: readonly string[],
 ): Promise<ReplaceResult> {
   const notBefore = Date.parse(request.notBefore);
   const earlier = (pulse.last as Memory | undefined)?.evicting ?? false;
@@ -39,7 +44,7 @@ export async function replace(
   const removal = isQuarantined(request.held, request.instance.uid) ? deletion : eviction;
   return beating(pulse, memory, async () => {
     await new Sleeper().sleep(notBefore - Date.now(), pulse.signal);
-    return removeUntilGranted({ cluster, ref, request, removal, asked: earlier, pulse });
+    return removeUntilGranted({ cluster, ref, request, removal, asked: earlier, pulse, protectedLabels });
   });
 }
 
@@ -99,6 +104,7 @@ interface Given {
   /** An earlier attempt may have asked for it. */
   asked: boolean;
   pulse: Pulse;
+  protectedLabels: readonly string[];
 }
 
 /** The pod is gone: by a request of an earlier attempt whose answer was lost, or by somebody else. */
@@ -117,7 +123,7 @@ function removed({ step, instance }: ReplaceRequest, { field }: Removal, what: s
 }
 
 async function removeUntilGranted(given: Given): Promise<ReplaceResult> {
-  const { cluster, ref, request, removal, pulse } = given;
+  const { cluster, ref, request, removal, pulse, protectedLabels } = given;
   const deadline = Date.parse(request.deadline);
   const sleeper = new Sleeper();
   let why = 'the deadline had passed before it could be asked for';
@@ -126,7 +132,9 @@ async function removeUntilGranted(given: Given): Promise<ReplaceResult> {
     const pod = await cluster.get<Pod>(ref, pulse.signal);
     const gone = removal.absence(pod, request.instance.uid);
     if (!pod || gone) return ended(given, gone ?? '');
-    const refusal = removal.refusal(pod, request);
+    // Asked for again and again, or after it was kept for long: a person may have put it out of reach since the last look.
+    const label = carriesProtected(pod.metadata, protectedLabels);
+    const refusal = label ? `it carries the protected label ${label}` : removal.refusal(pod, request);
     if (refusal) return { verdict: 'failed', why: `it was not ${removal.done}: ${refusal}`, changes: [] };
     if (Date.now() >= deadline) {
       const late = `it could not be ${removal.done} before ${request.deadline}: ${why}`;

@@ -188,6 +188,23 @@ describe('the population of a namespace', () => {
     await bench.cluster.patchPod(namespace, names[0]!, { metadata: { finalizers: null } });
   });
 
+  test('has no pod that is kept in quarantine, whose place is taken; one that was taken out by hand is back', async () => {
+    const { namespace, names, keys } = await ready({ replicas: 2 });
+    const [name, key] = [names[0]!, keys[0]!];
+    const uid = (await bench.cluster.pod(namespace, name))?.metadata?.uid;
+    const note = {
+      ...{ field: 'metadata.labels[app]', before: 'web', set: `quarantined-${uid}` },
+      remediation: 'other',
+    };
+    const annotations = { [HELD_ANNOTATION]: JSON.stringify([{ ...note, until: inMs(60_000) }]) };
+    await bench.cluster.setUnready(namespace, name, true);
+    await bench.cluster.patchPod(namespace, name, { metadata: { annotations, labels: { app: note.set } } });
+    await bench.cluster.readyPods(namespace, 'web', 2);
+    expect((await look([key])).population).toEqual({ live: 2, unhealthy: 0 });
+    await bench.cluster.patchPod(namespace, name, { metadata: { labels: { app: 'by-hand' } } });
+    expect((await look([key])).population).toEqual({ live: 3, unhealthy: 1 });
+  });
+
   test('is that of all namespaces of the targets and the suspects together', async () => {
     const [one, two] = [await ready(), await ready({ replicas: 3 })];
     const found = await look([one.keys[0]!], { suspects: [one.keys[0]!, two.keys[0]!] });

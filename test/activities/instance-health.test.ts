@@ -131,7 +131,7 @@ describe('hold', () => {
       return pod !== undefined && !isReady(pod);
     });
     Object.assign(told, { statuses: first, asked: 0 });
-    const hold: HoldRequest = { ...request, step: 'restore', deadline: inMs(60_000), stableFor: 2_000, ...more };
+    const hold: HoldRequest = { ...request, step: 'restore', deadline: inMs(600_000), stableFor: 2_000, ...more };
     return { ...made, told, hold };
   }
 
@@ -142,19 +142,20 @@ describe('hold', () => {
     const running = bench.run('hold', hold);
     await eventually('asked several times', () => told.asked >= 3);
     expect(await isCut(namespace, name)).toBe(true);
-    // One answer among them is a break: those before it count no more.
-    Object.assign(told, { statuses: [200, 200, 503, 200], asked: 0 });
+    // One answer among them is a break: what was before it counts no more. It was one alone, for two that a slow machine
+    // asks for far from each other would do.
+    Object.assign(told, { statuses: [200, 503, 200], asked: 0 });
     expect(await running.result).toMatchObject({
       verdict: 'recovered',
       changes: [{ field: `status.conditions[${IN_SERVICE_GATE}]`, before: 'False', after: 'True' }],
     });
-    expect(told.asked).toBeGreaterThanOrEqual(6); // two, the break, and three of at least two seconds together
+    expect(told.asked).toBeGreaterThanOrEqual(4); // one, the break, and two that are two seconds apart
     await bench.cluster.readyPods(namespace, 'web', 1);
   });
 
   test('sick at the deadline: what the check answered is told, and it stays cut', async () => {
-    const { namespace, name, hold } = await cutPod([503], {}, { deadline: inMs(3_000) });
-    expect(await bench.run('hold', { ...hold, deadline: inMs(3_000) }).result).toMatchObject({
+    const { namespace, name, hold } = await cutPod([503]);
+    expect(await bench.run('hold', { ...hold, deadline: inMs(15_000) }).result).toMatchObject({
       verdict: 'sick',
       why: expect.stringMatching(/did not recover in time: its containers are ready.* but GET .* answered 503/),
       changes: [],
@@ -165,13 +166,14 @@ describe('hold', () => {
   test('a break of the platform counts as well, and the check is not asked meanwhile', async () => {
     const { namespace, name, told, hold } = await cutPod([200], {}, { stableFor: 60_000 });
     const running = bench.run('hold', hold);
-    await eventually('asked', () => told.asked >= 1);
+    await eventually('seen healthy', () => running.beats.some((beat) => (beat as { wasHealthy: boolean }).wasHealthy));
     await bench.cluster.setUnready(namespace, name, true);
     await eventually('the wait has seen it', () =>
       running.beats.some((beat) => (beat as { flaps: number }).flaps === 1),
     );
     const { asked } = told;
-    await eventually('more heartbeats', () => running.beats.length > 2);
+    const { length } = running.beats;
+    await eventually('more heartbeats', () => running.beats.length > length + 1);
     expect(told.asked).toBe(asked);
     running.cancel();
     await expect(running.result).rejects.toThrow();

@@ -48,10 +48,11 @@ describe('replace', () => {
     expect((await bench.mutations(namespace)).filter(({ verb }) => verb === 'delete')).toHaveLength(1);
   });
 
-  test('what a person has taken out of quarantine is not deleted', async () => {
+  test('what a person has taken out of quarantine, or protected, is not deleted', async () => {
     for (const [metadata, words] of [
       [{ labels: { tier: 'front' } }, /label tier is front now, set by kubectl-edit/],
       [{ annotations: { [HELD_ANNOTATION]: null } }, /note of its quarantine .* is gone/],
+      [{ labels: { 'salvor.dev/protect': '' } }, /carries the protected label salvor.dev.protect/],
     ] as const) {
       const { namespace, name, uid, request, replace } = await pods.sick({ tier: true });
       await bench.run('cut', request).result;

@@ -56,7 +56,7 @@ describe('what it finds', () => {
     const after = (await sick(bench, pool)).found.plan;
     expect(after.changes).toHaveLength(1);
     expect(after.digest).toBe(before);
-    expect((await sick(bench, pool, nodeOptions({ terminate: true }))).found.plan.digest).not.toBe(before);
+    expect((await sick(bench, pool, nodeOptions({ emptyDir: true }))).found.plan.digest).not.toBe(before);
   });
 
   test('cordoned by a person: nothing is held, and who did it is said', async () => {

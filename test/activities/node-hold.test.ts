@@ -17,7 +17,7 @@ async function heldNode(change: Partial<HoldRequest> = {}) {
   const pool = await poolOf(bench, 1);
   await pool.setUnready(true);
   const { request } = await cordoned(bench, pool);
-  const hold: HoldRequest = { ...request, step: 'restore', deadline: inMs(60_000), stableFor: 500, ...change };
+  const hold: HoldRequest = { ...request, step: 'restore', deadline: inMs(600_000), stableFor: 500, ...change };
   return { pool, request, hold };
 }
 
@@ -89,7 +89,7 @@ describe('hold', () => {
     await pool.setUnready(true);
     await pool.patch({ spec: { unschedulable: true } });
     const { request } = await sick(bench, pool);
-    const running = bench.run('hold', { ...request, step: 'restore', deadline: inMs(60_000), stableFor: 500 });
+    const running = bench.run('hold', { ...request, step: 'restore', deadline: inMs(600_000), stableFor: 500 });
     await pool.setUnready(false);
     expect(await running.result).toMatchObject({ verdict: 'recovered', changes: [] });
     expect(await pool.isCordoned()).toBe(true);
@@ -140,7 +140,7 @@ describe('hold', () => {
     expect(found).toMatchObject({ why: 'the node is Ready, but the disk is ill', traffic: { way: 'cordon' } });
     const address = (await pool.node())?.status?.addresses?.find(({ type }) => type === 'InternalIP')?.address;
     expect(asked[0]).toEqual({ values: { cluster: 'sandbox', node: pool.first }, address });
-    const running = own.run('hold', { ...request, step: 'restore', deadline: inMs(60_000), stableFor: 500 });
+    const running = own.run('hold', { ...request, step: 'restore', deadline: inMs(600_000), stableFor: 500 });
     const before = asked.length;
     await eventually('it was asked again', () => asked.length > before);
     expect(await pool.isCordoned()).toBe(true);

@@ -132,7 +132,7 @@ describe('drain', () => {
   test('a budget that stands until the deadline: blocked, with what is left and why, and what was done', async () => {
     const { namespace, pods, replace } = await nodeWith({ tight: 1, loose: 1 });
     await bench.cluster.create(budget(namespace, 'tight', 1, 'strict'));
-    const result = await bench.run('replace', { ...replace, deadline: inMs(5_000) }).result;
+    const result = await bench.run('replace', { ...replace, deadline: inMs(20_000) }).result;
     expect(result).toMatchObject({
       verdict: 'blocked',
       why: expect.stringMatching(new RegExp(`not empty before .*${namespace}/tight-[^ ]+: .*strict`)),
@@ -158,12 +158,26 @@ describe('drain', () => {
     await bench.cluster.create(budget(namespace, 'tight', 1));
     const running = bench.run('replace', replace);
     await eventually('refused at least once', async () => (await codes(namespace)).includes(429));
-    await pool.run('late', 1, barePod(namespace, 'late', { nodeName: pool.first }));
+    // It may be evicted before it is Ready.
+    await bench.cluster.create(barePod(namespace, 'late', { nodeName: pool.first }));
     await eventually('it is evicted', async () => (await granted(namespace)).includes('late'));
     await bench.cluster.delete(budget(namespace, 'tight', 1));
     const result = await running.result;
     expect(result).toMatchObject({ verdict: 'replaced' });
     expect(result.changes).toHaveLength(2);
+  });
+
+  test('somebody uncordons it: no more of its pods go', async () => {
+    const { pool, namespace, pods, replace } = await nodeWith({ tight: 2, loose: 1 });
+    await bench.cluster.create(budget(namespace, 'tight', 2));
+    const running = bench.run('replace', replace);
+    await eventually('all others are evicted', async () => (await granted(namespace)).length === 1);
+    await pool.patch({ spec: { unschedulable: null } }, pool.first, 'kubectl-uncordon');
+    const result = await running.result;
+    expect(result).toMatchObject({ verdict: 'failed', why: expect.stringMatching(/not cordoned any more/) });
+    expect(changed(result)).toEqual(ofApp(pods, 'loose').map(uidOf));
+    await bench.cluster.delete(budget(namespace, 'tight', 2));
+    expect(await granted(namespace)).toEqual(ofApp(pods, 'loose').map(nameOf));
   });
 
   test("Salvor's and Temporal's own pods go one after the other, as others are Ready elsewhere", async () => {

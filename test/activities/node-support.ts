@@ -42,7 +42,7 @@ export async function cordoned(bench: Bench, pool: Pool, options = nodeOptions()
   const owner: Owner = found.owner;
   const replace: ReplaceRequest = {
     ...{ step: 'replace', actor: request.actor, instance: request.instance, held: request.held, owner, options },
-    ...{ notBefore: inMs(0), deadline: inMs(90_000) },
+    ...{ notBefore: inMs(0), deadline: inMs(600_000) },
   };
   return { found, request, replace };
 }

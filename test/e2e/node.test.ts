@@ -81,6 +81,7 @@ test('a node is drained of 30 pods under budgets though the worker is killed twi
   const minAvailable = { one: 5, two: 8, wait: 10 };
   for (const [name, least] of Object.entries(minAvailable))
     await pool.run(name, 10, placed({ namespace, name, replicas: 10 }), budget(namespace, name, least));
+  for (const [name, least] of Object.entries(minAvailable)) await stack.untilAllowed(namespace, name, 10 - least);
   const there = (await pool.podsOn()).filter((pod) => !nameOf(pod).startsWith('agent-'));
   expect(there).toHaveLength(30);
 
@@ -112,6 +113,11 @@ test('a node is drained of 30 pods under budgets though the worker is killed twi
   await stack.setMinAvailable(namespace, 'wait', 7);
 
   await untilEvicted(30);
+  await eventually(
+    'all of them are gone',
+    async () => (await pool!.podsOn()).every((pod) => nameOf(pod).startsWith('agent-')),
+    PATIENCE,
+  );
   for (const name of Object.keys(minAvailable))
     for (const pod of await cluster.readyPods(namespace, name, 10)) expect(pod.spec?.nodeName).toBe(pool.names[1]);
   const remediation = client.workflow.getHandle(remediationId(pool.key()));

@@ -152,6 +152,15 @@ export class Stack {
     await this.#policy.patchNamespacedPodDisruptionBudget({ namespace, name, body: { spec: { minAvailable } } }, merge);
   }
 
+  /** Resolves when a budget is counted, and allows so many evictions. */
+  async untilAllowed(namespace: string, name: string, count: number): Promise<void> {
+    const look = async () => {
+      const { status } = await this.#policy.readNamespacedPodDisruptionBudget({ namespace, name });
+      return status?.disruptionsAllowed === count && (status.expectedPods ?? 0) > 0;
+    };
+    await eventually(`the budget ${name} allows ${count}`, look, PATIENCE);
+  }
+
   /** A write to the pod as Salvor's user, which changes nothing. */
   async tryToLabel({ namespace, pod: name }: Complaint): Promise<void> {
     const kubeconfig = new KubeConfig();

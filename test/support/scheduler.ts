@@ -27,11 +27,16 @@ export class Scheduler {
 
   async #run(): Promise<void> {
     while (!this.#stopped) {
-      const fieldSelector = 'spec.nodeName=';
-      const { items } = await this.#cluster.core.listNamespacedPod({ namespace: this.#namespace, fieldSelector });
-      if (items.length > 0) await this.#place(items);
+      // As a scheduler does: what could not be done is tried again. Nobody hears this promise before the end of the test.
+      await this.#placeAll().catch(() => undefined);
       await delay(100);
     }
+  }
+
+  async #placeAll(): Promise<void> {
+    const fieldSelector = 'spec.nodeName=';
+    const { items } = await this.#cluster.core.listNamespacedPod({ namespace: this.#namespace, fieldSelector });
+    if (items.length > 0) await this.#place(items);
   }
 
   async #place(pods: readonly V1Pod[]): Promise<void> {

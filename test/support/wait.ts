@@ -26,6 +26,17 @@ export async function eventually<T>(
   throw new Error(`not within ${within} ms: ${what}`, { cause: last });
 }
 
+/** Asks again where no answer came in time: that the machine was busy for seconds says nothing of what is asked. */
+export async function inTime<T>(ask: () => Promise<T>): Promise<T> {
+  for (;;) {
+    try {
+      return await ask();
+    } catch (error) {
+      if (!/nothing within \d+ s/.test(String(error))) throw error;
+    }
+  }
+}
+
 /** A promise with its settling functions: a door that a test opens. */
 export function door<T = void>(): { opened: Promise<T>; open: (value: T) => void } {
   const { promise, resolve } = Promise.withResolvers<T>();

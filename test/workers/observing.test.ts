@@ -9,7 +9,7 @@ beforeAll(() => salvor.startSandbox());
 afterAll(() => salvor.stopSandbox());
 
 /** Time enough to start again with another configuration while it is held. */
-const RULE = { with: { recoverWithin: '20s', stableFor: '1s', quietFor: '0s' }, gates: { maxUnavailable: '50%' } };
+const RULE = { with: { recoverWithin: '40s', stableFor: '1s', quietFor: '0s' }, gates: { maxUnavailable: '50%' } };
 
 describe('a remediation that has cut the traffic', () => {
   it.each([
@@ -21,7 +21,7 @@ describe('a remediation that has cut the traffic', () => {
     const { namespace, pod } = await salvor.sickPod();
     expect(await salvor.alert({ namespace, pod, rule })).toBe(200);
     const isOut = async () => (await salvor.cluster.trafficLabel(namespace, pod)) === 'off';
-    await eventually('its traffic is cut', isOut, 60_000);
+    await eventually('its traffic is cut', isOut);
     await salvor.stop();
     await salvor.start(later(rule));
     const ending = await salvor.ending(namespace, pod);

@@ -19,7 +19,7 @@ import { wordsOfEnd } from './drain-words.ts';
  */
 export async function keptUntilItRecovers(life: Life, request: CutRequest, done: string): Promise<Ending> {
   if (request.held.length === 0)
-    return life.end('remediated', `${done}; it was cordoned before, not by Salvor, and stays so`);
+    return life.end('remediated', `${done}; it was cordoned before, not by this remediation, and stays so`);
   const { node: { keepFor } = NODE_OPTIONS, stableFor } = life.input.rule.with;
   life.keeps();
   await life.handOver('remediated', done);
@@ -121,8 +121,11 @@ async function doneAwayWith(life: Life, request: CutRequest, { owner }: Sick, do
     const cleared = isOver
       ? { cleared: false as const, ...objection }
       : await waitFor(life, { objection, clearance, deadline }).wait();
-    if (!cleared.cleared && (isOver || RULE_STOPS.has(cleared.gate)))
+    if (!cleared.cleared && (isOver || RULE_STOPS.has(cleared.gate))) {
+      // Nobody gives it back by itself any more, and nothing else would tell of it.
+      life.needsAPerson();
       return life.end('remediated', `${done}; it is left alone: ${cleared.reason}. ${life.staysHeld}`);
+    }
     if (!cleared.cleared) return stillThere(life, done, cleared.reason);
     if (objection.gate === 'paused') deadline = undefined;
   }

@@ -5,7 +5,7 @@ import { NODE_OPTIONS } from '../../model/rule.ts';
 import type { Life } from '../life.ts';
 import { heldBack } from './drain-hold.ts';
 import { keptUntilItRecovers } from './drain-keep.ts';
-import { look, type Sick, undone, verified, waiting } from './drain-steps.ts';
+import { giveBack, look, type Sick, undone, verified, waiting } from './drain-steps.ts';
 import { wordsOf } from './drain-words.ts';
 
 /** Since when it gets no traffic (ISO time), where that was seen; and whether it came and went too often. */
@@ -30,6 +30,8 @@ export async function replaceIt(
     const now = await look(life, instance.uid);
     life.evidence('diagnosis', now.verdict, now.why);
     if (now.verdict === 'gone') {
+      // Its group is one smaller by Salvor's doing, also without it.
+      if (found.traffic.way === 'standby') life.record(await giveBack(life, request));
       life.released();
       return life.end('not-needed', now.why);
     }

@@ -5,6 +5,7 @@ import type { Plan, PlannedChange } from '../../../model/plan.ts';
 import type { Assessment, AssessRequest, Owner } from '../../../model/ports/instance.ts';
 import { type DrainInstanceOptions, NODE_OPTIONS } from '../../../model/rule.ts';
 import type { Check } from '../../checks.ts';
+import type { Machines } from '../../machines.ts';
 import type { Cluster } from '../cluster.ts';
 import { examine } from '../examine.ts';
 import { CORDON, describeChange, fieldPath, heldByAnother, holdsOn, leftOut, writerOf } from '../fields.ts';
@@ -12,12 +13,14 @@ import { absence, exclusion } from '../health.ts';
 import { NODES, type Node, type Pod, type Ref } from '../objects.ts';
 import { keyOf } from '../owner.ts';
 import { NODE } from './health.ts';
+import { keptMachine } from './machine.ts';
 import { isGoing, lastOfItsKind, obstacles, podsOn, stays } from './pods.ts';
 import { isControlPlane, poolKey, poolSelector, serves } from './pool.ts';
 
 export interface Means {
   protectedLabels: readonly string[];
   check: Check;
+  machines?: Machines | undefined;
 }
 
 /**
@@ -28,7 +31,7 @@ export async function assess(
   cluster: Cluster,
   ref: Ref,
   request: AssessRequest,
-  { protectedLabels, check }: Means,
+  { protectedLabels, check, machines }: Means,
 ): Promise<Assessment> {
   const { target, uid, options, actor } = request;
   const node = await cluster.get<Node>(ref);
@@ -45,11 +48,14 @@ export async function assess(
   if (healthy && uid !== undefined)
     return { verdict: 'healthy', why: `${why}; this remediation still keeps it cordoned` };
 
-  const [pods, owner] = await Promise.all([
+  const terminates = options.replace && (options.node ?? NODE_OPTIONS).terminate;
+  const [pods, owner, lasting] = await Promise.all([
     options.replace ? podsOn(cluster, node.metadata.name) : [],
     readPool(cluster, node),
+    // Said before the first pod is evicted, not after the last.
+    terminates && own.length === 0 ? keptMachine(node, machines) : undefined,
   ]);
-  const kept = await keptBy(cluster, pods, options, protectedLabels);
+  const kept = lasting ?? (await keptBy(cluster, pods, options, protectedLabels));
   if (kept) return { verdict: 'protected', why: kept };
   const instance = { key: target, uid: node.metadata.uid };
   const traffic = own.length > 0 ? CORDONED : wayOf(node);

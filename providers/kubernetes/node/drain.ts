@@ -56,6 +56,10 @@ interface Given {
 const isFinal = (error: unknown): boolean =>
   error instanceof FinalError || (error instanceof ApiError && [400, 403, 422].includes(error.status));
 
+/** Whoever uncordoned it wants pods on it; and what is evicted could come back to it, to be evicted again and again. */
+const UNCORDONED =
+  'it is not cordoned any more: somebody uncordoned it while it was drained, so no more of its pods go';
+
 /** How often it looks what is on the node. */
 const LOOK_MS = 1_000;
 
@@ -127,6 +131,7 @@ export class Drain {
     const gone = absence(node, request.instance.uid, 'node');
     if (!node || gone) return { result: 'gone', why: gone ?? '' };
     await this.#given.meanwhile(node);
+    if (node.spec?.unschedulable !== true && !memory.terminating) return { result: 'failed', why: UNCORDONED };
     const pods = (await podsOn(cluster, node.metadata.name, pulse.signal)).filter((pod) => !stays(pod));
     this.#findAnswers(pods.filter((pod) => !isGoing(pod)));
     // One whose eviction was granted while this was read is going too, though it was not yet when it was read.

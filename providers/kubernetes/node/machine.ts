@@ -49,6 +49,29 @@ export interface Terminating {
   pulse: Pulse;
 }
 
+const unknownMachine = (providerID: string | undefined): string =>
+  `its machine is not known: its spec.providerID is ${providerID ?? '(none)'}, and only aws:///<zone>/<instance id> can be terminated`;
+
+const noAccount = (instanceId: string): string =>
+  `its machine ${instanceId} cannot be terminated: no account of \`aws:\` is configured for the cluster (clusters[].aws)`;
+
+const inNoGroup = (instanceId: string): string =>
+  `its machine ${instanceId} is in no Auto Scaling group, or not there any more`;
+
+const mustStay = ({ instanceId, group }: Machine, refusal: string): string =>
+  `its machine ${instanceId} of ${group} must not be terminated: ${refusal}`;
+
+/** Why the machine of a node could not be terminated, as far as can be told beforehand; undefined where nothing objects. */
+export async function keptMachine({ spec }: Node, machines: Machines | undefined): Promise<string | undefined> {
+  const instanceId = instanceIdOf(spec);
+  if (instanceId === undefined) return unknownMachine(spec?.providerID);
+  if (!machines) return noAccount(instanceId);
+  const machine = await machines.find(instanceId);
+  if (!machine) return inNoGroup(instanceId);
+  const refusal = isEnding(machine) ? undefined : await machines.refusal(machine);
+  return refusal === undefined ? undefined : mustStay(machine, refusal);
+}
+
 /**
  * Terminates the machine of an empty node, and lets it go on where it waits in the hooks that the rule names.
  *
@@ -58,10 +81,8 @@ export async function letMachineGo(given: Terminating): Promise<string | undefin
   const { machines, hooks, terminate, memory } = given;
   const instanceId = instanceIdOf(memory);
   if (!terminate && (!machines || hooks.length === 0 || instanceId === undefined)) return undefined;
-  if (instanceId === undefined)
-    return `its machine is not known: its spec.providerID is ${memory.providerID ?? '(none)'}, and only aws:///<zone>/<instance id> can be terminated`;
-  if (!machines)
-    return `its machine ${instanceId} cannot be terminated: no account of \`aws:\` is configured for the cluster (clusters[].aws)`;
+  if (instanceId === undefined) return unknownMachine(memory.providerID);
+  if (!machines) return noAccount(instanceId);
   const machine = await machines.find(instanceId);
   if (terminate) {
     const refused = await terminateMachine(given, machines, { instanceId, machine });
@@ -80,11 +101,11 @@ async function terminateMachine(
   if (memory.terminated) return undefined;
   if (!machine || isEnding(machine)) {
     if (memory.terminating) memory.terminated = { at: new Date().toISOString(), lost: true };
-    else if (!machine) return `its machine ${instanceId} is in no Auto Scaling group, or not there any more`;
+    else if (!machine) return inNoGroup(instanceId);
     return undefined;
   }
   const refusal = await machines.refusal(machine);
-  if (refusal !== undefined) return `its machine ${instanceId} of ${machine.group} must not be terminated: ${refusal}`;
+  if (refusal !== undefined) return mustStay(machine, refusal);
   memory.terminating = true;
   pulse.beat(memory);
   await pulse.stillMine();

@@ -71,6 +71,9 @@ class Replacement {
       return await this.#run();
     } catch (error) {
       const changes = this.#changes();
+      // Its new node is to be seen all the same: what was not its time any more are the hooks, which run out by themselves.
+      if (error instanceof HeldBack && this.#given.memory.terminated)
+        return this.#replaced(`${error.message}, so its lifecycle hooks were not completed`, false);
       if (error instanceof HeldBack)
         return {
           ...{ verdict: 'held-back', why: error.message, changes, objection: error.objection },

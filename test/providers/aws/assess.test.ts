@@ -140,9 +140,23 @@ describe('a look', () => {
     });
     proxy.throttle(1, { code: 'ExpiredToken', status: 403 });
     await expect(it.assess()).rejects.toMatchObject({
+      name: 'UnavailableError',
+      message: expect.stringContaining('renew them if this lasts'),
+    });
+    proxy.throttle(1, { code: 'InvalidClientTokenId', status: 403 });
+    await expect(it.assess()).rejects.toMatchObject({
       type: 'Forbidden',
       message: expect.stringContaining('renew them'),
     });
+    // As to a machine whose clock is behind: once the SDK knows by how much, it signs as of the time of AWS.
+    const skew = { code: 'SignatureDoesNotMatch', status: 403, date: new Date(Date.now() + 3_600_000) };
+    proxy.throttle(1, skew);
+    await expect(it.assess()).rejects.toMatchObject({
+      name: 'UnavailableError',
+      message: expect.stringContaining('the clock of this machine is minutes off'),
+    });
+    proxy.throttle(1, { ...skew, code: 'AccessDenied' });
+    await expect(it.assess(), 'it is not the clock').rejects.toMatchObject({ type: 'Forbidden' });
     proxy.lose('DescribeAutoScalingGroups');
     await expect(it.assess()).rejects.toBeInstanceOf(UnavailableError);
     expect(await it.sick()).toMatchObject({ verdict: 'sick' });

@@ -102,14 +102,18 @@ describe('by hand', () => {
     expect(await world.aws.state(it.group, it.id)).toBe('Standby');
   });
 
-  test('of what is gone only the note goes', async () => {
+  test('of what is gone the note goes, and what was taken from the desired capacity is given back', async () => {
     const it = await world.patient({ min: 1, desired: 2, max: 3 });
     await it.out();
     const [state] = (await heldOf(it)) as [Held];
     await world.terminate(it.id);
     expect(await world.provider.release(state, true)).toMatchObject({ result: 'gone' });
     expect(Object.keys(await world.aws.notes(it.group))).toHaveLength(1);
-    expect(await world.provider.release(state, false)).toMatchObject({ result: 'gone' });
+    expect(await world.provider.release(state, false)).toMatchObject({
+      result: 'gone',
+      changes: [{ step: 'release', field: 'DesiredCapacity', before: 1, after: 2 }],
+    });
+    expect(await world.aws.read(it.group)).toMatchObject({ desired: 2 });
     expect(await world.aws.notes(it.group)).toEqual({});
   });
 

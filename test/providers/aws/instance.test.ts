@@ -2,9 +2,13 @@ import {
   DeleteTagsCommand,
   ExitStandbyCommand,
   SetDesiredCapacityCommand,
+  SetInstanceProtectionCommand,
+  StartInstanceRefreshCommand,
   UpdateAutoScalingGroupCommand,
+  type UpdateAutoScalingGroupCommandInput,
 } from '@aws-sdk/client-auto-scaling';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import type { Change } from '../../../model/change.ts';
 import { HeldBack } from '../../../providers/instance.ts';
 import { eventually } from '../../support/wait.ts';
 import { type Patient, pulse, soon, World } from './support.ts';
@@ -19,7 +23,20 @@ const person = {
     world.aws.client.send(new SetDesiredCapacityCommand({ AutoScalingGroupName: group, DesiredCapacity })),
   exitStandby: (group: string, id: string) =>
     world.aws.client.send(new ExitStandbyCommand({ AutoScalingGroupName: group, InstanceIds: [id] })),
+  update: (sizes: UpdateAutoScalingGroupCommandInput) =>
+    world.aws.client.send(new UpdateAutoScalingGroupCommand(sizes)),
+  protect: (group: string, id: string) =>
+    world.aws.client.send(
+      new SetInstanceProtectionCommand({
+        AutoScalingGroupName: group,
+        InstanceIds: [id],
+        ProtectedFromScaleIn: true,
+      }),
+    ),
+  refresh: (group: string) => world.aws.client.send(new StartInstanceRefreshCommand({ AutoScalingGroupName: group })),
 };
+
+type Out = Awaited<ReturnType<Patient['out']>>;
 
 const note = ({ id }: Patient) => `salvor.dev/held/${id}`;
 
@@ -313,6 +330,83 @@ describe('above MinSize', () => {
     expect(await it.port.restore({ ...request, step: 'restore' }, pulse())).toEqual([]);
     expect(await world.aws.notes(it.group)).toEqual({});
   });
+
+  test.for<[string, (it: Patient, out: Out) => Promise<Change[]>]>([
+    ['the wait', async (it, { request }) => (await it.hold(request)).changes],
+    ['the replacement', async (it, { found, request }) => (await it.replace(found, request)).changes],
+    ['the undo', (it, { request }) => it.port.restore({ ...request, step: 'restore' }, pulse())],
+  ])('where it went by itself, %s gives back what was taken from the desired capacity, once', async ([, end]) => {
+    const it = await world.patient({ min: 1, desired: 3, max: 4 });
+    const out = await it.out();
+    await world.terminate(it.id);
+    expect(await world.aws.read(it.group)).toMatchObject({ desired: 2 });
+    expect(await end(it, out)).toMatchObject([{ field: 'DesiredCapacity', before: 2, after: 3 }]);
+    expect(await end(it, out)).toEqual([]);
+    expect(await world.aws.read(it.group)).toMatchObject({ desired: 3, instances: [{}, {}, {}] });
+    expect(await world.aws.notes(it.group)).toEqual({});
+  });
+
+  test('where it went, and somebody changed the desired capacity or lowered MaxSize, that is respected', async () => {
+    const it = await world.patient({ min: 1, desired: 3, max: 6 });
+    const { request } = await it.out();
+    await world.terminate(it.id);
+    await person.setDesired(it.group, 5);
+    expect(await it.hold(request)).toMatchObject({ verdict: 'gone', changes: [] });
+    expect(await world.aws.read(it.group)).toMatchObject({ desired: 5 });
+
+    const other = await world.patient({ min: 1, desired: 3, max: 3 });
+    const out = await other.out();
+    await world.terminate(other.id);
+    await person.update({ AutoScalingGroupName: other.group, MaxSize: 2 });
+    expect(await other.hold(out.request)).toMatchObject({ verdict: 'gone', changes: [] });
+    expect(await world.aws.read(other.group)).toMatchObject({ desired: 2 });
+  });
+
+  test('where it went beside another that is out, both are given back', async () => {
+    const { name, ids } = await world.aws.group({ min: 1, desired: 4, max: 5 });
+    const [one, two] = [0, 1].map((at) => {
+      world.sick.add(ids[at]!);
+      return world.patientOf(name, ids[at]!);
+    }) as [Patient, Patient];
+    const first = await one.out();
+    const second = await two.out();
+    await world.terminate(one.id);
+    expect(await one.hold(first.request)).toMatchObject({ verdict: 'gone', changes: [{ before: 2, after: 3 }] });
+    expect(await two.replace(second.found, second.request)).toMatchObject({
+      verdict: 'replaced',
+      changes: [{ before: 3, after: 4 }, {}],
+    });
+    expect(await world.aws.read(name)).toMatchObject({ desired: 4 });
+    expect(Object.values(await world.aws.states(name))).toEqual(Array(4).fill('InService'));
+  });
+
+  test('where it went, what was given back without an answer is told, and not given again', async () => {
+    const it = await world.patient({ min: 1, desired: 3, max: 4 });
+    const { request } = await it.out();
+    await world.terminate(it.id);
+    world.moto.proxy.lose('SetDesiredCapacity');
+    expect(await it.hold(request)).toMatchObject({
+      verdict: 'gone',
+      changes: [{ before: 2, after: 3, what: expect.stringContaining('answer was lost') }],
+    });
+    expect(await world.aws.read(it.group)).toMatchObject({ desired: 3 });
+    expect(it.mutations.filter((one) => one.startsWith('Set'))).toEqual(['SetDesiredCapacity 3']);
+  });
+
+  test.for(['protected from scale-in', 'instance refresh'])(
+    'while it waits to be terminated, %s is respected',
+    async (why) => {
+      const it = await world.patient({ min: 1, desired: 2, max: 3 });
+      const { found, request } = await it.out();
+      await (why === 'instance refresh' ? person.refresh(it.group) : person.protect(it.group, it.id));
+      expect(await it.replace(found, request, { deadline: soon(8_000) })).toMatchObject({
+        verdict: 'blocked',
+        why: expect.stringContaining(why),
+        changes: [],
+      });
+      expect(await world.aws.state(it.group, it.id)).toBe('Standby');
+    },
+  );
 });
 
 describe('at MinSize', () => {
@@ -326,7 +420,7 @@ describe('at MinSize', () => {
       verified: false,
       why: expect.stringContaining('has 1 of its desired 2'),
     });
-    const replacing = it.replace(found, request, { deadline: soon(400) });
+    const replacing = it.replace(found, request, { deadline: soon(8_000) });
     expect(await replacing).toMatchObject({
       verdict: 'blocked',
       why: expect.stringContaining('replacement is not in service'),

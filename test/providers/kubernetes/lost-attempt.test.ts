@@ -259,7 +259,7 @@ describe('an eviction', () => {
   test('of an attempt that no longer counts is not asked for', async () => {
     const { namespace, name, uid, ref, replaceIt } = await sickPod();
     await elsewhere(new Cluster(salvor()), async (cluster) => {
-      await expect(replace(cluster, ref, replaceIt, attempt({ lost: true }).pulse)).rejects.toBe(NOT_MINE);
+      await expect(replace(cluster, ref, replaceIt, attempt({ lost: true }).pulse, [])).rejects.toBe(NOT_MINE);
     });
     expect(await evictions(namespace)).toEqual([]);
     expect(uidOf((await bench.cluster.pod(namespace, name))!)).toBe(uid);
@@ -270,7 +270,7 @@ describe('an eviction', () => {
     await bench.run('cut', request).result;
     await elsewhere(new Slow('writes'), async (slow) => {
       const { pulse, state } = attempt();
-      const late = replace(slow, ref, replaceIt, pulse);
+      const late = replace(slow, ref, replaceIt, pulse, []);
       late.catch(() => undefined); // awaited below
       await slow.arrived.opened;
       await bench.run('restore', request).result;
@@ -288,7 +288,7 @@ describe('an eviction', () => {
     const { namespace, name, ref, replaceIt } = await sickPod();
     await elsewhere(new Slow('writes'), async (slow) => {
       const { pulse, state } = attempt();
-      const running = replace(slow, ref, replaceIt, pulse);
+      const running = replace(slow, ref, replaceIt, pulse, []);
       await slow.arrived.opened;
       await bench.cluster.patchPod(namespace, name, { metadata: { annotations: { touched: 'yes' } } });
       slow.go.open();

@@ -7,7 +7,7 @@ import { renderQuery } from '../../../model/promql.ts';
 import { FinalError, UnavailableError } from '../../../providers/errors.ts';
 import { Prometheus } from '../../../providers/prometheus/client.ts';
 import { type Sandbox, startSandbox } from '../../../sandbox/sandbox.ts';
-import { eventually } from '../../support/wait.ts';
+import { eventually, inTime } from '../../support/wait.ts';
 
 /** Names that would do harm where they were not escaped; each is a label value of the exporter. */
 const NASTY = [
@@ -93,7 +93,7 @@ describe('a query to a real Prometheus', () => {
     ['"text"', { problem: expect.stringMatching(/^gives a string, expected 1 series/) }],
     ['load[1m]', { problem: expect.stringMatching(/^gives a range of values, expected 1 series/) }],
   ])('%s', async (query, expected) => {
-    expect(await prometheus.number(query)).toEqual(expected);
+    expect(await inTime(() => prometheus.number(query))).toEqual(expected);
   });
 
   it.each([
@@ -101,7 +101,7 @@ describe('a query to a real Prometheus', () => {
     ['load * on(job) load', /answered 422: .*many-to-many/],
     ['nosuch(load)', /answered 400: .*unknown function/],
   ])('that it cannot answer is final: %s', async (query, message) => {
-    const error = await failureOf(prometheus.number(query));
+    const error = await failureOf(inTime(() => prometheus.number(query)));
     expect(error).toBeInstanceOf(FinalError);
     expect(error).toMatchObject({ type: 'Invalid', message: expect.stringMatching(message) });
   });
@@ -188,7 +188,7 @@ describe('a value in a query', () => {
   it.each(NASTY)('means itself and nothing else: %j', async (value) => {
     const i = NASTY.indexOf(value);
     for (const query of ['nasty{pod="${pod}"}', 'nasty{pod=~"${pod}"}', 'nasty{pod=~"(?:${pod}|none)",job!="${pod}"}'])
-      expect(await prometheus.number(renderQuery(query, { pod: value })), query).toEqual({ value: i });
+      expect(await inTime(() => prometheus.number(renderQuery(query, { pod: value }))), query).toEqual({ value: i });
   });
 
   /** The query as Prometheus writes what it has parsed. */

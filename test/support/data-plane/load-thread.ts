@@ -11,7 +11,11 @@ const TIMEOUT_MS = 120_000;
 
 const { url, perSecond } = workerData as LoadOptions;
 // As many connections as there are requests under way.
-const dispatcher = new Agent({ headersTimeout: TIMEOUT_MS, bodyTimeout: TIMEOUT_MS });
+const dispatcher = new Agent({
+  headersTimeout: TIMEOUT_MS,
+  bodyTimeout: TIMEOUT_MS,
+  connect: { timeout: TIMEOUT_MS },
+});
 const underWay = new Set<Promise<void>>();
 const began = performance.now();
 let answers: Answer[] = [];

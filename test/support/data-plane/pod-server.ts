@@ -24,6 +24,9 @@ export const PROBE_HEADER = 'x-probe';
 /** Longer than a proxy keeps idle connections, so that it is the proxy that closes them. */
 const KEEP_ALIVE_MS = 75_000;
 
+/** Connections that wait while the machine stalls: more than come in meanwhile, for those beyond are lost. */
+const BACKLOG = 4_096;
+
 /** 127.x.y.z, x by the process: the tests of one file after another, and of several at once, do not meet. */
 let last = 0;
 const nextAddress = (): string => {
@@ -56,7 +59,7 @@ export class PodServer {
 
   async listen(): Promise<void> {
     const [host, port] = this.#address === '' ? [nextAddress(), 0] : this.#address.split(':');
-    this.#server.listen(Number(port), host);
+    this.#server.listen(Number(port), host, BACKLOG);
     await once(this.#server, 'listening');
     this.#address = `${host}:${(this.#server.address() as AddressInfo).port}`;
   }
@@ -74,11 +77,11 @@ export class PodServer {
 
   /** As the kubelet does when the liveness probe has failed: at once, whatever is under way. */
   async restart(): Promise<void> {
-    this.restarts += 1;
     await this.#end();
     this.#behaviour = WELL;
     this.#server = this.#create();
     await this.listen();
+    this.restarts += 1;
   }
 
   /**
