@@ -9,7 +9,7 @@ import { isUnder, type Pause } from '../model/pause.ts';
 import type { ResolvedRule } from '../model/rule.ts';
 import { windowAt } from '../model/windows.ts';
 import { FinalError } from '../providers/errors.ts';
-import type { EvidenceProvider, Looked } from '../providers/evidence.ts';
+import { type EvidenceProvider, type Looked, together } from '../providers/evidence.ts';
 import { patiently } from '../providers/patience.ts';
 import type { Registry } from '../providers/registry.ts';
 import type { Pauses } from './pauses.ts';
@@ -176,20 +176,7 @@ async function lookAtAll(
       }),
     ),
   );
-  return combined(looks, unknown);
-}
-
-function combined(looks: Looked[], unknown: Record<string, TargetEvidence>): Looked {
-  const errors = looks.flatMap(({ error }) => error ?? []);
-  const populations = looks.flatMap(({ population }) => population ?? []);
-  const sum = (what: 'live' | 'unhealthy') => populations.reduce((n, population) => n + population[what], 0);
-  return {
-    targets: Object.assign({}, ...looks.map(({ targets }) => targets), unknown),
-    workloads: Object.assign({}, ...looks.map(({ workloads }) => workloads)),
-    ...(populations.length > 0 &&
-      errors.length === 0 && { population: { live: sum('live'), unhealthy: sum('unhealthy') } }),
-    ...(errors.length > 0 && { error: errors.join('; ') }),
-  };
+  return together([...looks, { targets: unknown, workloads: {} }]);
 }
 
 /**

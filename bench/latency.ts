@@ -1,18 +1,12 @@
-import { mkdtemp, rm } from 'node:fs/promises';
-import { tmpdir } from 'node:os';
-import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
-import { Client, Connection } from '@temporalio/client';
-import { freePort } from '../sandbox/ports.ts';
-import { startSandbox } from '../sandbox/sandbox.ts';
 import { Bare } from './bare/bare.ts';
-import { Alertmanager, type PodAlert } from './support/alerts.ts';
-import { Audit } from './support/audit.ts';
+import type { PodAlert } from './support/alerts.ts';
+import type { Audit } from './support/audit.ts';
 import type { Benchmark, Settings } from './support/benchmark.ts';
+import { type BesideUp, besideUp } from './support/beside-up.ts';
 import { calibrate, now } from './support/clock.ts';
 import { median, quantile, ratios, short, spread, table } from './support/numbers.ts';
-import { Pods } from './support/pods.ts';
-import { configure, startUp, until } from './support/product.ts';
+import { until } from './support/product.ts';
 import { untilNoneOpen } from './support/remediations.ts';
 
 /** One way of sending alerts; each round does every one of them, and bare Temporal at the same pace. */
@@ -33,12 +27,8 @@ const PACES: Pace[] = [
 const WARM_UP = 10;
 const ACT_WITHIN = 60_000;
 
-interface Parts {
-  pods: Pods;
-  audit: Audit;
-  alertmanager: Alertmanager;
+interface Parts extends BesideUp {
   bare: Bare;
-  client: Client;
 }
 
 /** Latencies in milliseconds of one round. */
@@ -49,33 +39,15 @@ interface Round {
 }
 
 /** Webhook request sent → first mutating call received by the API server, against bare Temporal's start → local activity. */
-export const latency: Benchmark = async (settings) => {
-  const sandbox = await startSandbox({ parts: ['kubernetes'], kubernetes: { users: [{ name: 'salvor' }] } });
-  const folder = await mkdtemp(join(tmpdir(), 'salvor-bench-'));
-  const pods = new Pods(sandbox.kubernetes);
-  await pods.allowSalvor();
-  const temporal = `127.0.0.1:${await freePort()}`;
-  const config = await configure(folder, { kubernetes: sandbox.kubernetes, temporal });
-  const up = await startUp({ folder, config, profile: settings.profile });
-  const connection = await Connection.connect({ address: up.temporal });
-  const parts: Parts = {
-    pods,
-    audit: new Audit(sandbox.kubernetes),
-    alertmanager: new Alertmanager(config.webhook),
-    bare: await Bare.start(up.temporal),
-    client: new Client({ connection }),
-  };
-  try {
-    return await measure(parts, settings);
-  } finally {
-    await parts.bare.stop();
-    await parts.alertmanager.close();
-    await connection.close();
-    await up.component.stop(30_000);
-    await sandbox.stop();
-    await rm(folder, { recursive: true, force: true });
-  }
-};
+export const latency: Benchmark = (settings) =>
+  besideUp(settings, async (beside) => {
+    const bare = await Bare.start(beside.temporal);
+    try {
+      return await measure({ ...beside, bare }, settings);
+    } finally {
+      await bare.stop();
+    }
+  });
 
 async function measure(parts: Parts, { rounds, quick, say }: Settings): Promise<string> {
   const paces = quick ? PACES.map((pace) => ({ ...pace, count: 10 })) : PACES;

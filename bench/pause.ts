@@ -1,18 +1,10 @@
-import { mkdtemp, rm } from 'node:fs/promises';
-import { tmpdir } from 'node:os';
-import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
-import { Client, Connection } from '@temporalio/client';
 import { pause, resume } from '../providers/temporal/control.ts';
-import { freePort } from '../sandbox/ports.ts';
-import { startSandbox } from '../sandbox/sandbox.ts';
-import { Alertmanager } from './support/alerts.ts';
-import { Audit } from './support/audit.ts';
 import type { Benchmark, Settings } from './support/benchmark.ts';
+import { type BesideUp, besideUp } from './support/beside-up.ts';
 import { calibrate, now } from './support/clock.ts';
 import { short, spread, table } from './support/numbers.ts';
-import { Pods } from './support/pods.ts';
-import { CLUSTER, configure, startUp, until } from './support/product.ts';
+import { CLUSTER, until } from './support/product.ts';
 import { untilNoneOpen } from './support/remediations.ts';
 
 /** Alerts of a round, each about another pod, in one stream: the pause comes in its midst. */
@@ -25,13 +17,6 @@ const QUIET = 5_000;
 const BEGIN_WITHIN = 60_000;
 const END_WITHIN = 120_000;
 
-interface Parts {
-  pods: Pods;
-  audit: Audit;
-  alertmanager: Alertmanager;
-  client: Client;
-}
-
 interface Round {
   /** From the order to its answer, milliseconds. */
   order: number;
@@ -42,33 +27,9 @@ interface Round {
 }
 
 /** `pause` answered → the last mutating call received by the API server, while a stream of alerts is healed. */
-export const pauseBenchmark: Benchmark = async (settings) => {
-  const sandbox = await startSandbox({ parts: ['kubernetes'], kubernetes: { users: [{ name: 'salvor' }] } });
-  const folder = await mkdtemp(join(tmpdir(), 'salvor-bench-'));
-  const pods = new Pods(sandbox.kubernetes);
-  await pods.allowSalvor();
-  const temporal = `127.0.0.1:${await freePort()}`;
-  const config = await configure(folder, { kubernetes: sandbox.kubernetes, temporal });
-  const up = await startUp({ folder, config, profile: settings.profile });
-  const connection = await Connection.connect({ address: up.temporal });
-  const parts: Parts = {
-    pods,
-    audit: new Audit(sandbox.kubernetes),
-    alertmanager: new Alertmanager(config.webhook),
-    client: new Client({ connection }),
-  };
-  try {
-    return await measure(parts, settings);
-  } finally {
-    await parts.alertmanager.close();
-    await connection.close();
-    await up.component.stop(30_000);
-    await sandbox.stop();
-    await rm(folder, { recursive: true, force: true });
-  }
-};
+export const pauseBenchmark: Benchmark = (settings) => besideUp(settings, (parts) => measure(parts, settings));
 
-async function measure(parts: Parts, { rounds, quick, say }: Settings): Promise<string> {
+async function measure(parts: BesideUp, { rounds, quick, say }: Settings): Promise<string> {
   const results: Round[] = [];
   const count = quick ? QUICK : ALERTS;
   // The first round of a process meets cold code: it is not counted.
@@ -94,7 +55,7 @@ async function measure(parts: Parts, { rounds, quick, say }: Settings): Promise<
   );
 }
 
-async function once({ pods, audit, alertmanager, client }: Parts, count: number, scope: string): Promise<Round> {
+async function once({ pods, audit, alertmanager, client }: BesideUp, count: number, scope: string): Promise<Round> {
   const workload = await pods.run(count, { unready: true });
   const { namespace } = workload;
   const prefix = `k8s/${CLUSTER}/${namespace}`;

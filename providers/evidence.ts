@@ -14,6 +14,43 @@ export interface EvidenceProvider {
   excluded(target: string): Promise<string | undefined>;
 }
 
+/**
+ * What was seen in several places, as one. A part of the population would look calmer, or worse, than the whole: where one place
+ * could not be read there is none.
+ */
+export function together(looks: readonly Looked[]): Looked {
+  const errors = new Set(looks.flatMap(({ error }) => error ?? []));
+  const populations = looks.flatMap(({ population }) => population ?? []);
+  const sum = (what: 'live' | 'unhealthy') => populations.reduce((n, population) => n + population[what], 0);
+  return {
+    targets: Object.assign({}, ...looks.map(({ targets }) => targets)),
+    workloads: Object.assign({}, ...looks.map(({ workloads }) => workloads)),
+    ...(errors.size > 0
+      ? { error: [...errors].join('; ') }
+      : populations.length > 0 && { population: { live: sum('live'), unhealthy: sum('unhealthy') } }),
+  };
+}
+
+/** {@link EvidenceProvider.look} of a provider that reads its targets by place: a namespace, a group. */
+export async function lookByPlace(
+  targets: readonly string[],
+  suspects: readonly string[],
+  placeOf: (key: string) => string,
+  lookAt: (place: string, targets: readonly string[], suspects: ReadonlySet<string>) => Promise<Looked>,
+): Promise<Looked> {
+  const places = Map.groupBy(new Set([...targets, ...suspects]), placeOf);
+  const wanted = new Set(targets);
+  const suspected = new Set(suspects);
+  const looks = [...places].map(([place, keys]) =>
+    lookAt(
+      place,
+      keys.filter((key) => wanted.has(key)),
+      suspected,
+    ),
+  );
+  return together(await Promise.all(looks));
+}
+
 export interface Looked {
   targets: Record<string, TargetEvidence>;
   /** All that is not Ready, up to thousands of keys: whoever passes it on cuts it to what the gates need. */

@@ -59,6 +59,9 @@ export type InstanceProvider = Omit<InstancePort, Waits | Writes> & {
   [W in Writes]: (request: Parameters<InstancePort[W]>[0], attempt: Attempt) => ReturnType<InstancePort[W]>;
 };
 
+/** Ends what is told of a change that was made, but of which no answer came. */
+export const LOST = ' (the answer was lost with an earlier attempt)';
+
 /** What came of giving one held field back by hand. */
 export interface Release {
   /**

@@ -1,20 +1,4 @@
-import {
-  AutoScalingClient,
-  type AutoScalingClientConfig,
-  CompleteLifecycleActionCommand,
-  CreateOrUpdateTagsCommand,
-  DeleteTagsCommand,
-  DescribeAutoScalingGroupsCommand,
-  DescribeAutoScalingInstancesCommand,
-  DescribeInstanceRefreshesCommand,
-  DescribeLifecycleHooksCommand,
-  EnterStandbyCommand,
-  ExitStandbyCommand,
-  RecordLifecycleActionHeartbeatCommand,
-  SetDesiredCapacityCommand,
-  TerminateInstanceInAutoScalingGroupCommand,
-} from '@aws-sdk/client-auto-scaling';
-import { fromIni, fromTemporaryCredentials } from '@aws-sdk/credential-providers';
+import type { AutoScalingClient, AutoScalingClientConfig } from '@aws-sdk/client-auto-scaling';
 import type { AwsConfig } from '../../model/config.ts';
 import { asProviderError } from './errors.ts';
 import { type Group, groupOf } from './group.ts';
@@ -34,6 +18,13 @@ const TOGETHER_MS = 20;
 const REFRESHING = new Set(['Pending', 'InProgress', 'Cancelling', 'Baking', 'RollbackInProgress']);
 const TERMINATING = 'autoscaling:EC2_INSTANCE_TERMINATING';
 
+type Sdk = typeof import('@aws-sdk/client-auto-scaling');
+
+interface Connected {
+  sdk: Sdk;
+  client: AutoScalingClient;
+}
+
 interface Reading {
   names: Set<string>;
   groups: Promise<Map<string, Group>>;
@@ -47,13 +38,15 @@ interface Reading {
 export class Account {
   readonly name: string;
   readonly region: string;
-  readonly #client: AutoScalingClient;
+  readonly #connected: Promise<Connected>;
   #reading: Reading | undefined;
 
   constructor(config: AwsConfig) {
     this.name = config.name;
     this.region = config.region;
-    this.#client = new AutoScalingClient(clientConfig(config));
+    this.#connected = connect(config);
+    // Whoever asks for something is told.
+    this.#connected.catch(() => undefined);
   }
 
   /** As it is this moment; undefined where there is none. */
@@ -70,9 +63,9 @@ export class Account {
 
   /** In which group the instance is, and its LifecycleState there; undefined where it is in none. */
   async find(instanceId: string): Promise<{ group: string; state: string } | undefined> {
-    const command = new DescribeAutoScalingInstancesCommand({ InstanceIds: [instanceId] });
-    const { AutoScalingInstances } = await this.#send('DescribeAutoScalingInstances', instanceId, (client) =>
-      client.send(command),
+    const input = { InstanceIds: [instanceId] };
+    const { AutoScalingInstances } = await this.#send('DescribeAutoScalingInstances', instanceId, ({ sdk, client }) =>
+      client.send(new sdk.DescribeAutoScalingInstancesCommand(input)),
     );
     const found = AutoScalingInstances?.[0];
     return found && { group: found.AutoScalingGroupName ?? '', state: found.LifecycleState ?? '' };
@@ -80,8 +73,10 @@ export class Account {
 
   /** Id and status of the instance refresh that runs in the group, for people. */
   async refreshing(group: string): Promise<string | undefined> {
-    const command = new DescribeInstanceRefreshesCommand({ AutoScalingGroupName: group, MaxRecords: 10 });
-    const found = await this.#send('DescribeInstanceRefreshes', group, (client) => client.send(command));
+    const input = { AutoScalingGroupName: group, MaxRecords: 10 };
+    const found = await this.#send('DescribeInstanceRefreshes', group, ({ sdk, client }) =>
+      client.send(new sdk.DescribeInstanceRefreshesCommand(input)),
+    );
     const running = found.InstanceRefreshes?.find(({ Status }) => REFRESHING.has(Status ?? ''));
     return running && `${running.InstanceRefreshId} is ${running.Status}`;
   }
@@ -89,71 +84,86 @@ export class Account {
   /** Those of the names that are termination hooks of the group. */
   async terminationHooks(group: string, names: readonly string[]): Promise<string[]> {
     if (names.length === 0) return [];
-    const command = new DescribeLifecycleHooksCommand({ AutoScalingGroupName: group });
-    const { LifecycleHooks } = await this.#send('DescribeLifecycleHooks', group, (client) => client.send(command));
+    const input = { AutoScalingGroupName: group };
+    const { LifecycleHooks } = await this.#send('DescribeLifecycleHooks', group, ({ sdk, client }) =>
+      client.send(new sdk.DescribeLifecycleHooksCommand(input)),
+    );
     return (LifecycleHooks ?? [])
       .filter(({ LifecycleTransition }) => LifecycleTransition === TERMINATING)
       .flatMap(({ LifecycleHookName = '' }) => (names.includes(LifecycleHookName) ? [LifecycleHookName] : []));
   }
 
   enterStandby(group: string, instanceId: string, decrement: boolean): Promise<Answered> {
-    const command = new EnterStandbyCommand({
+    const input = {
       AutoScalingGroupName: group,
       InstanceIds: [instanceId],
       ShouldDecrementDesiredCapacity: decrement,
-    });
-    return this.#mutate('EnterStandby', instanceId, (client) => client.send(command));
+    };
+    return this.#mutate('EnterStandby', instanceId, ({ sdk, client }) =>
+      client.send(new sdk.EnterStandbyCommand(input)),
+    );
   }
 
   exitStandby(group: string, instanceId: string): Promise<Answered> {
-    const command = new ExitStandbyCommand({ AutoScalingGroupName: group, InstanceIds: [instanceId] });
-    return this.#mutate('ExitStandby', instanceId, (client) => client.send(command));
+    const input = { AutoScalingGroupName: group, InstanceIds: [instanceId] };
+    return this.#mutate('ExitStandby', instanceId, ({ sdk, client }) => client.send(new sdk.ExitStandbyCommand(input)));
   }
 
   setDesired(group: string, desired: number): Promise<Answered> {
-    const command = new SetDesiredCapacityCommand({
+    const input = {
       AutoScalingGroupName: group,
       DesiredCapacity: desired,
       HonorCooldown: false,
-    });
-    return this.#mutate('SetDesiredCapacity', group, (client) => client.send(command));
+    };
+    return this.#mutate('SetDesiredCapacity', group, ({ sdk, client }) =>
+      client.send(new sdk.SetDesiredCapacityCommand(input)),
+    );
   }
 
   /** Never makes the group smaller. */
   terminate(instanceId: string): Promise<Answered> {
-    const command = new TerminateInstanceInAutoScalingGroupCommand({
+    const input = {
       InstanceId: instanceId,
       ShouldDecrementDesiredCapacity: false,
-    });
-    return this.#mutate('TerminateInstanceInAutoScalingGroup', instanceId, (client) => client.send(command));
+    };
+    return this.#mutate('TerminateInstanceInAutoScalingGroup', instanceId, ({ sdk, client }) =>
+      client.send(new sdk.TerminateInstanceInAutoScalingGroupCommand(input)),
+    );
   }
 
   note(group: string, note: Note): Promise<Answered> {
     const tag = { ...tagOf(group, note.instance), Value: noteValue(note), PropagateAtLaunch: false };
-    const command = new CreateOrUpdateTagsCommand({ Tags: [tag] });
-    return this.#mutate('CreateOrUpdateTags', group, (client) => client.send(command));
+    const input = { Tags: [tag] };
+    return this.#mutate('CreateOrUpdateTags', group, ({ sdk, client }) =>
+      client.send(new sdk.CreateOrUpdateTagsCommand(input)),
+    );
   }
 
   unnote(group: string, instanceId: string): Promise<Answered> {
-    const command = new DeleteTagsCommand({ Tags: [tagOf(group, instanceId)] });
-    return this.#mutate('DeleteTags', group, (client) => client.send(command));
+    const input = { Tags: [tagOf(group, instanceId)] };
+    return this.#mutate('DeleteTags', group, ({ sdk, client }) => client.send(new sdk.DeleteTagsCommand(input)));
   }
 
   heartbeat(group: string, instanceId: string, hook: string): Promise<Answered> {
-    const command = new RecordLifecycleActionHeartbeatCommand(actionOf(group, instanceId, hook));
-    return this.#mutate('RecordLifecycleActionHeartbeat', instanceId, (client) => client.send(command));
+    const input = actionOf(group, instanceId, hook);
+    return this.#mutate('RecordLifecycleActionHeartbeat', instanceId, ({ sdk, client }) =>
+      client.send(new sdk.RecordLifecycleActionHeartbeatCommand(input)),
+    );
   }
 
   complete(group: string, instanceId: string, hook: string): Promise<Answered> {
-    const command = new CompleteLifecycleActionCommand({
+    const input = {
       ...actionOf(group, instanceId, hook),
       LifecycleActionResult: 'CONTINUE',
-    });
-    return this.#mutate('CompleteLifecycleAction', instanceId, (client) => client.send(command));
+    };
+    return this.#mutate('CompleteLifecycleAction', instanceId, ({ sdk, client }) =>
+      client.send(new sdk.CompleteLifecycleActionCommand(input)),
+    );
   }
 
-  close(): void {
-    this.#client.destroy();
+  async close(): Promise<void> {
+    const connected = await this.#connected.catch(() => undefined); // then there is nothing to be closed
+    connected?.client.destroy();
   }
 
   #nextReading(): Reading {
@@ -175,8 +185,10 @@ export class Account {
   async #describe(input: { AutoScalingGroupNames?: string[]; MaxRecords: number }, about: string): Promise<Group[]> {
     const groups: Group[] = [];
     for (let token: string | undefined; ; ) {
-      const command = new DescribeAutoScalingGroupsCommand({ ...input, ...(token && { NextToken: token }) });
-      const page = await this.#send('DescribeAutoScalingGroups', about, (client) => client.send(command));
+      const asked = { ...input, ...(token && { NextToken: token }) };
+      const page = await this.#send('DescribeAutoScalingGroups', about, ({ sdk, client }) =>
+        client.send(new sdk.DescribeAutoScalingGroupsCommand(asked)),
+      );
       groups.push(...(page.AutoScalingGroups ?? []).map(groupOf));
       token = page.NextToken;
       if (!token) return groups;
@@ -186,16 +198,16 @@ export class Account {
   async #mutate(
     call: string,
     about: string,
-    send: (client: AutoScalingClient) => Promise<{ $metadata: { requestId?: string } }>,
+    send: (connected: Connected) => Promise<{ $metadata: { requestId?: string } }>,
   ): Promise<Answered> {
     const { $metadata } = await this.#send(call, about, send);
     const { requestId } = $metadata;
     return { at: new Date().toISOString(), ...(requestId !== undefined && { requestId }) };
   }
 
-  async #send<T>(call: string, about: string, send: (client: AutoScalingClient) => Promise<T>): Promise<T> {
+  async #send<T>(call: string, about: string, send: (connected: Connected) => Promise<T>): Promise<T> {
     try {
-      return await send(this.#client);
+      return await send(await this.#connected);
     } catch (error) {
       throw asProviderError(error, { account: this.name, region: this.region, call, about });
     }
@@ -218,7 +230,12 @@ const actionOf = (group: string, instanceId: string, hook: string) => ({
  * Each request is made once: an answer that was lost says nothing of what was done, so whoever asked looks before he asks again,
  * which the SDK would not.
  */
-function clientConfig({ region, endpoint, roleArn, profile }: AwsConfig): AutoScalingClientConfig {
+async function connect({ region, endpoint, roleArn, profile }: AwsConfig): Promise<Connected> {
+  // They take a while to load: only where there is an account.
+  const [sdk, { fromIni, fromTemporaryCredentials }] = await Promise.all([
+    import('@aws-sdk/client-auto-scaling'),
+    import('@aws-sdk/credential-providers'),
+  ]);
   const own = profile === undefined ? undefined : fromIni({ profile });
   const role =
     roleArn === undefined
@@ -229,11 +246,12 @@ function clientConfig({ region, endpoint, roleArn, profile }: AwsConfig): AutoSc
           ...(own && { masterCredentials: own }),
         });
   const credentials = role ?? own;
-  return {
+  const config: AutoScalingClientConfig = {
     region,
     maxAttempts: 1,
     requestHandler: { connectionTimeout: 3_000, requestTimeout: 6_000, throwOnRequestTimeout: true },
     ...(endpoint !== undefined && { endpoint }),
     ...(credentials && { credentials }),
   };
+  return { sdk, client: new sdk.AutoScalingClient(config) };
 }

@@ -1,9 +1,9 @@
 import type { TargetEvidence, WorkloadEvidence } from '../../model/evidence.ts';
 import { parseTarget } from '../../model/target.ts';
 import { FinalError, UnavailableError } from '../errors.ts';
-import type { EvidenceProvider, Looked } from '../evidence.ts';
-import { Recent } from '../kubernetes/recent.ts';
+import { type EvidenceProvider, type Looked, lookByPlace } from '../evidence.ts';
 import { patiently } from '../patience.ts';
+import { Recent } from '../recent.ts';
 import type { Account } from './account.ts';
 import { absence, exclusion, type Group, heldByAnother, isLeaving, isOnStandby, isServing, keyOf } from './group.ts';
 
@@ -24,28 +24,8 @@ export class GroupEvidence implements EvidenceProvider {
     this.#account = account;
   }
 
-  async look(targets: readonly string[], suspects: readonly string[]): Promise<Looked> {
-    const asked = Map.groupBy(new Set([...targets, ...suspects]), groupNameOf);
-    const suspected = new Set(suspects);
-    const wanted = new Set(targets);
-    const looks = await Promise.all(
-      [...asked].map(([name, keys]) =>
-        this.#lookAt(
-          name,
-          keys.filter((key) => wanted.has(key)),
-          suspected,
-        ),
-      ),
-    );
-    const errors = new Set(looks.flatMap(({ error }) => error ?? []));
-    const sum = (what: 'live' | 'unhealthy') => looks.reduce((n, { population }) => n + (population?.[what] ?? 0), 0);
-    return {
-      targets: Object.assign({}, ...looks.map((one) => one.targets)),
-      workloads: Object.assign({}, ...looks.map(({ workloads }) => workloads)),
-      ...(errors.size > 0
-        ? { error: [...errors].join('; ') }
-        : looks.length > 0 && { population: { live: sum('live'), unhealthy: sum('unhealthy') } }),
-    };
+  look(targets: readonly string[], suspects: readonly string[]): Promise<Looked> {
+    return lookByPlace(targets, suspects, groupNameOf, (...asked) => this.#lookAt(...asked));
   }
 
   async workload(target: string, workload: string): Promise<WorkloadEvidence> {

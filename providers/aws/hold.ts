@@ -3,7 +3,7 @@ import { formatDuration } from '../../model/duration.ts';
 import type { HoldRequest, HoldResult } from '../../model/ports/instance.ts';
 import { FinalError, UnavailableError } from '../errors.ts';
 import type { Pulse } from '../instance.ts';
-import { beating, Sleeper } from '../kubernetes/pulse.ts';
+import { beating, Sleeper } from '../pulse.ts';
 import { noteOf } from './cut.ts';
 import { finishReturn, putBack, repay, returned } from './give-back.ts';
 import { type Group, type Instance, ownDesired } from './group.ts';

@@ -76,7 +76,7 @@ export class Aws {
   }
 
   async close(): Promise<void> {
-    this.#account.close();
+    await this.#account.close();
   }
 
   #scene({ aws, group, instance }: AsgTarget): Scene {

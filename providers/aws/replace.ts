@@ -1,7 +1,7 @@
 import type { Change } from '../../model/change.ts';
 import type { ReplaceRequest, ReplaceResult } from '../../model/ports/instance.ts';
 import { HeldBack, type Pulse } from '../instance.ts';
-import { beating, Sleeper } from '../kubernetes/pulse.ts';
+import { beating, Sleeper } from '../pulse.ts';
 import { refusal } from './assess.ts';
 import { noteOf } from './cut.ts';
 import { isRefusal } from './errors.ts';

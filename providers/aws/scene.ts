@@ -2,6 +2,7 @@ import type { Change, FieldValue, ObjectRef } from '../../model/change.ts';
 import type { DrainInstanceOptions } from '../../model/rule.ts';
 import type { Check } from '../checks.ts';
 import { FinalError } from '../errors.ts';
+import { LOST } from '../instance.ts';
 import type { Account, Answered } from './account.ts';
 import { absence, type Group, type Instance, instanceIn, isOnStandby } from './group.ts';
 import type { Note } from './notes.ts';
@@ -89,7 +90,7 @@ export function changeOf(
 ): Change {
   return {
     ...{ step, object: instance, field, before, after },
-    what: answered ? what : `${what} (the answer was lost with an earlier attempt)`,
+    what: answered ? what : `${what}${LOST}`,
     at: answered?.at ?? new Date().toISOString(),
     ...(answered?.requestId !== undefined && { requestId: answered.requestId }),
   };

@@ -1,6 +1,6 @@
 import type { Owner, VerifyRequest, VerifyResult } from '../../model/ports/instance.ts';
 import type { Pulse } from '../instance.ts';
-import { beating, Sleeper } from '../kubernetes/pulse.ts';
+import { beating, Sleeper } from '../pulse.ts';
 import { type Group, type Instance, instanceIn, isLeaving, isOnStandby, ownDesired, servingWithout } from './group.ts';
 import { completeHooks, heartbeatHooks } from './hooks.ts';
 import { wayOf } from './notes.ts';

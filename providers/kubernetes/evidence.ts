@@ -2,8 +2,9 @@ import type { TargetEvidence, WorkloadEvidence } from '../../model/evidence.ts';
 import { HELD_ANNOTATION } from '../../model/names.ts';
 import { parseTarget } from '../../model/target.ts';
 import { FinalError } from '../errors.ts';
-import type { EvidenceProvider, Looked } from '../evidence.ts';
+import { type EvidenceProvider, type Looked, lookByPlace } from '../evidence.ts';
 import { patiently } from '../patience.ts';
+import { Recent } from '../recent.ts';
 import type { Cluster } from './cluster.ts';
 import { explain, isPassing } from './errors.ts';
 import { heldByAnother, holdsOn } from './fields.ts';
@@ -19,7 +20,6 @@ import {
 } from './objects.ts';
 import { above, isReplicaSet, keyOf, readController, replicasOf, resourceOfKind, selectorText } from './owner.ts';
 import { staysInQuarantine } from './quarantine.ts';
-import { Recent } from './recent.ts';
 
 /** How old what many responders share may be. What is asked right before a mutation is never shared. */
 const SHARED_MS = 1_000;
@@ -71,29 +71,8 @@ export class PodEvidence implements EvidenceProvider {
     this.#cluster = cluster;
   }
 
-  async look(targets: readonly string[], suspects: readonly string[]): Promise<Looked> {
-    const asked = Map.groupBy(new Set([...targets, ...suspects]), namespaceOf);
-    const wanted = new Set(targets);
-    const suspected = new Set(suspects);
-    const looks = await Promise.all(
-      [...asked].map(([namespace, keys]) =>
-        this.#lookAt(
-          namespace,
-          keys.filter((key) => wanted.has(key)),
-          suspected,
-        ),
-      ),
-    );
-    const errors = looks.flatMap(({ error }) => error ?? []);
-    const sum = (what: 'live' | 'unhealthy') => looks.reduce((n, { population }) => n + (population?.[what] ?? 0), 0);
-    return {
-      targets: Object.assign({}, ...looks.map((one) => one.targets)),
-      workloads: Object.assign({}, ...looks.map(({ workloads }) => workloads)),
-      // A part of it would look calmer, or worse, than the whole.
-      ...(errors.length > 0
-        ? { error: [...new Set(errors)].join('; ') }
-        : looks.length > 0 && { population: { live: sum('live'), unhealthy: sum('unhealthy') } }),
-    };
+  look(targets: readonly string[], suspects: readonly string[]): Promise<Looked> {
+    return lookByPlace(targets, suspects, namespaceOf, (...asked) => this.#lookAt(...asked));
   }
 
   async workload(target: string, workload: string): Promise<WorkloadEvidence> {

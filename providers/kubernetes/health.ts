@@ -77,7 +77,7 @@ export const isPresent = (pod: Pod | undefined, uid: string): pod is Pod => abse
 
 /** On a pod, a node or a namespace: leave it, or what is in it, alone. */
 const SKIP_ANNOTATION = 'salvor.dev/skip';
-export const MIRROR_ANNOTATION = 'kubernetes.io/config.mirror';
+const MIRROR_ANNOTATION = 'kubernetes.io/config.mirror';
 
 const skips = (metadata: Metadata | undefined): boolean => metadata?.annotations?.[SKIP_ANNOTATION] !== undefined;
 
@@ -90,13 +90,21 @@ export function exclusion(object: Metadata | undefined, namespace: Metadata | un
 /** Why the pod is no replica of anything that serves: static, of a Job, of a DaemonSet; undefined for all others. */
 export function apartness({ metadata }: Pod): string | undefined {
   const owner = controllerOf(metadata);
-  if (metadata.annotations?.[MIRROR_ANNOTATION] !== undefined || owner?.kind === 'Node')
-    return 'it is a static pod: only its node could replace it';
-  if (owner?.kind === 'Job' && owner.apiVersion.startsWith('batch/')) return `it belongs to the Job ${owner.name}`;
-  if (owner?.kind === 'DaemonSet' && owner.apiVersion.startsWith('apps/'))
-    return `it belongs to the DaemonSet ${owner.name}`;
+  if (isStatic(metadata)) return 'it is a static pod: only its node could replace it';
+  if (owner && isJob(owner)) return `it belongs to the Job ${owner.name}`;
+  if (owner && isDaemonSet(owner)) return `it belongs to the DaemonSet ${owner.name}`;
   return undefined;
 }
+
+/** A pod that the kubelet of its node runs of a file. */
+export const isStatic = (metadata: Metadata): boolean =>
+  metadata.annotations?.[MIRROR_ANNOTATION] !== undefined || controllerOf(metadata)?.kind === 'Node';
+
+export const isJob = ({ apiVersion, kind }: OwnerReference): boolean =>
+  kind === 'Job' && apiVersion.startsWith('batch/');
+
+export const isDaemonSet = ({ apiVersion, kind }: OwnerReference): boolean =>
+  kind === 'DaemonSet' && apiVersion.startsWith('apps/');
 
 /**
  * Labels of what Salvor and Temporal run on, and of what a person has put out of its reach, where the configuration does

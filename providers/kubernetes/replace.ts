@@ -1,13 +1,13 @@
 import type { Change } from '../../model/change.ts';
 import { HELD_ANNOTATION } from '../../model/names.ts';
 import type { ReplaceRequest, ReplaceResult } from '../../model/ports/instance.ts';
-import type { Pulse } from '../instance.ts';
+import { LOST, type Pulse } from '../instance.ts';
+import { beating, Sleeper } from '../pulse.ts';
 import type { Cluster } from './cluster.ts';
 import { evict, pauseAfter, remove } from './eviction.ts';
 import { holdsOn, nameOf, parseField, readField, shown, writerOf } from './fields.ts';
 import { absence, carriesProtected, controllerOf } from './health.ts';
 import type { Pod, Ref } from './objects.ts';
-import { beating, Sleeper } from './pulse.ts';
 import { isQuarantined } from './quarantine.ts';
 
 /** What an attempt tells the next one. */
@@ -110,7 +110,7 @@ interface Given {
 /** The pod is gone: by a request of an earlier attempt whose answer was lost, or by somebody else. */
 function ended({ request, removal, asked }: Given, gone: string): ReplaceResult {
   if (!asked) return { verdict: 'gone', why: gone, changes: [] };
-  const what = `${removal.done} the pod (the answer was lost with an earlier attempt)`;
+  const what = `${removal.done} the pod${LOST}`;
   return { verdict: 'replaced', why: `${removal.done}; ${gone}`, changes: [removed(request, removal, what)] };
 }
 

@@ -2,11 +2,11 @@ import type { Owner, VerifyRequest, VerifyResult } from '../../model/ports/insta
 import { parseTarget } from '../../model/target.ts';
 import { FinalError } from '../errors.ts';
 import type { Pulse } from '../instance.ts';
+import { beating, Sleeper } from '../pulse.ts';
 import type { Cluster } from './cluster.ts';
 import { absence, controllerOf, isTrue } from './health.ts';
 import type { Controller, Pod, Ref } from './objects.ts';
 import { replicasOf, resourceOfKind } from './owner.ts';
-import { beating, Sleeper } from './pulse.ts';
 import { isQuarantined } from './quarantine.ts';
 import type { Following, Watches } from './watch.ts';
 import { controlledBy, controllersOf, podsOf } from './watched.ts';

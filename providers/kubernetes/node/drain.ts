@@ -2,14 +2,14 @@ import type { Change } from '../../../model/change.ts';
 import type { Owner, ReplaceRequest } from '../../../model/ports/instance.ts';
 import { NODE_OPTIONS, type NodeOptions } from '../../../model/rule.ts';
 import { FinalError } from '../../errors.ts';
-import type { Pulse } from '../../instance.ts';
+import { LOST, type Pulse } from '../../instance.ts';
+import { Sleeper } from '../../pulse.ts';
 import type { Cluster } from '../cluster.ts';
 import { ApiError, explain, isPassing } from '../errors.ts';
 import { evict, type NotNow, pauseAfter } from '../eviction.ts';
 import { absence, controllerOf } from '../health.ts';
 import { type Node, PODS, type Pod, type Ref } from '../objects.ts';
 import { keyOf } from '../owner.ts';
-import { Sleeper } from '../pulse.ts';
 import { movedWith } from './moved.ts';
 import { isGoing, lastOfItsKind, obstacle, podsOn, shortName, someOf, stays } from './pods.ts';
 
@@ -30,9 +30,6 @@ export interface Memory {
   /** ISO time of the answer, or at which it was found to be done. */
   terminated?: { at: string; requestId?: string; lost?: true };
 }
-
-/** Of a change that was made, but of which no answer came. */
-export const LOST = ' (the answer was lost with an earlier attempt)';
 
 export const emptyMemory = (): Memory => ({ asked: {}, moved: [], unknown: [], known: [] });
 

@@ -2,12 +2,12 @@ import type { TargetEvidence, WorkloadEvidence } from '../../../model/evidence.t
 import { FinalError } from '../../errors.ts';
 import type { EvidenceProvider, Looked } from '../../evidence.ts';
 import { patiently } from '../../patience.ts';
+import { Recent } from '../../recent.ts';
 import type { Cluster } from '../cluster.ts';
 import { explain, isPassing } from '../errors.ts';
 import { heldByAnother } from '../fields.ts';
 import { exclusion, isTrue } from '../health.ts';
 import { NODES, type Node } from '../objects.ts';
-import { Recent } from '../recent.ts';
 import { instanceIdOf, isControlPlane, nodeKey, nodeName, poolKey, poolSelector, serves } from './pool.ts';
 
 /** How old what many responders share may be. What is asked right before a mutation is never shared. */

@@ -1,8 +1,8 @@
 import { UnavailableError } from '../../errors.ts';
 import type { Pulse } from '../../instance.ts';
 import type { Machine, Machines } from '../../machines.ts';
+import { Sleeper } from '../../pulse.ts';
 import type { Node } from '../objects.ts';
-import { Sleeper } from '../pulse.ts';
 import type { Memory } from './drain.ts';
 import { instanceIdOf } from './pool.ts';
 

@@ -1,7 +1,7 @@
 import type { Owner } from '../../../model/ports/instance.ts';
 import type { Cluster } from '../cluster.ts';
 import { isStatus } from '../errors.ts';
-import { controllerOf, isTrue } from '../health.ts';
+import { controllerOf, isJob, isTrue } from '../health.ts';
 import type { OwnerReference, Pod } from '../objects.ts';
 import { above, keyOf, readController, replicasOf } from '../owner.ts';
 
@@ -33,8 +33,6 @@ export async function movedWith(cluster: Cluster, pods: readonly Pod[]): Promise
   );
   return { owners: found.flatMap(({ owner }) => owner ?? []), unknown: found.flatMap(({ unknown }) => unknown ?? []) };
 }
-
-const isJob = ({ apiVersion, kind }: OwnerReference): boolean => kind === 'Job' && apiVersion.startsWith('batch/');
 
 /** Undefined where it is gone, or counts no replicas. */
 async function ownerOf(

@@ -1,6 +1,6 @@
 import type { NodeOptions } from '../../../model/rule.ts';
 import type { Cluster } from '../cluster.ts';
-import { carriesProtected, controllerOf, exclusion, isTrue, MIRROR_ANNOTATION } from '../health.ts';
+import { carriesProtected, controllerOf, exclusion, isDaemonSet, isStatic, isTrue } from '../health.ts';
 import { type KubeObject, type Metadata, NAMESPACES, PODS, type Pod } from '../objects.ts';
 import { readController, selectorText } from '../owner.ts';
 
@@ -19,8 +19,7 @@ export const shortName = ({ metadata }: Pod): string => `${metadata.namespace}/$
  */
 export function stays({ metadata, status }: Pod): boolean {
   const owner = controllerOf(metadata);
-  if (metadata.annotations?.[MIRROR_ANNOTATION] !== undefined || owner?.kind === 'Node') return true;
-  if (owner?.kind === 'DaemonSet' && owner.apiVersion.startsWith('apps/')) return true;
+  if (isStatic(metadata) || (owner && isDaemonSet(owner))) return true;
   return status?.phase === 'Succeeded' || status?.phase === 'Failed';
 }
 

@@ -3,14 +3,14 @@ import type { ReplaceRequest, ReplaceResult } from '../../../model/ports/instanc
 import { NODE_OPTIONS } from '../../../model/rule.ts';
 import type { Check } from '../../checks.ts';
 import { FinalError } from '../../errors.ts';
-import { HeldBack, type Pulse } from '../../instance.ts';
+import { HeldBack, LOST, type Pulse } from '../../instance.ts';
 import type { Machines } from '../../machines.ts';
+import { beating, Sleeper } from '../../pulse.ts';
 import type { Cluster } from '../cluster.ts';
 import { explain, isStatus } from '../errors.ts';
 import { examine } from '../examine.ts';
 import type { Node, Ref } from '../objects.ts';
-import { beating, Sleeper } from '../pulse.ts';
-import { Drain, emptyMemory, LOST, type Memory } from './drain.ts';
+import { Drain, emptyMemory, type Memory } from './drain.ts';
 import { NODE } from './health.ts';
 import { Hooks, letMachineGo } from './machine.ts';
 import { instanceIdOf } from './pool.ts';

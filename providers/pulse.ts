@@ -1,5 +1,5 @@
 import { setTimeout as delay } from 'node:timers/promises';
-import type { Pulse } from '../instance.ts';
+import type { Pulse } from './instance.ts';
 
 const BEAT_MS = 2_000;
 
