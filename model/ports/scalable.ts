@@ -1,0 +1,139 @@
+import type { AuditPage } from '../audit.ts';
+import type { Change, Held, ObjectRef } from '../change.ts';
+import type { ClearanceRequest } from '../clearance.ts';
+import type { Plan } from '../plan.ts';
+import type { ScalingState } from '../scaling/controller.ts';
+import type { ScaleOnBacklogOptions } from '../scaling/options.ts';
+import type { Actor } from './instance.ts';
+
+/**
+ * The Scalable port: what scale-on-backlog needs of the world. Its methods are the activities of the same names.
+ * Sizes are absolute, never deltas; times are absolute (ISO). Every mutation carries the identity and the version that was
+ * read, so that a change that a person makes meanwhile is seen and not overwritten.
+ *
+ * Errors are ApplicationFailures with a type of {@link import('./instance.ts').INSTANCE_ERRORS}: `contested` where the field
+ * was changed since it was read, and then it is read again and decided anew.
+ */
+export interface ScalablePort {
+  /** A fresh look: what its size is set by, what the signals ask for, may it be touched? A short read. */
+  readScale(request: ReadScaleRequest): Promise<ScaleReading>;
+  /**
+   * Waits (heartbeating, on the watch queue) until the decision changes: what is set is not what is asked for any more. So
+   * history grows with decisions, not with time.
+   */
+  watchBacklog(request: WatchBacklogRequest): Promise<BacklogResult>;
+  /** Sets the size. Repeating it changes nothing more. */
+  scaleTo(request: ScaleToRequest): Promise<Change[]>;
+  /** Sets it to what it was before. What somebody else has changed meanwhile stays as he set it. */
+  giveScaleBack(request: GiveScaleBackRequest): Promise<Change[]>;
+}
+
+export interface ReadScaleRequest {
+  target: string;
+  options: ScaleOnBacklogOptions;
+  actor: Actor;
+  /** The identity that an earlier look has fixed; another object of this name is answered as `gone`. */
+  uid?: string;
+}
+
+export type ScaleReading =
+  | { verdict: 'gone' | 'protected' | 'good'; why: string }
+  | {
+      /** The signals ask for more than there is. */
+      verdict: 'short';
+      why: string;
+      scale: Scale;
+      /** What is asked for now. */
+      desired: number;
+      /** Of the controller, to go on with. */
+      state: ScalingState;
+      /** What acting would do. */
+      plan: Plan;
+    };
+
+/** A target's size, and what it is set by. */
+export interface Scale {
+  /** The workload or group. */
+  object: ObjectRef;
+  /** What is written to set its size: itself, or the autoscaler that owns it, whose minimum is raised. */
+  by: {
+    object: ObjectRef;
+    /** `spec.replicas`, `spec.minReplicas` of an HPA, `spec.minReplicaCount` of a ScaledObject, `DesiredCapacity`. */
+    field: string;
+    /** Absent in an HPA or ScaledObject that leaves it to its default. */
+    value: number | null;
+  };
+  /** Why it is set by that, for people. */
+  why: string;
+  /** Replicas that it is to have, whoever wants it. */
+  desired: number;
+  ready: number;
+  /** What its own limits allow: of an autoscaler, or a group. */
+  min: number;
+  max: number;
+  /** Key of what the gates count over. */
+  workload: string;
+}
+
+export interface WatchBacklogRequest {
+  actor: Actor;
+  target: string;
+  options: ScaleOnBacklogOptions;
+  /** As it was found: its identities, and what it goes back to. */
+  scale: Scale;
+  /** What Salvor has set last; null: nothing yet. */
+  set: number | null;
+  state: ScalingState;
+  /** ISO time at which it answers in any case (`later`). */
+  deadline: string;
+}
+
+/** All but `gone` carry the state to go on with, and what there is to draw since the watch began. */
+export type BacklogResult =
+  | { verdict: 'gone'; why: string; points: ScalePoint[] }
+  | ({ why: string; state: ScalingState; points: ScalePoint[] } & (
+      | { verdict: 'scale'; to: number }
+      /** The signals were good for `goodFor`, and nothing more than before is asked for. */
+      | { verdict: 'good' }
+      /** More replicas are ready, and the backlog does not fall. */
+      | { verdict: 'stalled' }
+      /** What was added did not become ready in time. */
+      | { verdict: 'unready' }
+      /** Somebody else set the size: by whom, and to what; it is respected. */
+      | { verdict: 'overruled'; by: string; to: number | null }
+      /** Its deadline: nothing has changed. */
+      | { verdict: 'later' }
+    ));
+
+/** One look, for the picture. `at` in milliseconds since the epoch; null: not known. */
+export interface ScalePoint {
+  at: number;
+  backlog: number | null;
+  /** What the backlog is expected to be when an order of now would be ready. */
+  forecast: number | null;
+  /** Seconds. */
+  latency: number | null;
+  /** What was asked for. */
+  desired: number;
+  ready: number;
+}
+
+export interface ScaleToRequest {
+  step: string;
+  actor: Actor;
+  /** As it was found first. */
+  scale: Scale;
+  to: number;
+  /** The note of what is held, with `set` being `to`. */
+  held: Held[];
+  audit?: AuditPage;
+  /** Asked right before it acts; not on the way back. */
+  clearance?: ClearanceRequest;
+}
+
+export interface GiveScaleBackRequest {
+  step: string;
+  actor: Actor;
+  scale: Scale;
+  held: Held[];
+}
