@@ -163,8 +163,8 @@ describe('scaling', () => {
     await expect(it.scale(scale, 2, 3, attempt)).rejects.toBe(no);
     await expect(it.back(scale, 2, attempt)).resolves.toEqual([]);
     expect([await it.desired(), it.mutations]).toEqual([2, []]);
-    const answers = [Promise.resolve(), Promise.reject(no)];
-    const second = { ...pulse(), aloneUntil: 0, stillMine: async () => answers.shift() };
+    const answers = [() => Promise.resolve(), () => Promise.reject(no)];
+    const second = { ...pulse(), aloneUntil: 0, stillMine: async () => answers.shift()?.() };
     await expect(it.scale(scale, 2, 3, second), 'asked again before the call').rejects.toBe(no);
     expect(it.mutations).toEqual([NOTED]);
     expect(await it.back(scale, 3)).toEqual([]);
