@@ -2,8 +2,8 @@
  * What the proxy before moto (aws-proxy.ts) adds to CloudWatch, as its API reference
  * (https://docs.aws.amazon.com/AmazonCloudWatch/latest/APIReference/API_GetMetricData.html) says:
  *
- * - percentiles (`p99`) in GetMetricData, which moto answers with null: by the nearest rank of what was put
- * - pages of GetMetricData, on demand: the status of all pages but the last is PartialData
+ * - percentiles (`p99`) in GetMetricData, on which moto fails: by the nearest rank of what was put
+ * - on demand, pages of GetMetricData (the status of all but the last is PartialData), and another status of its results
  */
 
 interface Metric {
@@ -44,22 +44,32 @@ export const jsonAction = (target: string | undefined): string | undefined => TA
 export const jsonError = ({ code, message }: { code: string; message: string }): string =>
   JSON.stringify({ __type: code, message });
 
-export const jsonCodeOf = (body: string): string | undefined =>
-  (JSON.parse(body) as { __type?: string }).__type?.split('#').at(-1);
+export const jsonCodeOf = (body: string): string | undefined => /"__type": ?"(?:[^"]*#)?(\w+)"/.exec(body)?.[1];
 
 export class CloudWatch {
   readonly #put: (Datum & { key: string })[] = [];
   #pageSize = Number.POSITIVE_INFINITY;
+  #status: string | undefined;
 
   /** Answers have so many data points at most from now on. */
   page(size: number): void {
     this.#pageSize = size;
   }
 
+  /** The next answer has this status, whatever it tells. */
+  status(next: string): void {
+    this.#status = next;
+  }
+
   /** Of PutMetricData. */
   took(body: string): void {
     const { Namespace, MetricData = [] } = JSON.parse(body) as { Namespace: string; MetricData?: Datum[] };
     for (const datum of MetricData) this.#put.push({ ...datum, key: keyOf({ ...datum, Namespace }) });
+  }
+
+  /** Of GetMetricData: the request, as moto can answer it. */
+  known(body: string): string {
+    return body.replaceAll(/"Stat":"p[\d.]+"/g, '"Stat":"Maximum"');
   }
 
   /** Of GetMetricData: moto's answer, with what it lacks. */
@@ -70,11 +80,13 @@ export class CloudWatch {
     const from = Number(asked.NextToken ?? 0);
     const end = from + this.#pageSize;
     const last = whole.every(({ Values }) => Values.length <= end);
+    const status = this.#status ?? (last ? 'Complete' : 'PartialData');
+    this.#status = undefined;
     const results = whole.map((result) => ({
       ...result,
       Timestamps: result.Timestamps.slice(from, end),
       Values: result.Values.slice(from, end),
-      StatusCode: last ? 'Complete' : 'PartialData',
+      StatusCode: status,
     }));
     return JSON.stringify({ ...rest, MetricDataResults: results, ...(!last && { NextToken: String(end) }) });
   }

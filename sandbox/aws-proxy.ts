@@ -55,6 +55,8 @@ export interface AwsProxy {
   show(instanceId: string, state: string | undefined): void;
   /** Answers of GetMetricData have so many data points at most from now on. */
   page(size: number): void;
+  /** The next answer of GetMetricData has this status: `PartialData`, `InternalError`. */
+  answerMetrics(status: string): void;
   /** Instances that are launched from now on stay `Pending` until they are let go. */
   holdLaunches(): { release(): void };
   stop(): Promise<void>;
@@ -102,6 +104,12 @@ interface Waiting {
 }
 
 type Headers = Record<string, string>;
+
+interface Sent {
+  headers: Headers;
+  body: string;
+  path: string;
+}
 
 /** @param moto its URL */
 export async function startAwsProxy(moto: string): Promise<AwsProxy> {
@@ -174,6 +182,10 @@ class BeforeMoto implements AwsProxy {
     this.#cloudwatch.page(size);
   }
 
+  answerMetrics(status: string): void {
+    this.#cloudwatch.status(status);
+  }
+
   holdLaunches(): { release(): void } {
     this.#holdsLaunches = true;
     return {
@@ -229,25 +241,26 @@ class BeforeMoto implements AwsProxy {
     await stall?.released;
   }
 
-  async #answer(
-    action: string,
-    parameters: Parameters,
-    sent: { headers: Headers; body: string; path: string },
-  ): Promise<Answer> {
+  async #answer(action: string, parameters: Parameters, sent: Sent): Promise<Answer> {
     const throttle = this.#throttles.find((one) => one.count > 0 && (one.action ?? action) === action);
     if (throttle) {
       throttle.count -= 1;
       throw throttle.refusal;
     }
+    if (jsonAction(sent.headers['x-amz-target']) !== undefined) return this.#ofCloudWatch(action, sent);
     // Other services (EC2, STS) are moto's own affair.
     const own = /\/autoscaling\/aws4_request/.test(sent.headers['authorization'] ?? '');
     const handler = own ? this.#handlers[action] : undefined;
     const answer = (await handler?.(parameters, sent.headers)) ?? (await this.#forward(sent));
-    if (jsonAction(sent.headers['x-amz-target']) !== undefined && answer.status < 300) {
-      if (action === 'PutMetricData') this.#cloudwatch.took(sent.body);
-      if (action === 'GetMetricData') return { ...answer, body: this.#cloudwatch.completed(sent.body, answer.body) };
-    }
     return own && isRead(action) ? { ...answer, body: this.#asShown(answer.body) } : answer;
+  }
+
+  async #ofCloudWatch(action: string, sent: Sent): Promise<Answer> {
+    const answer = await this.#forward({ ...sent, body: this.#cloudwatch.known(sent.body) });
+    if (answer.status >= 300) return answer;
+    if (action === 'PutMetricData') this.#cloudwatch.took(sent.body);
+    if (action !== 'GetMetricData') return answer;
+    return { ...answer, body: this.#cloudwatch.completed(sent.body, answer.body) };
   }
 
   /** What is not as moto would have it; an answer of its own, or none where moto then answers. */
@@ -418,7 +431,7 @@ class BeforeMoto implements AwsProxy {
     return this.#forward({ headers, body, path: '/' });
   }
 
-  async #forward({ headers, body, path }: { headers: Headers; body: string; path: string }): Promise<Answer> {
+  async #forward({ headers, body, path }: Sent): Promise<Answer> {
     const response = await fetch(`${this.#moto}${path}`, { method: 'POST', headers, body });
     return { status: response.status, body: await response.text() };
   }
