@@ -64,6 +64,8 @@ export type Hold =
   | 'missing-data'
   /** What is missing might ask for more: as in HorizontalPodAutoscaler, up if another signal asks for it, never down. */
   | 'partial-data'
+  /** Less is asked for, but an order of a short while ago still has to do its work. */
+  | 'order'
   /** Too small a change. */
   | 'tolerance'
   /** A higher number was asked for a short while ago (down), or a lower one (up). */
@@ -110,7 +112,7 @@ export interface Stalled {
   since: number;
   at: number;
   ready: { before: number; now: number };
-  backlog: { then: number; now: number };
+  backlog: { before: number; now: number };
   /** One sentence for people. */
   reason: string;
 }
