@@ -35,7 +35,8 @@ export interface ScalableProvider {
 }
 
 export type ProviderReading =
-  | { verdict: 'gone' | 'protected'; why: string; scale?: never }
+  | { verdict: 'gone'; why: string }
+  | { verdict: 'protected'; why: string }
   | {
       verdict: 'found';
       scale: Scale;
