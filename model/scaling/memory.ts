@@ -1,0 +1,127 @@
+import { type Behavior, type Dated, rememberChange } from './behavior.ts';
+import type { Serving } from './forecast.ts';
+import { followOrders, NO_ORDERS, type Orders } from './orders.ts';
+import { type Interval, intervalBetween, learnRate, NO_RATES, type Rates, serviceRate } from './rate.ts';
+import { measured } from './series.ts';
+import { markOf, type StallMark } from './stall.ts';
+import type { Observation, Sample, ScalingOptions } from './types.ts';
+
+/**
+ * What a controller remembers from one decision to the next. Plain JSON of less than 32 KiB, for it lives in heartbeats and in
+ * workflow state; nobody else reads it.
+ */
+export interface ScalingState {
+  version: 1;
+  /** Of the last observation. */
+  observed?: { at: number; desired: number };
+  /** The newest sample, with the replicas that served then. */
+  last?: Sample;
+  /** Where the interval begins that is not closed yet. */
+  base?: Sample;
+  /** Oldest first. */
+  intervals: Interval[];
+  /** Who served since when, oldest first. */
+  served: Serving[];
+  rates: Rates;
+  orders: Orders;
+  /** Which signals were ever there, and are missed when they are not. */
+  seen: { backlog?: true; arrivals?: true };
+  /** The most that was asked for: by the backlog, by all that is steadier; and the least of all, for stabilization upwards. */
+  asked: { backlog: Dated[]; steady: Dated[]; least: Dated[] };
+  /** By how much the target has changed, as far as policies count it. */
+  changes: Dated[];
+  stall?: StallMark;
+}
+
+export const startingState = (): ScalingState => ({
+  version: 1,
+  intervals: [],
+  served: [],
+  rates: NO_RATES,
+  orders: NO_ORDERS,
+  seen: {},
+  asked: { backlog: [], steady: [], least: [] },
+  changes: [],
+});
+
+/** Kept at most. */
+const INTERVALS = 48;
+const SERVED = 32;
+/** In milliseconds: a shorter interval tells little. */
+const SHORTEST = 5000;
+
+/** The state after an observation, before anything is decided. `fresh` is its sample, if it is newer than all before. */
+export function remember(
+  state: ScalingState,
+  observation: Observation,
+  options: ScalingOptions,
+): { state: ScalingState; fresh: Sample | undefined } {
+  const { at, ready, desired, sample } = observation;
+  const last = state.served.at(-1);
+  const served =
+    last?.replicas === ready ? state.served : [...state.served, { from: at, replicas: ready }].slice(-SERVED);
+  const next: ScalingState = {
+    ...state,
+    observed: { at, desired },
+    served,
+    orders: followOrders(state.orders, state.observed, observation),
+    changes: changesOf(state, observation, options.behavior),
+  };
+  if (!sample || !Number.isFinite(sample.at) || (state.last && sample.at <= state.last.at))
+    return { state: next, fresh: undefined };
+  const fresh = cleaned(sample, served, ready);
+  // A sample without any value is none.
+  if (Object.keys(fresh).length <= 2) return { state: next, fresh: undefined };
+  return { state: learn(next, fresh, options), fresh };
+}
+
+function changesOf({ changes, observed }: ScalingState, { at, desired }: Observation, behavior: Behavior): Dated[] {
+  if (!observed) return [];
+  const kept = rememberChange(changes, { at: observed.at, n: desired - observed.desired }, behavior);
+  const longest = Math.max(
+    0,
+    ...[...behavior.scaleUp.policies, ...behavior.scaleDown.policies].map(({ period }) => period),
+  );
+  return kept.filter((change) => change.at > at - longest);
+}
+
+/** With nothing but values that can be true, and with the replicas that served at its time. */
+function cleaned(sample: Sample, served: readonly Serving[], ready: number): Sample {
+  const names = ['backlog', 'arrivalsTotal', 'arrivalRate', 'servedTotal', 'latency'] as const;
+  const values = names
+    .map((name) => [name, measured(sample[name])] as const)
+    .filter(([, value]) => value !== undefined);
+  const then = (served.findLast(({ from }) => from <= sample.at) ?? served[0])?.replicas ?? ready;
+  return { at: sample.at, ready: measured(sample.ready) ?? then, ...Object.fromEntries(values) };
+}
+
+function learn(state: ScalingState, fresh: Sample, options: ScalingOptions): ScalingState {
+  const { base, seen } = state;
+  const flows = fresh.arrivalsTotal ?? fresh.arrivalRate ?? fresh.servedTotal;
+  const next: ScalingState = {
+    ...state,
+    last: fresh,
+    seen: {
+      ...seen,
+      ...(fresh.backlog !== undefined && { backlog: true }),
+      ...(flows !== undefined && { arrivals: true }),
+    },
+    stall: markOf(
+      state.stall,
+      state.last,
+      fresh,
+      serviceRate(state.rates, options.ratePerReplica, fresh.at)?.perReplica,
+    ),
+  };
+  if (!base) return { ...next, base: fresh };
+  if (fresh.at - base.at < SHORTEST) return next;
+  const rate = serviceRate(state.rates, options.ratePerReplica, fresh.at);
+  const interval = intervalBetween(base, fresh, rate?.perReplica);
+  if (!interval) return { ...next, base: fresh };
+  return {
+    ...next,
+    base: fresh,
+    intervals: [...state.intervals, interval].slice(-INTERVALS),
+    rates: learnRate(state.rates, interval),
+  };
+}
