@@ -4,9 +4,9 @@ import type { GiveScaleBackRequest, Scale, ScaleToRequest } from '../../../model
 import { FinalError } from '../../errors.ts';
 import type { Attempt } from '../../instance.ts';
 import { isRefusal } from '../errors.ts';
-import { type Group, onLoan, ownDesired, sizeHeldByAnother } from '../group.ts';
+import { type Group, onLoan, ownDesired } from '../group.ts';
 import { DESIRED_CAPACITY, type SizeNote } from '../notes.ts';
-import { refusal } from './read.ts';
+import { heldAlready, refusal } from './read.ts';
 import { type GroupScene, limitsOf, nameOf, resized } from './scene.ts';
 
 /**
@@ -32,7 +32,7 @@ export async function scaleTo(scene: GroupScene, request: ScaleToRequest, attemp
   if (now === to && note?.set === to)
     return note.from === to ? [] : [resized({ step, object, from: note.from, to }, group)];
   const reason =
-    sizeHeldByAnother(group, actor.remediation) ??
+    heldAlready(group, actor.remediation) ??
     moved(now, [request.from, note?.set]) ??
     beyond(group, to) ??
     (await refusal(scene, group));
