@@ -1,5 +1,4 @@
 import type { Scale, ScalePoint, WatchState } from '../../model/ports/scalable.ts';
-import type { QueryValues } from '../../model/promql.ts';
 import {
   type Decision,
   decide,
@@ -10,15 +9,6 @@ import {
   startingState,
 } from '../../model/scaling/controller.ts';
 import type { ScaleOnBacklogOptions, ScalingRules } from '../../model/scaling/options.ts';
-import type { Target } from '../../model/target.ts';
-
-/** What may stand in a query for a part of a scalable target. */
-export function valuesOf(target: Target): QueryValues {
-  if (target.type === 'asg') return { group: target.group };
-  if (target.type !== 'k8s') return {};
-  const { cluster, namespace, name } = target;
-  return { cluster, namespace, name };
-}
 
 /** The size below which Salvor never goes: what it was before, or what the rule wants at least. */
 export const floorOf = ({ min }: ScaleOnBacklogOptions, found: Scale): number => Math.max(min, found.by.value ?? 1);

@@ -7,7 +7,7 @@ import { parseTarget } from '../../model/target.ts';
 import { UnavailableError } from '../errors.ts';
 import type { ScalableProvider } from '../scalable.ts';
 import type { Signals } from '../signals.ts';
-import { controllerOptions, decideNow, floorOf, newestOf, newState, primed, valuesOf } from './look.ts';
+import { controllerOptions, decideNow, floorOf, newestOf, newState, primed } from './look.ts';
 import { readSignals } from './signals.ts';
 
 /** How many looks back a first one reads. */
@@ -22,10 +22,13 @@ export async function readScale(
   const reading = await scalable.read(actor.remediation, uid);
   if (reading.verdict !== 'found') return { verdict: reading.verdict, why: reading.why };
   const { scale } = reading;
-  const values = valuesOf(parseTarget(target));
   const to = Date.now();
   const window = { from: to - LOOKS_BACK * options.every, to, step: options.every };
-  const { samples, problems } = await readSignals(signals, { options, values, strict: true }, window);
+  const { samples, problems } = await readSignals(
+    signals,
+    { options, target: parseTarget(target), strict: true },
+    window,
+  );
   const newest = newestOf(samples);
   if (!newest) throw new UnavailableError(`no signal of ${target} can be read: ${problems.join('; ')}`);
   const controller = controllerOptions(options, scale);

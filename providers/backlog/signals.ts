@@ -1,6 +1,7 @@
 import type { QueryValues } from '../../model/promql.ts';
 import type { Sample } from '../../model/scaling/controller.ts';
 import type { ScaleOnBacklogOptions, SignalQuery } from '../../model/scaling/options.ts';
+import type { Target } from '../../model/target.ts';
 import { FinalError } from '../errors.ts';
 import type { Signals, SignalWindow } from '../signals.ts';
 
@@ -26,15 +27,16 @@ interface Wanted {
 /** Reads all signals at once. @throws FinalError where one can never be read, and `strict` */
 export async function readSignals(
   signals: Signals,
-  { options, values, strict }: { options: ScaleOnBacklogOptions; values: QueryValues; strict: boolean },
+  { options, target, strict }: { options: ScaleOnBacklogOptions; target: Target; strict: boolean },
   window: SignalWindow,
   signal?: AbortSignal,
 ): Promise<Read> {
+  const values = valuesOf(target);
   const wanted = wantedOf(options);
   const answers = await Promise.all(
     wanted.map(async (one) => {
       try {
-        return await signals.read(one.query, values, window, signal);
+        return await signals.read(inAccount(one.query, target), values, window, signal);
       } catch (error) {
         if (signal?.aborted || (strict && error instanceof FinalError)) throw error;
         return { problem: error instanceof Error ? error.message : String(error) };
@@ -53,6 +55,20 @@ export async function readSignals(
     }
   }
   return { samples: [...byTime.values()].sort((a, b) => a.at - b.at), problems };
+}
+
+/** A metric whose account nobody names is one of the target's own. */
+function inAccount(query: SignalQuery, target: Target): SignalQuery {
+  if (!('cloudwatch' in query) || target.type !== 'asg') return query;
+  return { cloudwatch: { aws: target.aws, ...query.cloudwatch } };
+}
+
+/** What may stand in a query for a part of the target. */
+function valuesOf(target: Target): QueryValues {
+  if (target.type === 'asg') return { group: target.group };
+  if (target.type !== 'k8s') return {};
+  const { cluster, namespace, name } = target;
+  return { cluster, namespace, name };
 }
 
 function wantedOf({ backlog, latency }: ScaleOnBacklogOptions): Wanted[] {

@@ -6,7 +6,7 @@ import type { Pulse } from '../instance.ts';
 import { beating, Sleeper } from '../pulse.ts';
 import type { ScalableProvider } from '../scalable.ts';
 import type { Signals } from '../signals.ts';
-import { controllerOptions, decideNow, newestOf, pointOf, valuesOf } from './look.ts';
+import { controllerOptions, decideNow, newestOf, pointOf } from './look.ts';
 import { readSignals } from './signals.ts';
 
 /** What an attempt tells the next one. */
@@ -65,7 +65,7 @@ class Watch {
 
     const to = Date.now();
     const window = { from: to - this.#lookBack(), to, step: options.every };
-    const asked = { options, values: valuesOf(parseTarget(target)), strict: false };
+    const asked = { options, target: parseTarget(target), strict: false };
     const { samples, problems } = await readSignals(this.#signals, asked, window, signal);
     const { state: before, points } = this.memory;
     const { state, decision } = decideNow(before.controller, scale, newestOf(samples), this.#controller);

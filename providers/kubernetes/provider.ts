@@ -19,6 +19,7 @@ import { NODES, PODS, type Ref } from './objects.ts';
 import { findHeld, release } from './release.ts';
 import { replace } from './replace.ts';
 import { restore } from './restore.ts';
+import { ScaleEvidence } from './scale/evidence.ts';
 import { cut } from './traffic.ts';
 import { verify } from './verify.ts';
 import { Watches } from './watch.ts';
@@ -45,6 +46,8 @@ export class Kubernetes {
   readonly evidence: PodEvidence;
   /** The same of its nodes. */
   readonly nodeEvidence: NodeEvidence;
+  /** The same of its workloads that are scaled. */
+  readonly scaleEvidence: ScaleEvidence;
   readonly #means: Means;
 
   constructor(config: ClusterConfig, means: Means = {}) {
@@ -52,6 +55,7 @@ export class Kubernetes {
     this.watches = new Watches(this.cluster);
     this.evidence = new PodEvidence(this.cluster);
     this.nodeEvidence = new NodeEvidence(this.cluster);
+    this.scaleEvidence = new ScaleEvidence(this.cluster);
     this.#means = means;
   }
 

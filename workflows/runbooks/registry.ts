@@ -2,11 +2,12 @@ import type { Ending } from '../../model/remediation.ts';
 import type { Runbook } from '../../model/rule.ts';
 import type { Life } from '../life.ts';
 import { drainInstance } from './drain-instance.ts';
+import { scaleOnBacklog } from './scale-on-backlog.ts';
 
 /** All runbooks. A new one is one file and one line here. */
 const RUNBOOKS: { [R in Runbook]: (life: Life<R>) => Promise<Ending> } = {
   'drain-instance': drainInstance,
-  'scale-on-backlog': async (life) => life.end('failed', 'not yet'),
+  'scale-on-backlog': scaleOnBacklog,
 };
 
 /** The runbook of its rule. */
