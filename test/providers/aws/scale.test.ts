@@ -194,11 +194,6 @@ describe('scaling', () => {
     expect(await two.read(scale.object.uid)).toMatchObject({ verdict: 'protected' });
     await expect(two.scale(scale, 4, 6)).rejects.toMatchObject({ type: 'Contested' });
     expect(await two.back(scale, 4)).toEqual([]);
-    const { targets } = await world.provider.evidence.look([one.key], []);
-    expect(targets[one.key]).toEqual({
-      held: expect.stringContaining(`held by remediation ${one.actor.remediation}`),
-      workload: one.key,
-    });
     expect(await one.desired()).toBe(4);
   });
 
@@ -326,6 +321,49 @@ describe('giving back', () => {
     await world.aws.untag(it.group, NOTE);
     expect(summary(await it.back(scale, 6))).toEqual(set(6, 2));
     expect([await it.desired(), await it.note()]).toEqual([2, undefined]);
+  });
+});
+
+describe('the evidence of groups', () => {
+  test('counts groups, has no budget, and says what is held and excluded', async () => {
+    const [one, two, three] = await Promise.all([1, 2, 3].map(() => Scaled.of(world, { min: 1, desired: 2, max: 9 })));
+    await one!.scale(await one!.found(), 2, 4);
+    await world.aws.tag(two!.group, 'salvor.dev/skip');
+    const { instances } = await world.aws.read(three!.group);
+    await world.aws.health(instances[0]!.InstanceId!, 'Unhealthy');
+    const { evidence } = world.provider;
+    expect(await evidence.look([one!.key, two!.key, three!.key], [one!.key])).toEqual({
+      targets: {
+        [one!.key]: { held: expect.stringContaining(`held by remediation ${one!.actor.remediation}`) },
+        [two!.key]: { excluded: expect.stringContaining('salvor.dev/skip') },
+        [three!.key]: {},
+      },
+      workloads: {},
+      population: { live: 3, unhealthy: 2 },
+    });
+    expect(await evidence.excluded(two!.key)).toContain('salvor.dev/skip');
+    expect(await evidence.look(['asg/main/none'], [])).toEqual({
+      targets: { 'asg/main/none': {} },
+      workloads: {},
+      population: { live: 0, unhealthy: 0 },
+    });
+  });
+
+  test('beside instances each is counted as what it is', async () => {
+    const it = await Scaled.of(world, { min: 1, desired: 3, max: 9 });
+    const { instances } = await world.aws.read(it.group);
+    const key = `${it.key}/${instances[0]!.InstanceId}`;
+    const looked = await world.provider.evidence.look([it.key, key], [key]);
+    expect(looked.targets).toEqual({ [it.key]: {}, [key]: { workload: it.key } });
+    expect(looked.population).toEqual({ live: 4, unhealthy: 1 });
+  });
+
+  test('a refusal by AWS is in it, not thrown', async () => {
+    const it = await Scaled.of(world, { min: 1, desired: 2, max: 9 });
+    world.moto.proxy.throttle(1, { code: 'AccessDenied', status: 403 });
+    const { error, targets, population } = await world.provider.evidence.look([it.key], []);
+    expect(targets[it.key]?.error).toContain('Allow autoscaling:DescribeAutoScalingGroups');
+    expect([error, population]).toEqual([targets[it.key]?.error, undefined]);
   });
 });
 
