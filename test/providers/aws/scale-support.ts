@@ -76,3 +76,7 @@ export class Scaled {
 export const NOTE = `salvor.dev/held/${DESIRED_CAPACITY}`;
 export const NOTED = `CreateOrUpdateTags ${NOTE}`;
 export const UNNOTED = `DeleteTags ${NOTE}`;
+
+/** What a remediation that goes on for so many milliseconds would have noted. */
+export const noteOf = (remediation: string, forMs: number): string =>
+  `runbook=scale-on-backlog remediation=${remediation} until=${new Date(Date.now() + forMs).toISOString()} before=2 from=2 set=3`;
