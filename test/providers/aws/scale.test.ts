@@ -285,6 +285,20 @@ describe('an attempt that was killed', () => {
     expect(it.mutations.slice(2)).toEqual([NOTED, 'SetDesiredCapacity 2', UNNOTED]);
   });
 
+  test.each(['SetDesiredCapacity', 'CreateOrUpdateTags', 'DeleteTags'])(
+    'on the way back, where %s was not carried out, is done by the next one, once',
+    async (action) => {
+      const it = await Scaled.of(world, { min: 1, desired: 2, max: 9 });
+      const scale = await it.found();
+      await it.scale(scale, 2, 5);
+      world.moto.proxy.throttle(1, { action });
+      await expect(it.back(scale, 5)).rejects.toMatchObject({ name: 'UnavailableError' });
+      expect(summary(await it.back(scale, 5))).toEqual(set(5, 2));
+      expect([await it.desired(), await it.note()]).toEqual([2, undefined]);
+      expect(it.mutations.filter((one) => one === 'SetDesiredCapacity 2')).toHaveLength(1);
+    },
+  );
+
   test('whose answer was lost, and who decides anew, may set another size', async () => {
     const it = await Scaled.of(world, { min: 1, desired: 2, max: 9 });
     const scale = await it.found();
