@@ -22,6 +22,7 @@ import { CloudWatch, jsonAction, jsonCodeOf, jsonError } from './aws-cloudwatch.
 import { type AwsRequest, isRead, mutationsIn } from './aws-record.ts';
 import { Refreshes } from './aws-refreshes.ts';
 import { Refusal } from './aws-refusal.ts';
+import { type Headers, headersOf, type Sent } from './aws-sent.ts';
 import { elementOf, instancesIn, type SeenInstance, withStates, xmlError, xmlResult } from './aws-xml.ts';
 
 export interface Stall {
@@ -86,14 +87,6 @@ interface Group {
 interface Waiting {
   group: string;
   hooks: Map<string, string>;
-}
-
-type Headers = Record<string, string>;
-
-interface Sent {
-  headers: Headers;
-  body: string;
-  path: string;
 }
 
 /** @param moto its URL */
@@ -397,14 +390,6 @@ class BeforeMoto implements AwsProxy {
     const response = await fetch(`${this.#moto}${path}`, { method: 'POST', headers, body });
     return { status: response.status, body: await response.text() };
   }
-}
-
-/** Those that say what is asked and as whom; not those of the connection. */
-function headersOf({ headers }: IncomingMessage): Headers {
-  const names = ['authorization', 'content-type', 'x-amz-date', 'x-amz-security-token', 'x-amz-target', 'accept'];
-  return Object.fromEntries(
-    names.flatMap((name) => (headers[name] === undefined ? [] : [[name, String(headers[name])]])),
-  );
 }
 
 const terminationOf = (id: string, decrement: string): Parameters => ({
