@@ -40,7 +40,7 @@ export async function assess(
   const out = protection(node, options) ?? heldByAnother(node.metadata, actor.remediation);
   if (out) return { verdict: 'protected', why: out };
 
-  const { healthy, why: seen } = await examine(cluster.name, node, options.health, check, NODE);
+  const { healthy, why: seen } = await examine(cluster, node, options.health, check, NODE);
   const left = leftOut(node, actor.remediation);
   const why = left === undefined ? seen : `${seen}, ${left}`;
   const own = (holdsOn(node.metadata) ?? []).filter(({ remediation }) => remediation === actor.remediation);
