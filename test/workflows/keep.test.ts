@@ -1,10 +1,16 @@
 import { randomUUID } from 'node:crypto';
-import { CancelledFailure } from '@temporalio/common';
+import { ApplicationFailure, CancelledFailure } from '@temporalio/common';
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest';
 import { storyOf as historyStory } from '../../cli/history.ts';
 import type { ClearanceActivities, Objection } from '../../model/clearance.ts';
 import { MESSAGE, remediationId } from '../../model/names.ts';
-import type { Assessment, HoldRequest, HoldResult, InstancePort } from '../../model/ports/instance.ts';
+import {
+  type Assessment,
+  type HoldRequest,
+  type HoldResult,
+  INSTANCE_ERRORS,
+  type InstancePort,
+} from '../../model/ports/instance.ts';
 import type { Ending, Story } from '../../model/remediation.ts';
 import { NODE_OPTIONS, type ResolvedRule } from '../../model/rule.ts';
 import { type Sandbox, startSandbox } from '../../sandbox/sandbox.ts';
@@ -342,6 +348,47 @@ describe('what its cut has replaced', () => {
     });
     expect(callsOf()).toEqual(['assess', 'cut', 'verify', 'restore']);
     expect((await storyOf(handle)).held).toEqual([]);
+  });
+
+  it('of a group whose numbers have changed meanwhile is decided about anew, by the numbers of now', async () => {
+    const key = (of: string) => machine(of);
+    const contested = ApplicationFailure.nonRetryable('desired was 4 and is 3 now', INSTANCE_ERRORS.contested);
+    let [looks, cuts] = [0, 0];
+    const looked = async ({ target }: { target: string }): Promise<Sick> => {
+      const before = 4 - Math.min(looks++, 1);
+      return { ...sick(target), held: [{ field: 'DesiredCapacity', before, set: before - 1 }] };
+    };
+    const asked: unknown[] = [];
+    const handle = await heal(
+      {
+        assess: looked,
+        cut: async ({ held, ...request }) => {
+          asked.push(held[0]?.before);
+          if (++cuts === 1) throw contested;
+          return usual.cut({ held, ...request });
+        },
+        restore: async () => [],
+      },
+      { key },
+    );
+    expect(await handle.result()).toMatchObject({ outcome: 'recovered' });
+    expect(callsOf(nameIn(machine(name))).slice(-6)).toEqual(['assess', 'cut', 'restore', 'assess', 'cut', 'hold']);
+    expect(asked).toEqual([4, 3]);
+    expect((await storyOf(handle)).held).toEqual([]);
+  });
+
+  it('of a group that never holds still fails after so many looks, and of a pod at once', async () => {
+    const contested = ApplicationFailure.nonRetryable('it was changed', INSTANCE_ERRORS.contested);
+    const own: Partial<InstancePort> = { cut: () => Promise.reject(contested), restore: async () => [] };
+    const handle = await heal(own, { key: machine });
+    expect((await failureOf(handle.result()))?.message).toContain('it was changed');
+    const { changes, lines } = await storyOf(handle);
+    expect(changes).toEqual([]);
+    expect(lines.filter(({ text }) => text.endsWith('it is looked at again'))).toHaveLength(4);
+    name = `${name}-b`;
+    const other = await heal(own, { key: pod });
+    expect((await failureOf(other.result()))?.message).toContain('it was changed');
+    expect(callsOf()).toEqual(['assess', 'cut', 'restore']);
   });
 
   it('and is not to be kept is done away with at once, and its end is told when it is the end', async () => {
