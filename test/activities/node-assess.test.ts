@@ -110,7 +110,12 @@ describe('what it leaves alone', () => {
   test('a node that a person has excluded, and one that another remediation holds', async () => {
     const pool = await sickNode(2, { annotations: { 'salvor.dev/skip': 'mine' } });
     expect(await assess(bench, pool)).toMatchObject({ verdict: 'protected', why: expect.stringMatching(/skip/) });
-    await pool.patch({ metadata: { annotations: { 'salvor.dev/skip': null } } });
+    await pool.patch({ metadata: { annotations: { 'salvor.dev/skip': null }, labels: { 'salvor.dev/protect': '' } } });
+    expect(await assess(bench, pool)).toMatchObject({
+      verdict: 'protected',
+      why: 'it carries the protected label salvor.dev/protect',
+    });
+    await pool.patch({ metadata: { labels: { 'salvor.dev/protect': null } } });
     await cordoned(bench, pool);
     expect(await assess(bench, pool, nodeOptions(), 'remediation-2')).toMatchObject({
       verdict: 'protected',

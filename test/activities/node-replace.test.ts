@@ -1,4 +1,4 @@
-import type { V1Pod } from '@kubernetes/client-node';
+import { PatchStrategy, setHeaderOptions, type V1Pod } from '@kubernetes/client-node';
 import { CancelledFailure } from '@temporalio/common';
 import { describe, expect, onTestFinished, test } from 'vitest';
 import type { ReplaceResult } from '../../model/ports/instance.ts';
@@ -176,6 +176,29 @@ describe('drain', () => {
     const result = await running.result;
     expect(result).toMatchObject({ verdict: 'failed', why: expect.stringMatching(/not cordoned any more/) });
     expect(changed(result)).toEqual(ofApp(pods, 'loose').map(uidOf));
+    await bench.cluster.delete(budget(namespace, 'tight', 2));
+    expect(await granted(namespace)).toEqual(ofApp(pods, 'loose').map(nameOf));
+  });
+
+  test.for([
+    [
+      'their namespace is excluded',
+      /tight-.* cannot be evicted: its namespace .* carries the annotation salvor\.dev\/skip/,
+    ],
+    ['the node is protected', /it carries the protected label salvor\.dev\/protect by now/],
+  ] as const)('%s in the midst: no more of its pods go', async ([what, why]) => {
+    const { pool, namespace, pods, replace } = await nodeWith({ tight: 2, loose: 1 });
+    await bench.cluster.create(budget(namespace, 'tight', 2));
+    const running = bench.run('replace', replace);
+    await eventually('all others are evicted', async () => (await granted(namespace)).length === 1);
+    const merge = setHeaderOptions('Content-Type', PatchStrategy.MergePatch);
+    const body = { metadata: { annotations: { 'salvor.dev/skip': '' } } };
+    if (what === 'the node is protected') await pool.patch({ metadata: { labels: { 'salvor.dev/protect': '' } } });
+    else await bench.cluster.core.patchNamespace({ name: namespace, body }, merge);
+    const result = await running.result;
+    expect(result).toMatchObject({ verdict: 'failed', why: expect.stringMatching(why) });
+    expect(changed(result)).toEqual(ofApp(pods, 'loose').map(uidOf));
+    // What the budget has put off until now is not asked for any more.
     await bench.cluster.delete(budget(namespace, 'tight', 2));
     expect(await granted(namespace)).toEqual(ofApp(pods, 'loose').map(nameOf));
   });

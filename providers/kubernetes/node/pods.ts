@@ -26,7 +26,7 @@ export function stays({ metadata, status }: Pod): boolean {
 export const isGoing = ({ metadata }: Pod): boolean => metadata.deletionTimestamp !== undefined;
 
 /** Why a pod is not evicted, for people, and what a person can do; as in `kubectl drain`. */
-interface Obstacle {
+export interface Obstacle {
   what: string;
   remedy: string;
 }
@@ -34,7 +34,7 @@ interface Obstacle {
 /** What keeps a pod from being evicted by these options; undefined where nothing does. */
 export function obstacle(pod: Pod, options: NodeOptions): Obstacle | undefined {
   const excluded = exclusion(pod.metadata, undefined);
-  if (excluded) return { what: excluded, remedy: 'remove the annotation' };
+  if (excluded) return { what: excluded, remedy: REMOVE };
   if (!controllerOf(pod.metadata) && !options.bare)
     return {
       what: 'it has no controller: nothing would start it again',
@@ -48,6 +48,16 @@ export function obstacle(pod: Pod, options: NodeOptions): Obstacle | undefined {
     };
   return undefined;
 }
+
+/** The same, and of its namespace, as it is this moment. */
+export async function obstacleNow(cluster: Cluster, pod: Pod, options: NodeOptions): Promise<Obstacle | undefined> {
+  const own = obstacle(pod, options);
+  if (own) return own;
+  const excluded = (await excludedNamespaces(cluster, [pod])).get(pod.metadata.namespace ?? '');
+  return excluded ? { what: excluded, remedy: REMOVE } : undefined;
+}
+
+const REMOVE = 'remove the annotation';
 
 const NAMED = 3;
 
@@ -71,7 +81,7 @@ export async function obstacles(
   const excluded = await excludedNamespaces(cluster, concerned);
   for (const pod of concerned) {
     const text = excluded.get(pod.metadata.namespace ?? '');
-    if (text) found.push({ pod, text: `${text} (remove the annotation)` });
+    if (text) found.push({ pod, text: `${text} (${REMOVE})` });
   }
   if (found.length === 0) return undefined;
   const reasons = Map.groupBy(found, ({ text }) => text);
