@@ -1,8 +1,10 @@
 import type { NodeOptions } from '../../../model/rule.ts';
 import type { Cluster } from '../cluster.ts';
+import { holdsOn } from '../fields.ts';
 import { carriesProtected, controllerOf, exclusion, isDaemonSet, isStatic, isTrue } from '../health.ts';
 import { type KubeObject, type Metadata, NAMESPACES, PODS, type Pod } from '../objects.ts';
 import { readController, selectorText } from '../owner.ts';
+import { isQuarantine, staysInQuarantine } from '../quarantine.ts';
 
 /** All pods that the API knows on a node. */
 export async function podsOn(cluster: Cluster, node: string, signal?: AbortSignal): Promise<Pod[]> {
@@ -36,10 +38,12 @@ export function obstacle(pod: Pod, options: NodeOptions): Obstacle | undefined {
   const excluded = exclusion(pod.metadata, undefined);
   if (excluded) return { what: excluded, remedy: REMOVE };
   if (!controllerOf(pod.metadata) && !options.bare)
-    return {
-      what: 'it has no controller: nothing would start it again',
-      remedy: 'node.bare: true in the rule evicts such pods too',
-    };
+    return (
+      kept(pod) ?? {
+        what: 'it has no controller: nothing would start it again',
+        remedy: 'node.bare: true in the rule evicts such pods too',
+      }
+    );
   const volume = pod.spec?.volumes?.find(({ emptyDir }) => emptyDir !== undefined);
   if (volume && !options.emptyDir)
     return {
@@ -47,6 +51,17 @@ export function obstacle(pod: Pod, options: NodeOptions): Obstacle | undefined {
       remedy: 'node.emptyDir: true in the rule evicts such pods too',
     };
   return undefined;
+}
+
+/** Salvor itself has taken it from its controller, which has another one by now: the pod is kept for whoever looks into it. */
+function kept(pod: Pod): Obstacle | undefined {
+  const notes = holdsOn(pod.metadata) ?? [];
+  if (!staysInQuarantine(pod, notes)) return undefined;
+  const { remediation, until } = notes.find((note) => isQuarantine(note, pod.metadata.uid)) ?? {};
+  return {
+    what: `remediation ${remediation} keeps it in quarantine until ${until}`,
+    remedy: `salvor cancel or salvor release ${remediation} gives it back, and node.bare: true in the rule evicts it`,
+  };
 }
 
 /** The same, and of its namespace, as it is this moment. */
