@@ -198,5 +198,11 @@ describe('what it leaves alone', () => {
     await eventually('one runs elsewhere', async () => (await pool.podsOn(pool.names[1])).length === 1);
     await bench.cluster.readyPods(pool.namespace, 'history', 2);
     expect(await assess(bench, pool)).toMatchObject({ verdict: 'sick' });
+    // What is elsewhere may be about to go as well.
+    await pool.patch({ spec: { unschedulable: true } }, pool.names[1]);
+    expect(await assess(bench, pool)).toMatchObject({
+      verdict: 'protected',
+      why: expect.stringMatching(/no other pod of its owner is Ready on another node that is not cordoned/),
+    });
   });
 });

@@ -218,6 +218,32 @@ describe('drain', () => {
     expect(await granted(namespace)).toHaveLength(2);
   });
 
+  test("two nodes that are drained at once do not count on each other's", async () => {
+    const more = { labels: { 'app.kubernetes.io/part-of': 'salvor' } };
+    const pool = await poolOf(bench, 2);
+    const { namespace } = pool;
+    await pool.run('worker', 2, placed({ namespace, name: 'worker', replicas: 2, ...more }));
+    const [one] = await pool.podsOn();
+    await pool.setUnready(true);
+    await bench.cluster.core.deleteNamespacedPod({ namespace, name: nameOf(one!) });
+    await eventually('one is elsewhere', async () => (await pool.podsOn(pool.names[1])).length === 1);
+    await bench.cluster.readyPods(namespace, 'worker', 2);
+    const { replace } = await cordoned(bench, pool);
+    // The other one is drained by somebody.
+    await pool.patch({ spec: { unschedulable: true } }, pool.names[1]);
+    const running = bench.run('replace', { ...replace, deadline: inMs(5_000) });
+    expect(await running.result).toMatchObject({
+      verdict: 'blocked',
+      why: expect.stringMatching(/worker-.*no other pod of its owner is Ready on another node that is not cordoned/),
+    });
+    expect(await granted(namespace)).toEqual([]);
+    await pool.patch({ spec: { unschedulable: null } }, pool.names[1]);
+    expect(await bench.run('replace', { ...replace, deadline: inMs(600_000) }).result).toMatchObject({
+      verdict: 'replaced',
+    });
+    expect(await granted(namespace)).toHaveLength(1);
+  });
+
   test('the node is gone, or replaced, before it asked: nothing is touched', async () => {
     const { pool, namespace, replace } = await nodeWith({ web: 1 });
     const instance = { ...replace.instance, uid: 'another' };

@@ -2,7 +2,7 @@ import type { NodeOptions } from '../../../model/rule.ts';
 import type { Cluster } from '../cluster.ts';
 import { holdsOn } from '../fields.ts';
 import { carriesProtected, controllerOf, exclusion, isDaemonSet, isStatic, isTrue } from '../health.ts';
-import { type KubeObject, type Metadata, NAMESPACES, PODS, type Pod } from '../objects.ts';
+import { type KubeObject, type Metadata, NAMESPACES, NODES, type Node, PODS, type Pod } from '../objects.ts';
 import { readController, selectorText } from '../owner.ts';
 import { isQuarantine, staysInQuarantine } from '../quarantine.ts';
 
@@ -116,7 +116,8 @@ async function excludedNamespaces(cluster: Cluster, pods: readonly Pod[]): Promi
 }
 
 /**
- * Why a pod that Salvor or Temporal may run on must stay for now: no other one of its owner is Ready on another node.
+ * Why a pod that Salvor or Temporal may run on must stay for now: no other one of its owner is Ready on another node that is not
+ * cordoned. What runs on a cordoned one may be about to go too: another drain counts with this pod as this one does with that.
  * Undefined where it may go.
  */
 export async function lastOfItsKind(
@@ -129,15 +130,16 @@ export async function lastOfItsKind(
   if (!label) return undefined;
   const owner = controllerOf(metadata);
   const others = owner ? await podsOf(cluster, metadata) : [];
-  const elsewhere = others.some(
-    (one) =>
-      controllerOf(one.metadata)?.uid === owner?.uid &&
-      one.spec?.nodeName !== spec?.nodeName &&
-      !isGoing(one) &&
-      isTrue(one, 'Ready'),
-  );
-  if (elsewhere) return undefined;
-  return `${shortName(pod)} carries the protected label ${label}, and no other pod of its owner is Ready on another node`;
+  const elsewhere = others.flatMap((one) => {
+    const counts = controllerOf(one.metadata)?.uid === owner?.uid && !isGoing(one) && isTrue(one, 'Ready');
+    return counts && one.spec?.nodeName !== undefined && one.spec.nodeName !== spec?.nodeName ? one.spec.nodeName : [];
+  });
+  for (const name of new Set(elsewhere)) {
+    const node = await cluster.get<Node>({ ...NODES, name });
+    if (node && node.spec?.unschedulable !== true) return undefined;
+  }
+  const cordoned = elsewhere.length > 0 ? ' that is not cordoned' : '';
+  return `${shortName(pod)} carries the protected label ${label}, and no other pod of its owner is Ready on another node${cordoned}`;
 }
 
 /** The pods that the controller of this one selects. */
