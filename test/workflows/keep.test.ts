@@ -33,6 +33,7 @@ import { failureOf, holdsForEver, nameIn, reportsOf, stillSick, waitsForEver, wo
 const usual = instance();
 const worlds = new Map<string, Partial<InstancePort>>();
 const clearings = new Map<string, ClearanceActivities['untilCleared']>();
+let hushed: () => Promise<string> = async () => 'nothing is silenced';
 const freed: { workload: string; runId: string }[] = [];
 const MINUTE = 60_000;
 const outside = {
@@ -41,6 +42,7 @@ const outside = {
   free: async (workload: string, runId: string) => {
     freed.push({ workload, runId });
   },
+  hush: () => hushed(),
 };
 
 let sandbox: Sandbox<'temporal'>;
@@ -67,15 +69,16 @@ type Sick = Extract<Assessment, { verdict: 'sick' }>;
 interface Given {
   with?: Partial<ResolvedRule['with']>;
   escalate?: boolean;
+  hush?: boolean;
   key?: (of: string) => string;
 }
 
 async function heal(own: Partial<InstancePort>, given: Given = {}) {
-  const { key = node, escalate = false } = given;
+  const { key = node, escalate = false, hush = false } = given;
   const target = key(name);
   worlds.set(nameIn(target), own);
   const usually = rule(name);
-  const r: ResolvedRule = { ...usually, with: { ...usually.with, ...given.with }, onFailure: { escalate } };
+  const r: ResolvedRule = { ...usually, with: { ...usually.with, ...given.with }, onFailure: { escalate }, hush };
   await deliver(bench, batch(r, [request(name, { target })]));
   const { runId } = await eventually('started', () =>
     bench.client.workflow.getHandle(remediationId(target)).describe(),
@@ -325,6 +328,33 @@ describe('what its cut has replaced', () => {
     });
     expect(callsOf()).toEqual(['assess', 'cut', 'verify', 'assess']);
     expect((await storyOf(handle)).held).toEqual([]);
+  });
+
+  it('is silent until its replacement serves, and heard while it is kept', async () => {
+    const served = door();
+    let [silent, ended] = [0, 0];
+    hushed = async () => {
+      silent += 1;
+      try {
+        return await waitsForEver();
+      } finally {
+        ended += 1;
+      }
+    };
+    const own = quarantined(LONG);
+    const verify: InstancePort['verify'] = async (asked) => {
+      await served.opened;
+      return usual.verify(asked);
+    };
+    const handle = await heal({ ...own, verify }, { key: pod, hush: true });
+    await eventually('silent', () => silent === 1);
+    expect(ended).toBe(0);
+    served.open();
+    await inPhase(handle, 'keep');
+    await eventually('heard', () => ended === 1);
+    await handle.cancel();
+    expect(await failureOf(handle.result())).toBeInstanceOf(CancelledFailure);
+    expect([silent, ended]).toEqual([1, 1]);
   });
 
   it('takes no slot while it is kept', async () => {
