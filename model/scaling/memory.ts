@@ -26,8 +26,11 @@ export interface ScalingState {
   orders: Orders;
   /** Which signals were ever there, and are missed when they are not. */
   seen: { backlog?: true; arrivals?: true };
-  /** The most that was asked for: by the backlog, by all that is steadier; and the least of all, for stabilization upwards. */
-  asked: { backlog: Dated[]; steady: Dated[]; least: Dated[] };
+  /**
+   * The most that was asked for: `order` by the backlog and by forecasts, `steady` by what is so already; and the least of all, for
+   * stabilization upwards.
+   */
+  asked: { order: Dated[]; steady: Dated[]; least: Dated[] };
   /** By how much the target has changed, as far as policies count it. */
   changes: Dated[];
   stall?: StallMark;
@@ -40,7 +43,7 @@ export const startingState = (): ScalingState => ({
   rates: NO_RATES,
   orders: NO_ORDERS,
   seen: {},
-  asked: { backlog: [], steady: [], least: [] },
+  asked: { order: [], steady: [], least: [] },
   changes: [],
 });
 

@@ -19,6 +19,8 @@ export function missingReason(
 
 const replicas = (n: number): string => `${n} ${n === 1 ? 'replica' : 'replicas'}`;
 
+const NAMES = { backlog: 'the backlog', rate: 'the rate', ahead: 'the forecast rate', latency: 'the latency' };
+
 const HOLDS: Record<Hold, string> = {
   'missing-data': 'nothing new was measured',
   'partial-data': 'what is missing might ask for more',
@@ -60,6 +62,6 @@ function seen({ at, forecast, evidence, by }: Omit<Decision, 'reason'>): string 
   }
   if (ratePerReplica !== undefined) parts.push(`a replica serves ${figure(ratePerReplica)}`);
   if (by === 'latency' && latency !== undefined) parts.push(`the latency is ${figure(latency)}`);
-  const numbers = Object.entries(asked).map(([signal, n]) => `${signal} asks for ${n}`);
+  const numbers = Object.entries(asked).map(([signal, n]) => `${NAMES[signal as keyof typeof asked]} asks for ${n}`);
   return [...parts, ...numbers].join(', ') || 'nothing is known that asks for a number';
 }

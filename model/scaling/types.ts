@@ -64,7 +64,7 @@ export type Hold =
   | 'missing-data'
   /** What is missing might ask for more: as in HorizontalPodAutoscaler, up if another signal asks for it, never down. */
   | 'partial-data'
-  /** Less is asked for, but an order of a short while ago still has to do its work. */
+  /** Less is asked for, but an order of a short while ago is still needed and has yet to do its work. */
   | 'order'
   /** Too small a change. */
   | 'tolerance'
@@ -101,7 +101,14 @@ export interface ScalingEvidence {
   ready: number;
   starting: number;
   /** What each signal asked for, before any hold or limit. */
-  asked: { backlog?: number; rate?: number; latency?: number };
+  asked: {
+    backlog?: number;
+    /** By what comes now. */
+    rate?: number;
+    /** By what is forecast to come. */
+    ahead?: number;
+    latency?: number;
+  };
   /** The start-up time that was reckoned with, in milliseconds. */
   startUp: number;
 }
