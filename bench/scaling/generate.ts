@@ -16,7 +16,7 @@ function random(seed: number): () => number {
   };
 }
 
-const ease = (x: number): number => (x <= 0 ? 0 : x >= 1 ? 1 : x);
+const ease = (x: number): number => Math.min(1, Math.max(0, x));
 
 const SHAPES: Record<string, { hours: number; noise: number; rate: (t: number) => number }> = {
   steady: { hours: 1, noise: 0.05, rate: () => 200 },

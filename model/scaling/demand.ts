@@ -4,8 +4,8 @@
 const USED_NOW = 0.75;
 const USED_AHEAD = 0.9;
 
-/** Whole replicas; what is a whole number but for the last digits of a float stays one. */
-const whole = (replicas: number): number => Math.ceil(replicas - 1e-9);
+/** Whole replicas, and a number that JSON has; what is whole but for the last digits of a float stays so. */
+const whole = (replicas: number): number => Math.min(Number.MAX_SAFE_INTEGER, Math.max(0, Math.ceil(replicas - 1e-9)));
 
 /**
  * Enough to serve what comes then, and to drain beside it what is left then, within `drainWithin` milliseconds. `backlog` and
