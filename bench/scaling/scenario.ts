@@ -49,22 +49,20 @@ interface FaultFile {
   faults: Fault[];
 }
 
-/** Items a second, for each second from 0 to the last line: between two lines on a straight line. */
+/** Items a second, for each second from 0 to before the last line: between two lines on a straight line. */
 export function parseTrace(text: string, file: string): number[] {
-  const lines = text.split('\n').filter((line) => line.trim() !== '' && !line.startsWith('#'));
-  const points = lines.slice(1).map((line) => line.split(',').map(Number));
-  const arrivals: number[] = [];
-  points.forEach(([from = Number.NaN, rate = Number.NaN], i) => {
-    const [to, next] = points[i + 1] ?? [from, rate];
-    if (
-      lines[0] !== 't,arrivals' ||
-      !(rate >= 0) ||
-      (i === 0 && from !== 0) ||
-      (i + 1 < points.length && !((to ?? 0) > from))
-    )
-      throw new Error(`${file}: line ${i + 2}: expected "t,arrivals" in seconds that rise from 0 and items a second`);
-    for (let t = from; t < (to ?? from); t++)
-      arrivals.push(rate + (((next ?? rate) - rate) * (t - from)) / ((to ?? from) - from));
+  const [head, ...lines] = text.split('\n').filter((line) => line.trim() !== '' && !line.startsWith('#'));
+  if (head !== 't,arrivals' || lines.length < 2)
+    throw new Error(`${file}: expected the line "t,arrivals" and two more`);
+  const points = lines.map((line, i) => {
+    const [t = Number.NaN, rate = Number.NaN] = line.split(',').map(Number);
+    const before = i === 0 ? -1 : Number(lines[i - 1]?.split(',')[0]);
+    if (Number.isInteger(t) && t > before && (i > 0 || t === 0) && rate >= 0) return { t, rate };
+    throw new Error(`${file}: "${line}": expected whole seconds that rise from 0, and how many items come in a second`);
   });
-  return arrivals;
+  return points.slice(1).flatMap((to, i) => {
+    const from = points[i] ?? to;
+    const each = (to.rate - from.rate) / (to.t - from.t);
+    return Array.from({ length: to.t - from.t }, (_, second) => from.rate + each * second);
+  });
 }
