@@ -52,6 +52,8 @@ const INTERVALS = 48;
 const SERVED = 32;
 /** In milliseconds: a shorter interval tells little. */
 const SHORTEST = 5000;
+/** In milliseconds: after so long Prometheus itself takes a series for gone. */
+const OLDEST = 300_000;
 
 /** The state after an observation, before anything is decided. `fresh` is its sample, if it is newer than all before. */
 export function remember(
@@ -70,12 +72,17 @@ export function remember(
     orders: followOrders(state.orders, state.observed, observation),
     changes: changesOf(state, observation, options.behavior),
   };
-  if (!sample || !Number.isFinite(sample.at) || (state.last && sample.at <= state.last.at))
-    return { state: next, fresh: undefined };
-  const fresh = cleaned(sample, served, ready);
+  if (!sample || !isNew(sample, state.last, at, options)) return { state: next, fresh: undefined };
+  const fresh = cleaned(sample, served, observation);
   // A sample without any value is none.
   if (Object.keys(fresh).length <= 2) return { state: next, fresh: undefined };
   return { state: learn(next, fresh, options), fresh };
+}
+
+/** Newer than what was seen before, and not so old that it tells nothing of now. */
+function isNew(sample: Sample, last: Sample | undefined, at: number, { period }: ScalingOptions): boolean {
+  const oldest = at - Math.max(OLDEST, 10 * period);
+  return Number.isFinite(sample.at) && sample.at >= oldest && (last === undefined || sample.at > last.at);
 }
 
 function changesOf({ changes, observed }: ScalingState, { at, desired }: Observation, behavior: Behavior): Dated[] {
@@ -88,14 +95,18 @@ function changesOf({ changes, observed }: ScalingState, { at, desired }: Observa
   return kept.filter((change) => change.at > at - longest);
 }
 
-/** With nothing but values that can be true, and with the replicas that served at its time. */
-function cleaned(sample: Sample, served: readonly Serving[], ready: number): Sample {
+/**
+ * With nothing but values that can be true, and with the replicas that served at its time. A source whose clock is ahead has
+ * measured now.
+ */
+function cleaned(sample: Sample, served: readonly Serving[], { at: now, ready }: Observation): Sample {
   const names = ['backlog', 'arrivalsTotal', 'arrivalRate', 'servedTotal', 'latency'] as const;
   const values = names
     .map((name) => [name, measured(sample[name])] as const)
     .filter(([, value]) => value !== undefined);
-  const then = (served.findLast(({ from }) => from <= sample.at) ?? served[0])?.replicas ?? ready;
-  return { at: sample.at, ready: measured(sample.ready) ?? then, ...Object.fromEntries(values) };
+  const at = Math.min(sample.at, now);
+  const then = (served.findLast(({ from }) => from <= at) ?? served[0])?.replicas ?? ready;
+  return { at, ready: measured(sample.ready) ?? then, ...Object.fromEntries(values) };
 }
 
 function learn(state: ScalingState, fresh: Sample, options: ScalingOptions): ScalingState {

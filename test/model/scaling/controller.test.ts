@@ -132,6 +132,14 @@ describe('data', () => {
     expect(loop.decide(null).reason).toMatch(/^nothing new has been measured for 15s: /);
   });
 
+  test('what is too old is none, and a clock that is ahead is not followed', () => {
+    expect(one({ backlog: 10_000, at: START - 301_000 })).toMatchObject({ desired: 5, hold: 'missing-data' });
+    expect(one({ backlog: 10_000, at: START - 299_000 }).hold).not.toBe('missing-data');
+    expect(one({ backlog: 10_000, at: START + 3_600_000 })).toMatchObject({
+      ...{ desired: 13, evidence: { sampleAt: START } },
+    });
+  });
+
   test('after a long silence nothing is lowered before the stabilization has passed again', () => {
     const loop = new Loop(30);
     loop.steps(2, 80);
