@@ -88,13 +88,8 @@ export function report(runs: readonly Run[]): string {
 }
 
 /** Salvor over each rival, and whether the aims are met. */
-export function summary(runs: readonly Run[]): string {
-  const head = [
-    'seconds over objective at replica-hours',
-    ...Object.keys(RIVALS),
-    'aims',
-    'worse than the best rival in both',
-  ];
+export function summary(runs: readonly Run[], name = 'seconds over objective at replica-hours'): string {
+  const head = [name, ...Object.keys(RIVALS), 'aims', 'worse than the best rival in both'];
   const lines = runs.map((one) => {
     const all = ratios(one);
     const met = AIMS.filter((aim) => {

@@ -1,20 +1,10 @@
 import { writeFileSync } from 'node:fs';
 import { join } from 'node:path';
+import { normal, random } from './random.ts';
 
 /** Writes the traces, always the same: run it only to change them. Each has a line every 15 s. */
 const HOUR = 3600;
 const STEP = 15;
-
-/** Mulberry32: the same numbers on every machine. */
-function random(seed: number): () => number {
-  let a = seed;
-  return () => {
-    a = (a + 0x6d2b79f5) | 0;
-    let t = Math.imul(a ^ (a >>> 15), 1 | a);
-    t = (t + Math.imul(t ^ (t >>> 7), 61 | t)) ^ t;
-    return ((t ^ (t >>> 14)) >>> 0) / 4294967296;
-  };
-}
 
 const ease = (x: number): number => Math.min(1, Math.max(0, x));
 
@@ -41,9 +31,8 @@ const SHAPES: Record<string, { hours: number; noise: number; rate: (t: number) =
 
 Object.entries(SHAPES).forEach(([name, { hours, noise, rate }], seed) => {
   const draw = random(seed + 1);
-  const normal = (): number => Math.sqrt(-2 * Math.log(1 - draw())) * Math.cos(2 * Math.PI * draw());
   const lines = Array.from({ length: (hours * HOUR) / STEP + 1 }, (_, i) => {
-    const noisy = Math.max(0, rate(i * STEP) * (1 + noise * normal()));
+    const noisy = Math.max(0, rate(i * STEP) * (1 + noise * normal(draw)));
     return `${i * STEP},${noisy.toFixed(1)}`;
   });
   writeFileSync(join(import.meta.dirname, 'traces', `${name}.csv`), `t,arrivals\n${lines.join('\n')}\n`);

@@ -50,8 +50,10 @@ export const startingState = (): ScalingState => ({
 /** Kept at most. */
 const INTERVALS = 48;
 const SERVED = 32;
-/** In milliseconds: a shorter interval tells little. */
+/** In milliseconds: a shorter interval tells little, unless decisions come as quickly. */
 const SHORTEST = 5000;
+/** In milliseconds: so long a source may take to measure again. */
+const SLOWEST = 60_000;
 /** In milliseconds: after so long Prometheus itself takes a series for gone. */
 const OLDEST = 300_000;
 
@@ -109,6 +111,17 @@ function cleaned(sample: Sample, served: readonly Serving[], { at: now, ready }:
   return { at, ready: measured(sample.ready) ?? then, ...Object.fromEntries(values) };
 }
 
+/**
+ * Whether the interval that begins at `base` goes on. It does while nothing has changed at all: a source that measures more seldom
+ * than it is asked tells the same again, which does not mean that nothing comes.
+ */
+function isOpen(base: Sample, fresh: Sample, { period }: ScalingOptions): boolean {
+  const same = (['backlog', 'arrivalsTotal', 'arrivalRate', 'servedTotal'] as const).every(
+    (name) => base[name] === fresh[name],
+  );
+  return fresh.at - base.at < (same ? SLOWEST : Math.min(SHORTEST, period));
+}
+
 function learn(state: ScalingState, fresh: Sample, options: ScalingOptions): ScalingState {
   const { base, seen } = state;
   const flows = fresh.arrivalsTotal ?? fresh.arrivalRate ?? fresh.servedTotal;
@@ -128,7 +141,7 @@ function learn(state: ScalingState, fresh: Sample, options: ScalingOptions): Sca
     ),
   };
   if (!base) return { ...next, base: fresh };
-  if (fresh.at - base.at < SHORTEST) return next;
+  if (isOpen(base, fresh, options)) return next;
   const rate = serviceRate(state.rates, options.ratePerReplica, fresh.at);
   const interval = intervalBetween(base, fresh, rate?.perReplica);
   if (!interval) return { ...next, base: fresh };

@@ -1,5 +1,5 @@
 import { describe, expect, test } from 'vitest';
-import { decide, startingState } from '../../../model/scaling/controller.ts';
+import { decide, type Sample, startingState } from '../../../model/scaling/controller.ts';
 import { Loop, options, PERIOD, START } from './support.ts';
 
 const one = (sample: object | null, given = {}, desired = 5, ready = desired) =>
@@ -77,6 +77,18 @@ describe('the rate', () => {
     for (let i = 0; i < 12; i++) {
       const { evidence } = loop.step(80);
       expect(evidence.arrivalsAhead).toBe(evidence.arrivals);
+    }
+  });
+
+  test('a source that measures only every other time is not taken for one to which nothing comes', () => {
+    const loop = new Loop(12);
+    let old: Sample | undefined;
+    for (let i = 0; i < 24; i++) {
+      const { evidence } = loop.step(80, 10, (sample) => {
+        old = i % 2 === 0 || !old ? sample : { ...old, at: sample.at };
+        return old;
+      });
+      if (i > 1) expect(evidence.arrivals).toBe(80);
     }
   });
 
