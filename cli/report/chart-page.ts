@@ -1,7 +1,17 @@
 import type { ScalePoint } from '../../model/ports/scalable.ts';
 import type { Timeline } from '../timeline.ts';
 import { html, type Markup } from './html.ts';
-import { type Drawn, drawnOf, scaleOf, short, stretches, summaryOf, wordsOfPoint } from './plot.ts';
+import {
+  type Drawn,
+  drawnOf,
+  isKnown,
+  type SeriesName,
+  scaleOf,
+  short,
+  stretches,
+  summaryOf,
+  wordsOfPoint,
+} from './plot.ts';
 import { PLAIN, printable } from './text.ts';
 
 /**
@@ -61,11 +71,11 @@ ${lookedAt(points, frame)}</svg>
 }
 
 /** Looks next to each other at which it is known. */
-function runs(points: ScalePoint[], name: keyof ScalePoint): ScalePoint[][] {
+function runs(points: ScalePoint[], name: SeriesName): ScalePoint[][] {
   const all: ScalePoint[][] = [];
   let current: ScalePoint[] = [];
   for (const point of points) {
-    if (point[name] !== null) current.push(point);
+    if (isKnown(point[name])) current.push(point);
     else if (current.length > 0) {
       all.push(current);
       current = [];
@@ -74,7 +84,7 @@ function runs(points: ScalePoint[], name: keyof ScalePoint): ScalePoint[][] {
   return current.length > 0 ? [...all, current] : all;
 }
 
-function pathOf(run: ScalePoint[], name: keyof ScalePoint, { x, y }: Frame, steps: boolean): string {
+function pathOf(run: ScalePoint[], name: SeriesName, { x, y }: Frame, steps: boolean): string {
   const parts = run.map((point, i) => {
     const [px, py] = [x(point.at), y(point[name] ?? 0)];
     if (i === 0) return `M${px} ${py}`;
@@ -84,7 +94,7 @@ function pathOf(run: ScalePoint[], name: keyof ScalePoint, { x, y }: Frame, step
   return run.length === 1 ? `${parts.join('')}h1` : parts.join('');
 }
 
-const areaOf = (run: ScalePoint[], name: keyof ScalePoint, frame: Frame, steps: boolean): string =>
+const areaOf = (run: ScalePoint[], name: SeriesName, frame: Frame, steps: boolean): string =>
   `${pathOf(run, name, frame, steps)}V${HIGH}H${frame.x(run[0]?.at ?? 0)}Z`;
 
 /** The changes that were made, where they fall into the time that is drawn. */

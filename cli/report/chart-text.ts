@@ -1,5 +1,5 @@
 import type { ScalePoint } from '../../model/ports/scalable.ts';
-import { type Drawn, drawnOf, gapOf, scaleOf, short, summaryOf } from './plot.ts';
+import { type Drawn, drawnOf, gapOf, isKnown, type SeriesName, scaleOf, short, summaryOf } from './plot.ts';
 import type { Format, Style } from './text.ts';
 
 /**
@@ -31,7 +31,7 @@ export function chartText(points: readonly ScalePoint[] = [], style: Style): str
   const drawn = drawnOf(points);
   const gutter = Math.max(...drawn.map((one) => short(scaleOf(points, one)).length)) + 2;
   const columns = width - gutter - 2;
-  if (last.at <= first.at || columns < NARROWEST) return ['', ...wrapped(summaryOf(points), width)];
+  if (last.at <= first.at || columns < NARROWEST) return ['', ...wrapped(summaryOf(points).split(' '), ' ', width)];
   const shown = columnsOf(points, columns);
   const panels = drawn.map((one, at): Panel => {
     const [height, format] = at === 0 ? ([8, 'cyan'] as const) : ([5, 'green'] as const);
@@ -45,23 +45,36 @@ export function chartText(points: readonly ScalePoint[] = [], style: Style): str
   ];
 }
 
-function panelText(panel: Panel, gutter: number, { paint }: Style): string[] {
-  const { title, unit, height, top, area, line, steps } = panel;
+function panelText(panel: Panel, gutter: number, style: Style): string[] {
+  const { height, top, area } = panel;
+  const { paint } = style;
   const columns = area.values.length;
   const rows = Array.from({ length: height }, (): Cell[] => Array.from({ length: columns }));
   fill(rows, panel);
   draw(rows, panel);
   const label = (row: number): string => (row === height - 1 ? short(top) : row === 0 ? '0' : '');
-  const isGap = area.values.some((value) => value === null);
-  const marks = [`█ ${area.name}`, ...(line ? [`${steps ? '─' : '•'} ${line.name}`] : [])].join('  ');
-  const legend = `${unit && `${unit}  `}${marks}${isGap ? '  (blank: not known)' : ''}`;
   return [
-    `${paint('bold', title)}  ${paint('dim', legend)}`,
+    ...legendText(panel, style),
     ...rows
       .map((cells, row) => `${paint('dim', `${label(row).padStart(gutter)}│`)}${rowText(cells, paint)}`.trimEnd())
       .reverse(),
     paint('dim', `${' '.repeat(gutter)}└${'─'.repeat(columns)}`),
   ];
+}
+
+/** Its title, and what stands for what. */
+function legendText({ title, unit, area, line, steps }: Panel, { paint, width }: Style): string[] {
+  const lines = wrapped(
+    [
+      ...[title, ...(unit ? [unit] : []), `█ ${area.name}`, ...(line ? [`${steps ? '─' : '•'} ${line.name}`] : [])],
+      ...(area.values.includes(null) ? ['(blank: not known)'] : []),
+    ],
+    '  ',
+    width,
+  );
+  return lines.map((text, at) =>
+    at === 0 ? `${paint('bold', title)}${paint('dim', text.slice(title.length))}` : paint('dim', text),
+  );
 }
 
 /** From the ground up; nothing at all is a thin line, for a blank means that it is not known. */
@@ -139,13 +152,13 @@ function columnsOf(points: readonly ScalePoint[], columns: number): ScalePoint[]
 }
 
 /** Of a signal the highest, so that no peak is lost; of replicas the latest. */
-const valuesOf = (columns: ScalePoint[][], name: NonNullable<Drawn['line']>): Series =>
+const valuesOf = (columns: ScalePoint[][], name: SeriesName): Series =>
   columns.map((looks) =>
     name === 'desired' || name === 'ready' ? (looks.at(-1)?.[name] ?? null) : highest(looks.map((one) => one[name])),
   );
 
 function highest(values: Series): number | null {
-  const known = values.filter((value): value is number => value !== null && Number.isFinite(value));
+  const known = values.filter(isKnown);
   return known.length > 0 ? Math.max(...known) : null;
 }
 
@@ -165,12 +178,13 @@ function timeAxis(from: number, to: number, columns: number, { clock, dateAndTim
     : `${first}${' '.repeat(before)}${middle}${' '.repeat(after)}${end}`;
 }
 
-function wrapped(text: string, width: number): string[] {
+/** Lines of whole parts, none longer than the width unless one part is. */
+function wrapped(parts: string[], between: string, width: number): string[] {
   const lines = [''];
-  for (const word of text.split(' ')) {
+  for (const part of parts) {
     const line = lines.at(-1) ?? '';
-    if (line !== '' && line.length + 1 + word.length > width) lines.push(word);
-    else lines[lines.length - 1] = line === '' ? word : `${line} ${word}`;
+    if (line !== '' && line.length + between.length + part.length > width) lines.push(part);
+    else lines[lines.length - 1] = line === '' ? part : `${line}${between}${part}`;
   }
   return lines;
 }

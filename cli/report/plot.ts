@@ -6,19 +6,19 @@ const WORDS = new Intl.NumberFormat('en', { notation: 'compact', maximumFraction
 
 /** `0`, `3.5`, `1.2K`, `3.4M`, `1.0e+21`; `?` where it is not known. */
 export function short(value: number | null): string {
-  if (value === null || !Number.isFinite(value)) return '?';
+  if (!isKnown(value)) return '?';
   return Math.abs(value) >= 1e15 ? value.toExponential(1) : WORDS.format(value);
 }
 
-type Name = 'backlog' | 'forecast' | 'latency' | 'desired' | 'ready';
+export type SeriesName = 'backlog' | 'forecast' | 'latency' | 'desired' | 'ready';
 
 export interface Drawn {
   title: string;
   unit: string;
   /** What there is. */
-  area: Name;
+  area: SeriesName;
   /** What is expected, or asked for. */
-  line?: Name;
+  line?: SeriesName;
   /** Whether the line holds its value up to the next look. */
   steps: boolean;
 }
@@ -37,11 +37,13 @@ export function drawnOf(points: readonly ScalePoint[]): [Drawn, Drawn] {
 export const scaleOf = (points: readonly ScalePoint[], { area, line }: Drawn): number =>
   topOf(peakOf(points, line ? [area, line] : [area]));
 
+export const isKnown = (value: number | null): value is number => value !== null && Number.isFinite(value);
+
 /** The highest value that is known. */
-export function peakOf(points: readonly ScalePoint[], of: readonly Name[]): number {
+export function peakOf(points: readonly ScalePoint[], of: readonly SeriesName[]): number {
   let peak = 0;
-  for (const point of points) for (const name of of) peak = Math.max(peak, point[name] ?? 0);
-  return Number.isFinite(peak) ? peak : 0;
+  for (const point of points) for (const name of of) if (isKnown(point[name])) peak = Math.max(peak, point[name]);
+  return peak;
 }
 
 /** The top of a scale: a round number, not below the value. */
@@ -49,7 +51,7 @@ export function topOf(value: number): number {
   if (value <= 1) return 1;
   const power = 10 ** Math.floor(Math.log10(value));
   const step = [1, 1.2, 1.5, 2, 2.5, 3, 4, 5, 6, 8].find((one) => one * power >= value) ?? 10;
-  return Math.ceil(step * power);
+  return Math.min(Number.MAX_VALUE, Math.ceil(step * power));
 }
 
 /** Milliseconds without a look from which on nothing is known: some looks may fail, and a picture may be thinned. */

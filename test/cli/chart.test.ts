@@ -24,12 +24,49 @@ const RISE = [0, 10, 20, 40, 80, 40, 20, 0].map((backlog, i) =>
 
 describe('the chart of a terminal', () => {
   it('draws what there is as areas, and what is expected or asked for as lines', () => {
-    expect(text(RISE, 32)).toEqual([]);
+    expect(text(RISE, 32)).toEqual([
+      '',
+      'Backlog  items  █ backlog',
+      '• forecast',
+      '  150│              •••',
+      '     │',
+      '     │',
+      '     │              ▂▂▂',
+      '     │          ••••███••••',
+      '     │          ▁▁▁▁███▁▁▁▁',
+      '     │       •••███████████•••',
+      '    0│•••••••█████████████████•',
+      '     └─────────────────────────',
+      '',
+      'Replicas  █ ready  ─ desired',
+      '    4│          ┌──────────────',
+      '     │          │      ████████',
+      '     │──────────┘▄▄▄▄▄▄████████',
+      '     │█████████████████████████',
+      '    0│█████████████████████████',
+      '     └─────────────────────────',
+      '      02:00:00         02:01:45',
+    ]);
   });
 
   it('leaves blank what is not known, and says so; nothing at all is a line on the ground', () => {
-    const gap = RISE.map((point, i) => (i === 3 || i === 4 ? { ...point, backlog: null, forecast: null } : point));
-    expect(text(gap, 32).slice(0, 11)).toEqual([]);
+    const gap = RISE.map((point, i) => ({
+      ...point,
+      ...(i === 0 && { forecast: null }),
+      ...((i === 3 || i === 4) && { backlog: null, forecast: null }),
+    }));
+    expect(text(gap, 62).slice(1, 11)).toEqual([
+      'Backlog  items  █ backlog  • forecast  (blank: not known)',
+      '  80│',
+      '    │                                        ••••••••',
+      '    │',
+      '    │',
+      '    │                                        ████████',
+      '    │                ••••••••                ████████•••••••',
+      '    │                ████████                ███████████████',
+      '   0│▁▁▁▁▁▁▁▁••••••••████████                ███████████████•',
+      '    └────────────────────────────────────────────────────────',
+    ]);
   });
 
   it('leaves blank the time without any look', () => {
