@@ -1,4 +1,4 @@
-import type { Client } from '@temporalio/client';
+import type { Client, WorkflowExecutionDescription } from '@temporalio/client';
 import { defaultPayloadConverter } from '@temporalio/common';
 import type { ScalePoint } from '../model/ports/scalable.ts';
 import type { Run } from './runs.ts';
@@ -21,7 +21,14 @@ export function joined(before: ScalePoint[] = [], after: ScalePoint[] = []): Sca
 export async function pendingLooks(client: Client, run: Run): Promise<ScalePoint[] | undefined> {
   if (run.runbook !== 'scale-on-backlog' || run.endedAt !== undefined) return undefined;
   const { raw } = await client.workflow.getHandle(run.workflowId, run.id).describe();
-  const watch = (raw.pendingActivities ?? []).find(({ activityType }) => activityType?.name === WATCH);
+  return looksOf(raw.pendingActivities ?? []);
+}
+
+type Pending = NonNullable<WorkflowExecutionDescription['raw']['pendingActivities']>[number];
+
+/** Of the activities that are under way. */
+export function looksOf(pending: readonly Pending[]): ScalePoint[] | undefined {
+  const watch = pending.find(({ activityType }) => activityType?.name === WATCH);
   const payload = watch?.heartbeatDetails?.payloads?.[0];
   return payload ? pointsOf(defaultPayloadConverter.fromPayload(payload)) : undefined;
 }

@@ -38,12 +38,12 @@ export function scaleCharts(timeline: Timeline): Markup | undefined {
   if (!first || !last) return undefined;
   const [signal, replicas] = drawnOf(points);
   return html`<section class="scale"><h2>${signal.title} and replicas</h2>
-<p class="quiet">${summaryOf(points)}</p>
+<p class="quiet">${summaryOf(points)}.${first.at < last.at && html` Times in UTC; a dotted line across is a change, and where a line is broken nothing is known.`}</p>
 ${first.at < last.at && [signal, replicas].map((drawn) => panel(timeline, points, drawn))}</section>`;
 }
 
 function panel(timeline: Timeline, points: ScalePoint[], drawn: Drawn): Markup {
-  const { title, unit, area, line } = drawn;
+  const { title, unit, area, line, steps } = drawn;
   const [start, end] = [points[0]?.at ?? 0, points.at(-1)?.at ?? 0];
   const top = scaleOf(points, drawn);
   const frame: Frame = {
@@ -51,10 +51,10 @@ function panel(timeline: Timeline, points: ScalePoint[], drawn: Drawn): Markup {
     y: (value) => round(HIGH - (value / top) * HIGH),
   };
   const known = stretches(points);
-  const areas = known.flatMap((stretch) => runs(stretch, area)).map((run) => areaOf(run, area, frame, drawn.steps));
-  const lines = line
-    ? known.flatMap((stretch) => runs(stretch, line)).map((run) => pathOf(run, line, frame, drawn.steps))
-    : [];
+  const runsOf = (name: SeriesName): ScalePoint[][] => known.flatMap((stretch) => runs(stretch, name));
+  const areas = runsOf(area).map((run) => areaOf(run, area, frame, steps));
+  const edges = runsOf(area).map((run) => pathOf(run, area, frame, steps));
+  const lines = line ? runsOf(line).map((run) => pathOf(run, line, frame, steps)) : [];
   const id = `chart-${area}`;
   return html`<figure class="panel"><figcaption>${title}${unit && html`, ${unit}`}
 <span class="key"><span class="swatch area ${area}"></span>${area}</span>${line && html`<span class="key"><span class="swatch line ${line}"></span>${line}</span>`}</figcaption>
@@ -63,7 +63,7 @@ function panel(timeline: Timeline, points: ScalePoint[], drawn: Drawn): Markup {
 <title id="${id}-title">${title}${line && html` with ${line}`} over time</title><desc id="${id}-desc">${summaryOf(points)}</desc>
 <path class="grid" d="M0 0H${WIDE}M0 ${HIGH / 2}H${WIDE}M0 ${HIGH}H${WIDE}"/>
 ${areas.map((d) => html`<path class="area ${area}" d="${d}"/>`)}
-${known.flatMap((stretch) => runs(stretch, area)).map((run) => html`<path class="edge ${area}" d="${pathOf(run, area, frame, drawn.steps)}"/>`)}
+${edges.map((d) => html`<path class="edge ${area}" d="${d}"/>`)}
 ${lines.map((d) => html`<path class="line ${line ?? ''}" d="${d}"/>`)}
 ${marksOf(timeline, start, end, frame)}
 ${lookedAt(points, frame)}</svg>

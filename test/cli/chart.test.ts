@@ -2,16 +2,19 @@ import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { pathToFileURL } from 'node:url';
+import { defaultPayloadConverter } from '@temporalio/common';
 import type { Browser, BrowserContextOptions } from 'playwright-core';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { storyOfRecords } from '../../cli/audit-story.ts';
-import { joined } from '../../cli/looks.ts';
+import { storyOf } from '../../cli/history.ts';
+import { joined, looksOf } from '../../cli/looks.ts';
 import { chartText } from '../../cli/report/chart-text.ts';
 import { reportPage } from '../../cli/report/page.ts';
 import { PLAIN, reportText } from '../../cli/report/text.ts';
 import { type Timeline, timelineOfRecords, timelineOfStory } from '../../cli/timeline.ts';
 import type { ScalePoint } from '../../model/ports/scalable.ts';
 import { openPage, startBrowser, textOf, type Watched } from '../support/browser.ts';
+import { rule } from '../support/workflows.ts';
 import { flood, look } from './looks.ts';
 import { drained, recordsOf } from './records.ts';
 
@@ -137,6 +140,39 @@ describe('what there is to draw', () => {
     expect(joined(undefined, RISE)).toEqual(RISE);
     expect(joined(RISE, undefined)).toEqual(RISE);
   });
+
+  it('is read from the heartbeat of the watch, and from nothing that holds something else', () => {
+    const beating = (name: string, details: unknown) => [
+      { activityType: { name }, heartbeatDetails: { payloads: [defaultPayloadConverter.toPayload(details)] } },
+    ];
+    expect(looksOf(beating('watchBacklog', { state: {}, points: RISE }))).toEqual(RISE);
+    expect(looksOf(beating('watchBacklog', { state: {} }))).toBeUndefined();
+    expect(looksOf(beating('watchBacklog', 'later'))).toBeUndefined();
+    expect(looksOf(beating('verify', { points: RISE }))).toBeUndefined();
+    expect(looksOf([{ activityType: { name: 'watchBacklog' } }])).toBeUndefined();
+  });
+
+  it('is what the watches answered, where no worker tells the story', () => {
+    const payloads = (value: unknown) => ({ payloads: [defaultPayloadConverter.toPayload(value)] });
+    const input = { target: 'k8s/prod/shop/deployment/web', rule: rule('flood'), alert: { alertname: 'Flood' } };
+    const watch = (eventId: number, points: ScalePoint[]) => [
+      { eventId, activityTaskScheduledEventAttributes: { activityType: { name: 'watchBacklog' } } },
+      {
+        activityTaskCompletedEventAttributes: {
+          scheduledEventId: eventId,
+          result: payloads({ verdict: 'scale', to: 4, why: 'it rises', points }),
+        },
+      },
+    ];
+    const events = [
+      { workflowExecutionStartedEventAttributes: { input: payloads(input) } },
+      ...watch(5, RISE.slice(0, 3)),
+      ...watch(11, RISE.slice(3)),
+    ];
+    const story = storyOf({ events: events as never });
+    expect(story?.chart).toEqual(RISE);
+    expect(story?.lines.map(({ text: said }) => said)).toContain('watchBacklog: scale: it rises');
+  });
 });
 
 describe('the chart of the page', () => {
@@ -199,6 +235,14 @@ describe('the chart of the page', () => {
       await page.context().close();
     },
   );
+
+  it('is printed in the ink of the page, no panel torn in two', async () => {
+    const { page } = await seen(scaled(), 'print', { colorScheme: 'dark' });
+    await page.emulateMedia({ media: 'print' });
+    expect(await page.evaluate(`getComputedStyle(document.querySelector('.panel')).breakInside`)).toBe('avoid');
+    expect(await page.evaluate(`getComputedStyle(document.querySelector('.edge')).stroke`)).toBe('rgb(59, 111, 181)');
+    await page.context().close();
+  });
 
   it('says one look in words, and nothing where there was none', async () => {
     const { page } = await seen(scaled([look(0, { backlog: 7 })]), 'one');
