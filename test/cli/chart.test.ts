@@ -1,10 +1,11 @@
-import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { pathToFileURL } from 'node:url';
 import { defaultPayloadConverter } from '@temporalio/common';
 import type { Browser, BrowserContextOptions } from 'playwright-core';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { openAuditStore } from '../../audit/open.ts';
 import { storyOfRecords } from '../../cli/audit-story.ts';
 import { storyOf } from '../../cli/history.ts';
 import { joined, looksOf } from '../../cli/looks.ts';
@@ -12,11 +13,13 @@ import { chartText } from '../../cli/report/chart-text.ts';
 import { reportPage } from '../../cli/report/page.ts';
 import { PLAIN, reportText } from '../../cli/report/text.ts';
 import { type Timeline, timelineOfRecords, timelineOfStory } from '../../cli/timeline.ts';
+import type { AuditPage } from '../../model/audit.ts';
 import type { ScalePoint } from '../../model/ports/scalable.ts';
 import { openPage, startBrowser, textOf, type Watched } from '../support/browser.ts';
 import { rule } from '../support/workflows.ts';
 import { flood, look } from './looks.ts';
 import { drained, recordsOf } from './records.ts';
+import { type Ended, salvor } from './salvor.ts';
 
 const text = (points: ScalePoint[], width: number): string[] => chartText(points, { ...PLAIN, width });
 
@@ -111,15 +114,19 @@ describe('the chart of a terminal', () => {
   });
 });
 
+/** A remediation that ends with something to draw. */
+function ending(chart: ScalePoint[]): AuditPage {
+  const { remediation } = drained();
+  const notes = remediation.notes.map((one) =>
+    one.entry.kind === 'ended' ? { ...one, entry: { ...one.entry, chart } } : one,
+  );
+  return { ...remediation, notes };
+}
+
 /** As the audit store would tell it. */
 function scaled(points: ScalePoint[] = flood()): Timeline {
-  const { remediation } = drained();
-  const records = recordsOf({
-    ...remediation,
-    notes: remediation.notes.map((one) =>
-      one.entry.kind === 'ended' ? { ...one, entry: { ...one.entry, chart: points } } : one,
-    ),
-  });
+  const remediation = ending(points);
+  const records = recordsOf(remediation);
   const timeline = timelineOfRecords(records);
   if (!timeline) throw new Error('no timeline');
   const { workflowId } = remediation.stream;
@@ -250,5 +257,38 @@ describe('the chart of the page', () => {
     expect(await page.locator('.plot').count()).toBe(0);
     await page.context().close();
     expect(reportPage(scaled([]))).not.toContain('class="scale"');
+  });
+});
+
+describe('salvor show', () => {
+  const folder = mkdtempSync(join(tmpdir(), 'salvor-show-'));
+  const page = ending(flood());
+  const { id } = page.stream;
+  const run = (...args: string[]): Promise<Ended> => salvor(args, { cwd: folder });
+
+  beforeAll(async () => {
+    const url = `file:${join(folder, 'audit.db')}`;
+    // Nothing listens there: Temporal is gone.
+    writeFileSync(join(folder, 'salvor.yaml'), `temporal: { address: 127.0.0.1:9 }\naudit: { url: ${url} }\n`);
+    const store = await openAuditStore({ url });
+    await store.append(page);
+    await store.close();
+  });
+  afterAll(() => rmSync(folder, { recursive: true, force: true }));
+
+  it('draws it from the audit store, plain where it is no terminal, and gives the points as JSON', async () => {
+    const { status, stdout } = await run('show', id);
+    expect(status).toBe(0);
+    expect(stdout).toContain('Backlog  items  █ backlog  • forecast  (blank: not known)');
+    expect(stdout).toContain('Replicas  █ ready  ─ desired');
+    expect(stdout).not.toMatch(/[^\P{Cc}\n]/u);
+    expect(JSON.parse((await run('show', id, '--json')).stdout)).toMatchObject({ story: { chart: flood() } });
+  });
+
+  it('writes the page of the report', async () => {
+    const file = join(folder, 'page.html');
+    expect(await run('show', id, '--html', file)).toMatchObject({ status: 0, stdout: '' });
+    expect(readFileSync(file, 'utf8')).toContain('class="line forecast"');
+    expect((await run('report', id, '--html', '-')).stdout).toBe(readFileSync(file, 'utf8'));
   });
 });

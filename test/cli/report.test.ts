@@ -261,7 +261,6 @@ describe('salvor report', () => {
     const page = readFileSync(file, 'utf8');
     expect(page).toContain(target);
     expect((await run('report', id, '--html', '-')).stdout).toBe(page);
-    expect((await run('show', id, '--html', '-')).stdout).toBe(page);
     const timeline = JSON.parse((await run('report', id, '--json')).stdout) as Timeline;
     expect(timeline).toMatchObject({ id, outcome: 'remediated', source: { from: 'audit' } });
     expect(timeline.entries.filter(({ part }) => part === 'change')).toHaveLength(2);
