@@ -2,6 +2,7 @@ import type { Approval } from './approval.ts';
 import type { Change, Held } from './change.ts';
 import type { Outcome } from './outcome.ts';
 import type { Plan } from './plan.ts';
+import type { ScalePoint } from './ports/scalable.ts';
 import type { RecordedAlert } from './request.ts';
 import type { Mode, ResolvedRule } from './rule.ts';
 
@@ -91,5 +92,7 @@ export interface Story {
   lines: { at: string; text: string; phase?: string }[];
   changes: Change[];
   held: Held[];
+  /** Of scale-on-backlog: what there is to draw, at most 240 points. */
+  chart?: ScalePoint[];
   ending?: Ending;
 }
