@@ -39,7 +39,7 @@ export function storyOfRecords(run: Run, records: AuditRecord[]): Story {
     // What the end tells again need not be told twice; what came after it, a person did.
     else if (entry.kind !== 'history' && entry.kind !== 'held') story.lines.push({ at, text: wordsOf(entry) });
     if (entry.kind === 'change') story.changes.push(entry.change);
-    if (entry.kind === 'held') story.held.push(entry.held);
+    if (entry.kind === 'held') story.held = [...story.held.filter((held) => !isSame(held, entry.held)), entry.held];
     if (entry.kind === 'released') story.held = story.held.filter((held) => !isSame(held, entry));
   }
   return story;

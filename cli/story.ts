@@ -30,7 +30,7 @@ export interface Told {
 export async function fetchStory(client: Client, run: Run): Promise<Told> {
   const [told, history, looks] = await Promise.all([
     askStory(client, run),
-    client.workflow.getHandle(run.workflowId, run.id).fetchHistory(),
+    client.workflow.getHandle(run.workflowId, run.runId ?? run.id).fetchHistory(),
     pendingLooks(client, run),
   ]);
   const story = told ?? storyOf(history);
@@ -44,7 +44,7 @@ export async function fetchStory(client: Client, run: Run): Promise<Told> {
 export async function askStory(client: Client, run: Run): Promise<Story | undefined> {
   try {
     return await client.withDeadline(Date.now() + ANSWER_WITHIN, () =>
-      client.workflow.getHandle(run.workflowId, run.id).query<Story>(MESSAGE.story),
+      client.workflow.getHandle(run.workflowId, run.runId ?? run.id).query<Story>(MESSAGE.story),
     );
   } catch (error) {
     if (error instanceof QueryNotRegisteredError || isUnanswered(error)) return undefined;

@@ -1,15 +1,16 @@
 import type { Approval } from './approval.ts';
+import type { AuditNote } from './audit.ts';
 import type { Change, Held } from './change.ts';
 import type { Outcome } from './outcome.ts';
 import type { Plan } from './plan.ts';
 import type { ScalePoint } from './ports/scalable.ts';
 import type { RecordedAlert } from './request.ts';
-import type { Mode, ResolvedRule } from './rule.ts';
+import type { Mode, ResolvedRule, Runbook } from './rule.ts';
 
 /** Input of the remediation workflow: one episode of healing one target. */
-export interface RemediationInput {
+export interface RemediationInput<R extends Runbook = Runbook> {
   target: string;
-  rule: ResolvedRule;
+  rule: ResolvedRule<R>;
   ruleDigest: string;
   scope: string;
   /** The request that was admitted. */
@@ -22,8 +23,23 @@ export interface RemediationInput {
   responder?: string;
   /** A person has approved this plan: it acts on no other. */
   approval?: Approval;
+  /** In a later run of the same remediation: what it goes on with. */
+  carried?: CarriedRun;
   /** False where the server does not know Salvor's search attributes. */
   searchAttributes: boolean;
+}
+
+/** What of a remediation goes on in its next run. Plain JSON, bounded. */
+export interface CarriedRun {
+  /** Run ID of its first run: what responder, record and people know it by. */
+  runId: string;
+  story: Story;
+  /** How many notes were made so far, and those that the audit store has not taken yet. */
+  notes: { count: number; pending: AuditNote[] };
+  /** Its alerts that are open. */
+  raised: string[];
+  /** Where its runbook stands. */
+  course: unknown;
 }
 
 /** What a remediation came to. Result of the workflow, and what the responder is told. */

@@ -9,6 +9,9 @@ import type { EvidenceProvider } from './evidence.ts';
 import type { HeldOn, InstanceProvider, Release } from './instance.ts';
 import type { ClusterConfig } from './kubernetes/cluster.ts';
 import { Kubernetes } from './kubernetes/provider.ts';
+import type { ScalableProvider } from './scalable.ts';
+import type { Signals } from './signals.ts';
+import { signalsOf } from './signals-of.ts';
 
 /** What of `salvor.yaml` names the world that the providers reach. */
 export interface WorldConfig {
@@ -28,6 +31,10 @@ export interface WorldConfig {
 export interface Registry {
   /** @throws FinalError `UnknownTarget` where no configured provider has such an instance; InputError for no target */
   instance(target: string): InstanceProvider;
+  /** @throws FinalError `UnknownTarget` where its size is none that can be set; InputError for no target */
+  scalable(target: string): ScalableProvider;
+  /** Where the signals of rules are read. */
+  signals: Signals;
   /** One for all targets of a kind in a cluster or account. @throws as {@link Registry.instance} does */
   evidence(target: string): EvidenceProvider;
   /**
@@ -65,6 +72,7 @@ export interface Place {
 /** What acts on one target, and on others of its kind. */
 interface Providers {
   instance(): InstanceProvider;
+  scalable(): ScalableProvider;
   evidence: EvidenceProvider;
   release(held: Held, dryRun: boolean): Promise<Release>;
 }
@@ -83,21 +91,32 @@ export function createRegistry(config: WorldConfig): HoldingRegistry {
     if (target.type === 'node') {
       const cluster = clusterOf(key, target.cluster);
       const release = (held: Held, dryRun: boolean) => cluster.release(target, held, dryRun);
-      return { instance: () => cluster.node(target), evidence: cluster.nodeEvidence, release };
+      const scalable = () => throwing(unscalable(key));
+      return { instance: () => cluster.node(target), scalable, evidence: cluster.nodeEvidence, release };
     }
-    if (target.type === 'k8s' && target.kind === 'pod' && target.group === undefined) {
+    if (target.type === 'k8s') {
       const cluster = clusterOf(key, target.cluster);
       const release = (held: Held, dryRun: boolean) => cluster.release(target, held, dryRun);
-      return { instance: () => cluster.pod(target), evidence: cluster.evidence, release };
+      const isPod = target.kind === 'pod' && target.group === undefined;
+      return {
+        instance: () => (isPod ? cluster.pod(target) : throwing(undrainable(key))),
+        scalable: () => (isPod ? throwing(unscalable(key)) : cluster.scalable(target)),
+        evidence: isPod ? cluster.evidence : cluster.scaleEvidence,
+        release,
+      };
     }
-    if (target.type === 'asg' && target.instance !== undefined) {
+    if (target.type === 'asg') {
       const account = accountOf(key, target.aws);
       const release = (held: Held, dryRun: boolean) => account.release(held, dryRun);
-      return { instance: () => account.instance(target), evidence: account.evidence, release };
+      const isGroup = target.instance === undefined;
+      return {
+        instance: () => (isGroup ? throwing(undrainable(key)) : account.instance(target)),
+        scalable: () => (isGroup ? account.scalable(target) : throwing(unscalable(key))),
+        evidence: account.evidence,
+        release,
+      };
     }
-    throw unknownTarget(
-      `${key} is not an instance that can be drained: only pods, nodes and instances of Auto Scaling groups are`,
-    );
+    throw unknownTarget(`${key} is nothing that is drained or scaled`);
   }
 
   async function canonical(key: string): Promise<string> {
@@ -118,6 +137,8 @@ export function createRegistry(config: WorldConfig): HoldingRegistry {
 
   return {
     instance: (key) => providersOf(key).instance(),
+    scalable: (key) => providersOf(key).scalable(),
+    signals: signalsOf({ prometheus: config.prometheus, accounts }),
     evidence: (key) => providersOf(key).evidence,
     canonical,
     places: () => [
@@ -172,6 +193,20 @@ function known<T>(all: ReadonlyMap<string, T>, name: string, key: string, what: 
       ? `${key}: no cluster "${name}" is configured (clusters: ${names})`
       : `${key}: no account "${name}" is configured (aws: ${names})`,
   );
+}
+
+const undrainable = (key: string): FinalError =>
+  unknownTarget(
+    `${key} is not an instance that can be drained: only pods, nodes and instances of Auto Scaling groups are`,
+  );
+
+const unscalable = (key: string): FinalError =>
+  unknownTarget(
+    `${key} has no size that could be set: only workloads with a scale subresource and Auto Scaling groups have`,
+  );
+
+function throwing(error: Error): never {
+  throw error;
 }
 
 const unknownTarget = (message: string): FinalError => new FinalError(message, { type: 'UnknownTarget' });

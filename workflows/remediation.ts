@@ -2,6 +2,7 @@ import {
   ApplicationFailure,
   CancellationScope,
   CancelledFailure,
+  ContinueAsNew,
   defineQuery,
   defineSignal,
   defineUpdate,
@@ -14,9 +15,10 @@ import type { Verdict } from '../model/approval.ts';
 import { MESSAGE } from '../model/names.ts';
 import { INSTANCE_ERRORS } from '../model/ports/instance.ts';
 import type { CancelRequest, Ending, RemediationInput, Story } from '../model/remediation.ts';
+import type { Runbook } from '../model/rule.ts';
 import { explain, failureType, objectionOf } from './failures.ts';
 import { Life } from './life.ts';
-import { RUNBOOKS } from './runbooks/registry.ts';
+import { runbookOf } from './runbooks/registry.ts';
 
 const resolved = defineSignal(MESSAGE.resolved);
 const cancel = defineSignal<[CancelRequest]>(MESSAGE.cancel);
@@ -39,7 +41,7 @@ export async function remediation(input: RemediationInput): Promise<Ending> {
   let ending: Ending;
   let cancellation: unknown;
   try {
-    ending = await RUNBOOKS[input.rule.runbook](life);
+    ending = await runbookOf(life);
     if (ending.outcome === 'failed') {
       // What ends so while it is being cancelled (somebody else gave it back meanwhile) was cancelled first.
       if (CancellationScope.current().consideredCancelled) {
@@ -49,6 +51,7 @@ export async function remediation(input: RemediationInput): Promise<Ending> {
       ending = await life.giveUp(ending);
     }
   } catch (error) {
+    if (error instanceof ContinueAsNew) throw error;
     // A wait whose worker dies while it is being cancelled ends by its timeout: cancelled it is all the same.
     if (isCancellation(error)) cancellation = error;
     else if (CancellationScope.current().consideredCancelled) cancellation = new CancelledFailure(explain(error));
@@ -60,14 +63,18 @@ export async function remediation(input: RemediationInput): Promise<Ending> {
   return ending;
 }
 
+/** Runbooks that may take days: theirs goes on under the build that is current, whatever it began with. */
+const UPGRADES: ReadonlySet<unknown> = new Set<Runbook>(['scale-on-backlog']);
+
 /**
  * Under Worker Versioning it ends on the build that it began with. A worker without a version may not say so: the
  * server refuses it.
  */
-setWorkflowOptions(
-  () => (workflowInfo().currentDeploymentVersion?.deploymentName ? { versioningBehavior: 'PINNED' } : {}),
-  remediation,
-);
+setWorkflowOptions(() => {
+  const { currentDeploymentVersion, memo } = workflowInfo();
+  if (!currentDeploymentVersion?.deploymentName) return {};
+  return { versioningBehavior: UPGRADES.has(memo?.['runbook']) ? 'AUTO_UPGRADE' : 'PINNED' };
+}, remediation);
 
 function endOf(life: Life, error: unknown): Ending {
   if (isCancellation(error)) return life.end('cancelled', life.whoCancelled);

@@ -5,13 +5,23 @@ import { type EvidenceProvider, type Looked, lookByPlace } from '../evidence.ts'
 import { patiently } from '../patience.ts';
 import { Recent } from '../recent.ts';
 import type { Account } from './account.ts';
-import { absence, exclusion, type Group, heldByAnother, isLeaving, isOnStandby, isServing, keyOf } from './group.ts';
+import {
+  absence,
+  exclusion,
+  type Group,
+  heldByAnother,
+  isLeaving,
+  isOnStandby,
+  isServing,
+  keyOf,
+  sizeHeldByAnother,
+} from './group.ts';
 
 /** How old what many responders share may be. What is asked right before a mutation is never shared. */
 const SHARED_MS = 1_000;
 
 /**
- * The instances of the Auto Scaling groups of one account. The population are those that are not leaving. The workload of an
+ * The Auto Scaling groups of one account, and their instances. The population are those that are not leaving. The workload of an
  * instance is its group: its desired capacity, with what Salvor has taken away of it for a while; an instance that somebody else
  * has put on standby, or whose replacement was asked for, is no part of that. All groups that are asked for at once are read in
  * one request for 50.
@@ -72,7 +82,7 @@ function evidenceOf(account: string, group: Group, key: string): TargetEvidence 
   const target = parseTarget(key);
   const id = target.type === 'asg' ? target.instance : undefined;
   const excluded = exclusion(group);
-  const held = id === undefined ? undefined : heldByAnother(group, id, '');
+  const held = id === undefined ? sizeHeldByAnother(group, '') : heldByAnother(group, id, '');
   const there = id === undefined || absence(group, id) === undefined;
   return {
     ...(excluded !== undefined && { excluded }),

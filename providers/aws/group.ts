@@ -1,6 +1,6 @@
 import type { AutoScalingGroup } from '@aws-sdk/client-auto-scaling';
 import { formatTarget } from '../../model/target.ts';
-import { type Note, notesIn } from './notes.ts';
+import { type Note, notesIn, type SizeNote, sizeNoteIn } from './notes.ts';
 
 /** An Auto Scaling group, as far as Salvor must know it. */
 export interface Group {
@@ -16,6 +16,10 @@ export interface Group {
   suspended: ReadonlySet<string>;
   /** What Salvor holds of its instances, by instance id. */
   notes: ReadonlyMap<string, Note>;
+  /** What Salvor holds of its size. */
+  size: SizeNote | undefined;
+  /** What its desired capacity counts, where that is not instances: `vcpu`, `memory-mib`. */
+  unit: string | undefined;
 }
 
 export interface Instance {
@@ -50,6 +54,8 @@ export function groupOf(group: AutoScalingGroup): Group {
     tags,
     suspended: new Set((group.SuspendedProcesses ?? []).map(({ ProcessName = '' }) => ProcessName)),
     notes: notesIn(tags),
+    size: sizeNoteIn(tags),
+    unit: group.DesiredCapacityType === 'units' ? undefined : group.DesiredCapacityType,
   };
 }
 
@@ -124,6 +130,12 @@ export function heldByAnother(group: Group, id: string, remediation: string): st
   const note = group.notes.get(id);
   if (!note || note.remediation === remediation || Date.parse(note.until) <= Date.now()) return undefined;
   return `LifecycleState is held by remediation ${note.remediation} (${note.runbook}) until ${note.until}`;
+}
+
+/** Who else holds the size of the group, for a message; undefined where nobody does now. */
+export function sizeHeldByAnother({ size }: Group, remediation: string): string | undefined {
+  if (!size || size.remediation === remediation || Date.parse(size.until) <= Date.now()) return undefined;
+  return `DesiredCapacity is held by remediation ${size.remediation} (${size.runbook}) until ${size.until}`;
 }
 
 /** Key of a group, or of an instance in it. */

@@ -78,7 +78,12 @@ async function heal(own: Partial<InstancePort>, given: Given = {}) {
   const target = key(name);
   worlds.set(nameIn(target), own);
   const usually = rule(name);
-  const r: ResolvedRule = { ...usually, with: { ...usually.with, ...given.with }, onFailure: { escalate }, hush };
+  const r: ResolvedRule<'drain-instance'> = {
+    ...usually,
+    with: { ...usually.with, ...given.with },
+    onFailure: { escalate },
+    hush,
+  };
   await deliver(bench, batch(r, [request(name, { target })]));
   const { runId } = await eventually('started', () =>
     bench.client.workflow.getHandle(remediationId(target)).describe(),

@@ -17,7 +17,7 @@ import { wordsOf } from './drain-words.ts';
  * Liveness is not readiness: an instance that is alive but not able to work is taken out of traffic and given time. If it
  * heals it is put back; if not, it is replaced. Where the cut alone makes its platform replace it, that is awaited instead.
  */
-export async function drainInstance(life: Life): Promise<Ending> {
+export async function drainInstance(life: Life<'drain-instance'>): Promise<Ending> {
   const options = life.input.rule.with;
   const seen = await look(life);
   life.evidence('diagnosis', seen.verdict, seen.why, seen.verdict === 'sick' ? factsOf(seen) : undefined);
@@ -47,7 +47,7 @@ export async function drainInstance(life: Life): Promise<Ending> {
 }
 
 /** While it waits for a person: how it ends, where it is not sick any more. */
-async function lookedAgain(life: Life, uid: string): Promise<Ending | undefined> {
+async function lookedAgain(life: Life<'drain-instance'>, uid: string): Promise<Ending | undefined> {
   const found = await look(life, uid);
   life.evidence('diagnosis', found.verdict, found.why);
   life.say(describe(found));
@@ -62,7 +62,7 @@ const CUTS = 5;
  * moment, or when it scales. What was decided by the old ones is decided anew; nothing was touched by then.
  */
 async function cutAsFound(
-  life: Life,
+  life: Life<'drain-instance'>,
   found: Sick,
   tries = 1,
 ): Promise<Ending | { found: Sick; cutRequest: CutRequest }> {
@@ -89,7 +89,7 @@ async function cutAsFound(
   return cutAsFound(life, now, tries + 1);
 }
 
-async function cutTraffic(life: Life, found: Sick): Promise<CutRequest> {
+async function cutTraffic(life: Life<'drain-instance'>, found: Sick): Promise<CutRequest> {
   const options = life.input.rule.with;
   const until = life.in(longest(found, options) + 10 * MINUTE);
   const held: Held[] = found.held.map((field) => ({ ...field, object: found.instance, ...life.actor, until }));
