@@ -21,7 +21,7 @@ type Found = { autoscaler?: Autoscaler; problem?: never } | { problem: string; a
 /** KEDA's own defaults. */
 const KEDA = { min: 0, max: 100 };
 /** https://keda.sh/docs/latest/concepts/scaling-deployments/#pausing-autoscaling */
-const PAUSES = ['autoscaling.keda.sh/paused', 'autoscaling.keda.sh/paused-replicas'];
+const PAUSES = ['paused', 'paused-replicas', 'paused-scale-out'].map((name) => `autoscaling.keda.sh/${name}`);
 
 /** The one autoscaler of a workload; none; or why it cannot be told which sets its size, for people. */
 export async function autoscalerOf(cluster: Cluster, target: ObjectTarget): Promise<Found> {
