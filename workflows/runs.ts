@@ -33,7 +33,7 @@ export function goOnAsNew(input: RemediationInput): Promise<never> {
 }
 
 /** Events of a history from which a run goes on in a new one, where the server does not say so before. */
-const MOST_EVENTS = 4_000;
+const MOST_EVENTS = 2_000;
 
 /** Whether the history of this run has become long. */
 export function isLong(most = MOST_EVENTS): boolean {

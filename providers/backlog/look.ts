@@ -68,3 +68,13 @@ export const pointOf = ({ at, desired, forecast, evidence }: Decision): ScalePoi
 });
 
 export const newState = (controller: ScalingState): WatchState => ({ controller });
+
+/** Data points of AWS' own services come minutes after the end of their period. */
+const CLOUDWATCH_LATE = 360_000;
+
+/** Milliseconds within which the newest values are. @param looks how many of them are wanted, at least */
+export function lookBack({ every, backlog, latency }: ScaleOnBacklogOptions, looks = 3): number {
+  const queries = [backlog?.items, backlog?.arrivals, backlog?.served, latency?.seconds];
+  const periods = queries.flatMap((query) => (query && 'cloudwatch' in query ? [query.cloudwatch.period] : []));
+  return Math.max(looks * every, ...periods.map((period) => CLOUDWATCH_LATE + looks * period));
+}

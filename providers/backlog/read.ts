@@ -7,7 +7,7 @@ import { parseTarget } from '../../model/target.ts';
 import { UnavailableError } from '../errors.ts';
 import type { ScalableProvider } from '../scalable.ts';
 import type { Signals } from '../signals.ts';
-import { controllerOptions, decideNow, floorOf, newestOf, newState, primed } from './look.ts';
+import { controllerOptions, decideNow, floorOf, lookBack, newestOf, newState, primed } from './look.ts';
 import { readSignals } from './signals.ts';
 
 /** How many looks back a first one reads. */
@@ -23,7 +23,7 @@ export async function readScale(
   if (reading.verdict !== 'found') return { verdict: reading.verdict, why: reading.why };
   const { scale } = reading;
   const to = Date.now();
-  const window = { from: to - LOOKS_BACK * options.every, to, step: options.every };
+  const window = { from: to - lookBack(options, LOOKS_BACK), to, step: options.every };
   const { samples, problems } = await readSignals(
     signals,
     { options, target: parseTarget(target), strict: true },

@@ -6,7 +6,7 @@ import type { Pulse } from '../instance.ts';
 import { beating, Sleeper } from '../pulse.ts';
 import type { ScalableProvider } from '../scalable.ts';
 import type { Signals } from '../signals.ts';
-import { controllerOptions, decideNow, newestOf, pointOf } from './look.ts';
+import { controllerOptions, decideNow, lookBack, newestOf, pointOf } from './look.ts';
 import { readSignals } from './signals.ts';
 
 /** What an attempt tells the next one. */
@@ -64,7 +64,7 @@ class Watch {
     if (overruled) return overruled;
 
     const to = Date.now();
-    const window = { from: to - this.#lookBack(), to, step: options.every };
+    const window = { from: to - lookBack(options), to, step: options.every };
     const asked = { options, target: parseTarget(target), strict: false };
     const { samples, problems } = await readSignals(this.#signals, asked, window, signal);
     const { state: before, points } = this.memory;
@@ -117,15 +117,6 @@ class Watch {
     if (isMore || desired < set) return this.#result('scale', why, { to: desired });
     if (goodSince !== undefined && at - goodSince >= options.goodFor) return this.#result('good', why);
     return at >= Date.parse(deadline) ? this.#result('later', why) : undefined;
-  }
-
-  #lookBack(): number {
-    const { options } = this.#request;
-    const { items, arrivals, served } = options.backlog ?? {};
-    const periods = [items, arrivals, served, options.latency?.seconds].map((query) =>
-      query && 'cloudwatch' in query ? query.cloudwatch.period : 0,
-    );
-    return 3 * Math.max(options.every, ...periods);
   }
 
   #result(verdict: Exclude<BacklogResult['verdict'], 'gone'>, why: string, more: object = {}): BacklogResult {
