@@ -123,8 +123,8 @@ export class ScaleBench {
     await this.cluster.allow('onlooker', [...SCALE_RULES, ...CREW_RULES].map(looks));
     this.kubernetes = this.#as('salvor');
     this.onlooker = this.#as('onlooker');
+    // The API server learns of new rights and kinds by watches of its own.
     for (const kubernetes of [this.kubernetes, this.onlooker])
-      // The API server learns of new rights and kinds by watches of its own.
       for (const kind of ['deployment.apps', 'crew.test.salvor.dev'])
         await eventually('rights and kinds are in force', () =>
           kubernetes.scalable(this.target('default', kind, 'nobody')).read('r'),
