@@ -225,7 +225,7 @@ test('who looks while a drain gives an instance back sees the size that was set'
   const sick = world.patientOf(it.group, instances[0]!.InstanceId!);
   world.sick.add(sick.id);
   const { found, request } = await sick.out();
-  const stall = world.moto.proxy.stall('CreateOrUpdateTags', 'before');
+  const stall = world.moto.proxy.stall('SetDesiredCapacity', 'after');
   const replaced = sick.replace(found, request);
   await stall.reached;
   expect(await it.desired(), 'as before, and the one on standby').toBe(5);
