@@ -1,5 +1,5 @@
-import { askedByBacklog, askedByLatency, askedByRate } from './demand.ts';
-import { type Arrivals, arrivalsAt, forecastArrivals, forecastBacklog } from './forecast.ts';
+import { askedAhead, askedByBacklog, askedByLatency, askedByRate } from './demand.ts';
+import { type Arrivals, arrivalsAt, forecastArrivals, forecastBacklog, type Serving } from './forecast.ts';
 import type { ScalingState } from './memory.ts';
 import { servingOf, startUpOf } from './orders.ts';
 import { serviceRate } from './rate.ts';
@@ -9,6 +9,8 @@ import type { Observation, Sample, ScalingEvidence, ScalingOptions } from './typ
 export interface Assessment {
   evidence: ScalingEvidence;
   forecast?: { at: number; backlog: number };
+  /** What the backlog would ask for if what is ordered never came; not known where nobody knows how much comes. */
+  alone?: number;
   /** What could not be known of this sample, though it might have asked for more. */
   missing: string[];
 }
@@ -28,27 +30,26 @@ export function assess(
   const until = at + (options.ahead ?? startUp + options.period);
   const rate = serviceRate(state.rates, options.ratePerReplica, fresh.at);
   const arrivals = currentArrivals(state, fresh, options);
+  const byBacklog =
+    rate &&
+    backlogOf(state, fresh, observation, {
+      arrivals,
+      perReplica: rate.perReplica,
+      startUp,
+      until,
+      drainWithin: options.drainWithin,
+    });
   const ahead = arrivals && arrivalsAt(arrivals, until);
   const asked: ScalingEvidence['asked'] = {};
-  let forecast: Assessment['forecast'];
-  if (fresh.backlog !== undefined && rate) {
-    const serving = servingOf(state.served, state.orders, ready, starting, at, startUp);
-    const queue = { backlog: fresh.backlog, at: fresh.at, arrivals, serving, perReplica: rate.perReplica };
-    forecast = { at: until, backlog: forecastBacklog(queue, until) };
-    asked.backlog = askedByBacklog(forecast.backlog, ahead ?? 0, rate.perReplica, options.drainWithin);
-  } else if (fresh.backlog !== undefined && fresh.backlog > 0) {
-    // Nobody knows how many are needed, but none is too few.
-    asked.backlog = 1;
+  if (byBacklog) asked.backlog = byBacklog.asked;
+  // Nobody knows how many are needed, but none is too few.
+  else if (fresh.backlog !== undefined && fresh.backlog > 0) asked.backlog = 1;
+  if (arrivals && rate) asked.rate = askedByRate(arrivals.now, rate.perReplica);
+  if (ahead !== undefined && rate) asked.ahead = askedAhead(ahead, rate.perReplica);
+  if (fresh.latency !== undefined && options.latency) {
+    const { objective } = options.latency;
+    asked.latency = askedByLatency(fresh.latency, objective, fresh.ready ?? ready, desired, options.tolerance);
   }
-  if (arrivals && rate) asked.rate = askedByRate(arrivals.now, ahead ?? arrivals.now, rate.perReplica);
-  if (fresh.latency !== undefined && options.latency)
-    asked.latency = askedByLatency(
-      fresh.latency,
-      options.latency.objective,
-      fresh.ready ?? ready,
-      desired,
-      options.tolerance,
-    );
   return {
     evidence: {
       sampleAt: fresh.at,
@@ -58,9 +59,34 @@ export function assess(
       ...(fresh.latency !== undefined && { latency: fresh.latency }),
       ...{ ready, starting, asked, startUp },
     },
-    ...(forecast && { forecast }),
+    ...(byBacklog && { forecast: byBacklog.forecast }),
+    ...(byBacklog?.alone !== undefined && { alone: byBacklog.alone }),
     missing: missingOf(state, fresh, options, arrivals !== undefined, rate !== undefined),
   };
+}
+
+interface Outlook {
+  arrivals: Arrivals | undefined;
+  perReplica: number;
+  startUp: number;
+  until: number;
+  drainWithin: number;
+}
+
+function backlogOf(
+  state: ScalingState,
+  { backlog, at: measuredAt }: Sample,
+  { at, ready, starting }: Observation,
+  { arrivals, perReplica, startUp, until, drainWithin }: Outlook,
+): { forecast: { at: number; backlog: number }; asked: number; alone?: number } | undefined {
+  if (backlog === undefined) return undefined;
+  const coming = arrivals ? arrivalsAt(arrivals, until) : 0;
+  const left = (serving: readonly Serving[]): number =>
+    forecastBacklog({ backlog, at: measuredAt, arrivals, serving, perReplica }, until);
+  const ask = (items: number): number => askedByBacklog(items, coming, perReplica, drainWithin);
+  const then = left(servingOf(state.served, state.orders, ready, starting, at, startUp));
+  const alone = arrivals && ask(left([...state.served, { from: at, replicas: ready }]));
+  return { forecast: { at: until, backlog: then }, asked: ask(then), ...(alone !== undefined && { alone }) };
 }
 
 function currentArrivals({ intervals }: ScalingState, fresh: Sample, { period }: ScalingOptions): Arrivals | undefined {

@@ -61,23 +61,25 @@ function decideBy(
   options: ScalingOptions,
 ): { state: ScalingState; decision: Decision } {
   const { at, desired: current } = observation;
+  const { missing, alone } = assessment;
   const { asked } = assessment.evidence;
-  const { missing } = assessment;
   // Where nothing else tells what is needed when nothing waits, the backlog is what must not be followed down at once.
   const others = [asked.rate, asked.latency].filter((n) => n !== undefined);
   const steady = Math.max(0, ...(others.length > 0 ? others : [asked.backlog ?? 0]), missing.length > 0 ? current : 0);
-  const least = Math.max(steady, asked.backlog ?? 0);
-  const state = withAsked(before, observation, options, { steady, backlog: asked.backlog ?? 0, least });
+  const order = Math.max(asked.backlog ?? 0, asked.ahead ?? 0);
+  const now = Math.max(steady, order);
+  const needed = missing.length > 0 || alone === undefined ? before : withoutNeedless(before, alone, observation);
+  const state = withAsked(needed, observation, options, { steady, order, least: now });
   const most = (memory: readonly { n: number }[]): number => memory[0]?.n ?? 0;
   const wanted: Wanted = {
-    now: least,
-    order: most(state.asked.backlog),
+    now,
+    order: most(state.asked.order),
     steady: most(state.asked.steady),
-    least: Math.min(least, most(state.asked.least)),
+    least: Math.min(now, most(state.asked.least)),
     urgent: (asked.backlog ?? 0) > current,
   };
   const { desired, hold } = restrain(wanted, state, observation, options);
-  const partial = missing.length > 0 && desired === current && least <= current;
+  const partial = missing.length > 0 && desired === current && now <= current;
   const by = signalOf(desired, wanted, assessment, options);
   const decision: Omit<Decision, 'reason'> = {
     ...{ at, desired, by, evidence: assessment.evidence },
@@ -90,7 +92,7 @@ function decideBy(
 interface Wanted {
   /** What all signals ask for now. */
   now: number;
-  /** The most that the backlog asked for as long as its orders stand. */
+  /** The most that the backlog and forecasts asked for, as long as their orders stand. */
   order: number;
   /** The most that the other signals asked for within the stabilization of less. */
   steady: number;
@@ -131,10 +133,24 @@ function restrain(
 function signalOf(desired: number, wanted: Wanted, { evidence: { asked } }: Assessment, limits: Limits): Signal {
   const low = Math.max(wanted.steady, wanted.order);
   if ((desired === limits.max && low > desired) || (desired === limits.min && low < desired)) return 'limits';
-  if (wanted.order > wanted.steady || asked.backlog === Math.max(wanted.now, 1)) return 'backlog';
-  if (asked.latency !== undefined && asked.latency >= (asked.rate ?? 0)) return 'latency';
+  const { backlog = 0, latency = 0 } = asked;
+  const rate = Math.max(asked.rate ?? 0, asked.ahead ?? 0);
+  if (wanted.order > wanted.steady && wanted.order > wanted.now) return 'backlog';
+  if (backlog > rate && backlog > latency) return 'backlog';
+  if (latency > rate) return 'latency';
   if (asked.rate !== undefined) return 'rate';
-  return asked.backlog === undefined ? 'none' : 'backlog';
+  return asked.latency !== undefined ? 'latency' : asked.backlog !== undefined ? 'backlog' : 'none';
+}
+
+/**
+ * Replicas that have not started yet are given up when those that serve will have drained the backlog by themselves: what comes
+ * may have ended as quickly as it began.
+ */
+function withoutNeedless(state: ScalingState, alone: number, { ready, starting }: Observation): ScalingState {
+  if (starting === 0) return state;
+  const most = Math.max(alone, ready);
+  const order = state.asked.order.map(({ at, n }) => ({ at, n: Math.min(n, most) }));
+  return { ...state, asked: { ...state.asked, order } };
 }
 
 /** The state after something was asked for; what is not given is not remembered. */
@@ -142,15 +158,15 @@ function withAsked(
   state: ScalingState,
   { at }: Observation,
   { behavior, startUp }: ScalingOptions,
-  asked: { steady?: number; backlog?: number; least?: number },
+  asked: { steady?: number; order?: number; least?: number },
 ): ScalingState {
   const stands = startUpOf(state.orders, startUp, at) + SEEN_WITHIN;
-  const { backlog, steady, least } = state.asked;
+  const { order, steady, least } = state.asked;
   const { scaleUp, scaleDown } = behavior;
   return {
     ...state,
     asked: {
-      backlog: asked.backlog === undefined ? backlog : rememberMost(backlog, { at, n: asked.backlog }, stands),
+      order: asked.order === undefined ? order : rememberMost(order, { at, n: asked.order }, stands),
       steady:
         asked.steady === undefined ? steady : rememberMost(steady, { at, n: asked.steady }, scaleDown.stabilization),
       least: asked.least === undefined ? least : rememberLeast(least, { at, n: asked.least }, scaleUp.stabilization),

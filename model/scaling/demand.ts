@@ -4,8 +4,8 @@
 const USED_NOW = 0.75;
 const USED_AHEAD = 0.9;
 
-/** Whole replicas; what is a whole number but for the last digits of a float stays one. */
-const whole = (replicas: number): number => Math.ceil(replicas - 1e-9);
+/** Whole replicas, and a number that JSON has; what is whole but for the last digits of a float stays so. */
+const whole = (replicas: number): number => Math.min(Number.MAX_SAFE_INTEGER, Math.max(0, Math.ceil(replicas - 1e-9)));
 
 /**
  * Enough to serve what comes then, and to drain beside it what is left then, within `drainWithin` milliseconds. `backlog` and
@@ -17,9 +17,10 @@ export function askedByBacklog(backlog: number, arrivals: number, perReplica: nu
 }
 
 /** Enough that replicas are not busy all the time: by Little's law and the theory of queues waits grow without bound near 100%. */
-export function askedByRate(now: number, ahead: number, perReplica: number): number {
-  return whole(Math.max(now / USED_NOW, ahead / USED_AHEAD) / perReplica);
-}
+export const askedByRate = (arrivals: number, perReplica: number): number => whole(arrivals / USED_NOW / perReplica);
+
+/** The same for the arrivals at the time at which an order of now serves. */
+export const askedAhead = (arrivals: number, perReplica: number): number => whole(arrivals / USED_AHEAD / perReplica);
 
 /**
  * In proportion: as many times the replicas that served with this latency as it is over its objective. As in

@@ -26,8 +26,11 @@ export interface ScalingState {
   orders: Orders;
   /** Which signals were ever there, and are missed when they are not. */
   seen: { backlog?: true; arrivals?: true };
-  /** The most that was asked for: by the backlog, by all that is steadier; and the least of all, for stabilization upwards. */
-  asked: { backlog: Dated[]; steady: Dated[]; least: Dated[] };
+  /**
+   * The most that was asked for: `order` by the backlog and by forecasts, `steady` by what is so already; and the least of all, for
+   * stabilization upwards.
+   */
+  asked: { order: Dated[]; steady: Dated[]; least: Dated[] };
   /** By how much the target has changed, as far as policies count it. */
   changes: Dated[];
   stall?: StallMark;
@@ -40,15 +43,19 @@ export const startingState = (): ScalingState => ({
   rates: NO_RATES,
   orders: NO_ORDERS,
   seen: {},
-  asked: { backlog: [], steady: [], least: [] },
+  asked: { order: [], steady: [], least: [] },
   changes: [],
 });
 
 /** Kept at most. */
 const INTERVALS = 48;
 const SERVED = 32;
-/** In milliseconds: a shorter interval tells little. */
+/** In milliseconds: a shorter interval tells little, unless decisions come as quickly. */
 const SHORTEST = 5000;
+/** In milliseconds: so long a source may take to measure again. */
+const SLOWEST = 60_000;
+/** In milliseconds: after so long Prometheus itself takes a series for gone. */
+const OLDEST = 300_000;
 
 /** The state after an observation, before anything is decided. `fresh` is its sample, if it is newer than all before. */
 export function remember(
@@ -67,12 +74,17 @@ export function remember(
     orders: followOrders(state.orders, state.observed, observation),
     changes: changesOf(state, observation, options.behavior),
   };
-  if (!sample || !Number.isFinite(sample.at) || (state.last && sample.at <= state.last.at))
-    return { state: next, fresh: undefined };
-  const fresh = cleaned(sample, served, ready);
+  if (!sample || !isNew(sample, state.last, at, options)) return { state: next, fresh: undefined };
+  const fresh = cleaned(sample, served, observation);
   // A sample without any value is none.
   if (Object.keys(fresh).length <= 2) return { state: next, fresh: undefined };
   return { state: learn(next, fresh, options), fresh };
+}
+
+/** Newer than what was seen before, and not so old that it tells nothing of now. */
+function isNew(sample: Sample, last: Sample | undefined, at: number, { period }: ScalingOptions): boolean {
+  const oldest = at - Math.max(OLDEST, 10 * period);
+  return Number.isFinite(sample.at) && sample.at >= oldest && (last === undefined || sample.at > last.at);
 }
 
 function changesOf({ changes, observed }: ScalingState, { at, desired }: Observation, behavior: Behavior): Dated[] {
@@ -85,14 +97,29 @@ function changesOf({ changes, observed }: ScalingState, { at, desired }: Observa
   return kept.filter((change) => change.at > at - longest);
 }
 
-/** With nothing but values that can be true, and with the replicas that served at its time. */
-function cleaned(sample: Sample, served: readonly Serving[], ready: number): Sample {
+/**
+ * With nothing but values that can be true, and with the replicas that served at its time. A source whose clock is ahead has
+ * measured now.
+ */
+function cleaned(sample: Sample, served: readonly Serving[], { at: now, ready }: Observation): Sample {
   const names = ['backlog', 'arrivalsTotal', 'arrivalRate', 'servedTotal', 'latency'] as const;
   const values = names
     .map((name) => [name, measured(sample[name])] as const)
     .filter(([, value]) => value !== undefined);
-  const then = (served.findLast(({ from }) => from <= sample.at) ?? served[0])?.replicas ?? ready;
-  return { at: sample.at, ready: measured(sample.ready) ?? then, ...Object.fromEntries(values) };
+  const at = Math.min(sample.at, now);
+  const then = (served.findLast(({ from }) => from <= at) ?? served[0])?.replicas ?? ready;
+  return { at, ready: measured(sample.ready) ?? then, ...Object.fromEntries(values) };
+}
+
+/**
+ * Whether the interval that begins at `base` goes on. It does while nothing has changed at all: a source that measures more seldom
+ * than it is asked tells the same again, which does not mean that nothing comes.
+ */
+function isOpen(base: Sample, fresh: Sample, { period }: ScalingOptions): boolean {
+  const same = (['backlog', 'arrivalsTotal', 'arrivalRate', 'servedTotal'] as const).every(
+    (name) => base[name] === fresh[name],
+  );
+  return fresh.at - base.at < (same ? SLOWEST : Math.min(SHORTEST, period));
 }
 
 function learn(state: ScalingState, fresh: Sample, options: ScalingOptions): ScalingState {
@@ -114,7 +141,7 @@ function learn(state: ScalingState, fresh: Sample, options: ScalingOptions): Sca
     ),
   };
   if (!base) return { ...next, base: fresh };
-  if (fresh.at - base.at < SHORTEST) return next;
+  if (isOpen(base, fresh, options)) return next;
   const rate = serviceRate(state.rates, options.ratePerReplica, fresh.at);
   const interval = intervalBetween(base, fresh, rate?.perReplica);
   if (!interval) return { ...next, base: fresh };

@@ -19,6 +19,8 @@ export function missingReason(
 
 const replicas = (n: number): string => `${n} ${n === 1 ? 'replica' : 'replicas'}`;
 
+const NAMES = { backlog: 'the backlog', rate: 'the rate', ahead: 'the forecast rate', latency: 'the latency' };
+
 const HOLDS: Record<Hold, string> = {
   'missing-data': 'nothing new was measured',
   'partial-data': 'what is missing might ask for more',
@@ -50,7 +52,8 @@ function seen({ at, forecast, evidence, by }: Omit<Decision, 'reason'>): string 
   const { backlog, arrivals, arrivalsAhead, ratePerReplica, asked, latency } = evidence;
   const parts: string[] = [];
   if (backlog !== undefined) {
-    const then = forecast ? ` (${figure(forecast.backlog)} in ${time(forecast.at - at)} without an order)` : '';
+    const soon = forecast && (backlog > 0 || forecast.backlog > 0);
+    const then = soon ? ` (${figure(forecast.backlog)} in ${time(forecast.at - at)} without a new order)` : '';
     parts.push(`${figure(backlog)} items wait${then}`);
   }
   if (arrivals !== undefined) {
@@ -58,8 +61,11 @@ function seen({ at, forecast, evidence, by }: Omit<Decision, 'reason'>): string 
       arrivalsAhead !== undefined && arrivalsAhead > arrivals * 1.01 ? `, soon ${figure(arrivalsAhead)}` : '';
     parts.push(`${figure(arrivals)} come in a second${rising}`);
   }
-  if (ratePerReplica !== undefined) parts.push(`a replica serves ${figure(ratePerReplica)}`);
-  if (by === 'latency' && latency !== undefined) parts.push(`the latency is ${figure(latency)}`);
-  const numbers = Object.entries(asked).map(([signal, n]) => `${signal} asks for ${n}`);
-  return [...parts, ...numbers].join(', ') || 'nothing is known that asks for a number';
+  if (ratePerReplica !== undefined && (backlog !== undefined || arrivals !== undefined))
+    parts.push(`a replica serves ${figure(ratePerReplica)}`);
+  if (latency !== undefined && (by === 'latency' || parts.length === 0))
+    parts.push(`the latency is ${figure(latency)}`);
+  const most = Object.entries(asked).sort(([, a], [, b]) => b - a)[0];
+  if (most && most[1] > 0) parts.push(`${NAMES[most[0] as keyof typeof asked]} asks for ${most[1]}`);
+  return parts.join(', ') || 'nothing is known that asks for a number';
 }

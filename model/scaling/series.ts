@@ -70,7 +70,7 @@ export function theilSen(points: readonly Point[]): Line | undefined {
   const offset = median(points.map(({ x, y }) => y - slope * (x - last.x))) ?? last.y;
   const n = points.length;
   const spread = Z90 * Math.sqrt((n * (n - 1) * (2 * n + 5)) / 18);
-  const below = Math.round((slopes.length - spread) / 2);
+  const below = Math.round((slopes.length - spread) / 2) - 1;
   return {
     slope,
     level: offset,

@@ -5,7 +5,7 @@ import type { Behavior, Limits } from './behavior.ts';
  * `backlog`, arrivals and latency at least one should be there; what is missing is never taken for zero.
  */
 export interface Sample {
-  /** When it was measured, in milliseconds since 1970; not when it was read. */
+  /** When it was measured, in milliseconds since 1970; not when it was read. One older than five minutes (or ten periods) is none. */
   at: number;
   /** Items that wait or are in work. */
   backlog?: number;
@@ -55,7 +55,10 @@ export interface ScalingOptions extends Limits {
   stalledAfter: number;
 }
 
-/** What a decision follows: a signal, the limits if they say something else than every signal, or nothing that was read. */
+/**
+ * What a decision follows: a signal, the limits if they say something else than every signal, or nothing that was read. `backlog`
+ * also stands for what was ordered for it, or for a forecast, a short while ago.
+ */
 export type Signal = 'backlog' | 'rate' | 'latency' | 'limits' | 'none';
 
 /** Why the number is not the one that the signals ask for. */
@@ -64,7 +67,7 @@ export type Hold =
   | 'missing-data'
   /** What is missing might ask for more: as in HorizontalPodAutoscaler, up if another signal asks for it, never down. */
   | 'partial-data'
-  /** Less is asked for, but an order of a short while ago still has to do its work. */
+  /** Less is asked for, but an order of a short while ago is still needed and has yet to do its work. */
   | 'order'
   /** Too small a change. */
   | 'tolerance'
@@ -101,7 +104,14 @@ export interface ScalingEvidence {
   ready: number;
   starting: number;
   /** What each signal asked for, before any hold or limit. */
-  asked: { backlog?: number; rate?: number; latency?: number };
+  asked: {
+    backlog?: number;
+    /** By what comes now. */
+    rate?: number;
+    /** By what is forecast to come. */
+    ahead?: number;
+    latency?: number;
+  };
   /** The start-up time that was reckoned with, in milliseconds. */
   startUp: number;
 }
