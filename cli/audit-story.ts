@@ -46,8 +46,9 @@ export function storyOfRecords(run: Run, records: AuditRecord[]): Story {
 }
 
 /** The end has all lines of the story, as the remediation told it itself. */
-function end(story: Story, { lines, outcome, reason, plan }: Extract<AuditEntry, { kind: 'ended' }>): void {
+function end(story: Story, { lines, outcome, reason, plan, chart }: Extract<AuditEntry, { kind: 'ended' }>): void {
   if (lines.length > 0) story.lines = [...lines];
+  if (chart) story.chart = chart;
   story.phase = outcome;
   if (outcome === 'terminated') return;
   story.ending = { outcome: outcome satisfies Outcome, reason, changes: story.changes, ...(plan && { plan }) };

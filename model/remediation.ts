@@ -108,7 +108,7 @@ export interface Story {
   lines: { at: string; text: string; phase?: string }[];
   changes: Change[];
   held: Held[];
-  /** Of one that scales: what there is to draw, bounded. */
+  /** Of scale-on-backlog: what there is to draw, at most 240 points. */
   chart?: ScalePoint[];
   ending?: Ending;
 }

@@ -20,6 +20,9 @@ import type { AddressInfo } from 'node:net';
 import { ActivityLog } from './aws-activities.ts';
 import { CloudWatch, jsonAction, jsonCodeOf, jsonError } from './aws-cloudwatch.ts';
 import { type AwsRequest, isRead, mutationsIn } from './aws-record.ts';
+import { Refreshes } from './aws-refreshes.ts';
+import { Refusal } from './aws-refusal.ts';
+import { type Headers, headersOf, type Sent } from './aws-sent.ts';
 import { elementOf, instancesIn, type SeenInstance, withStates, xmlError, xmlResult } from './aws-xml.ts';
 
 export interface Stall {
@@ -73,23 +76,6 @@ interface Answer {
   date?: Date | undefined;
 }
 
-class Refusal extends Error {
-  readonly code: string;
-  readonly status: number;
-  readonly date: Date | undefined;
-
-  constructor(
-    message: string,
-    code = 'ValidationError',
-    { status = 400, date }: Pick<Trouble, 'status' | 'date'> = {},
-  ) {
-    super(message);
-    this.code = code;
-    this.status = status;
-    this.date = date;
-  }
-}
-
 interface Group {
   desired: number;
   min: number;
@@ -101,14 +87,6 @@ interface Group {
 interface Waiting {
   group: string;
   hooks: Map<string, string>;
-}
-
-type Headers = Record<string, string>;
-
-interface Sent {
-  headers: Headers;
-  body: string;
-  path: string;
 }
 
 /** @param moto its URL */
@@ -130,7 +108,7 @@ class BeforeMoto implements AwsProxy {
   readonly #losses: string[] = [];
   readonly #shown = new Map<string, string>();
   readonly #waiting = new Map<string, Waiting>();
-  readonly #refreshes = new Map<string, { id: string; status: string }[]>();
+  readonly #refreshes = new Refreshes();
   readonly #known = new Set<string>();
   readonly #launching = new Set<string>();
   readonly #activities = new ActivityLog();
@@ -317,39 +295,16 @@ class BeforeMoto implements AwsProxy {
       this.#actionOf(parameters);
       return { status: 200, body: xmlResult('RecordLifecycleActionHeartbeat', '') };
     },
-    StartInstanceRefresh: async (parameters, headers) => {
-      const name = parameters['AutoScalingGroupName'] ?? '';
-      await this.#group(name, headers);
-      const refreshes = this.#refreshes.get(name) ?? [];
-      if (refreshes.some(({ status }) => status === 'InProgress'))
-        throw new Refusal('An Instance Refresh is already in progress', 'InstanceRefreshInProgress');
-      const id = randomUUID();
-      this.#refreshes.set(name, [{ id, status: 'InProgress' }, ...refreshes]);
-      return {
-        status: 200,
-        body: xmlResult('StartInstanceRefresh', `<InstanceRefreshId>${id}</InstanceRefreshId>`),
-      };
-    },
-    CancelInstanceRefresh: async (parameters) => {
-      const running = this.#refreshes
-        .get(parameters['AutoScalingGroupName'] ?? '')
-        ?.find(({ status }) => status === 'InProgress');
-      if (!running) throw new Refusal('No in progress Instance Refresh found', 'ActiveInstanceRefreshNotFound');
-      running.status = 'Cancelled';
-      const body = xmlResult('CancelInstanceRefresh', `<InstanceRefreshId>${running.id}</InstanceRefreshId>`);
-      return { status: 200, body };
-    },
-    DescribeInstanceRefreshes: async (parameters, headers) => {
-      const name = parameters['AutoScalingGroupName'] ?? '';
-      await this.#group(name, headers);
-      const members = (this.#refreshes.get(name) ?? []).map(
-        ({ id, status }) =>
-          `<member><InstanceRefreshId>${id}</InstanceRefreshId><AutoScalingGroupName>${name}</AutoScalingGroupName><Status>${status}</Status></member>`,
-      );
-      const list = `<InstanceRefreshes>${members.join('')}</InstanceRefreshes>`;
-      return { status: 200, body: xmlResult('DescribeInstanceRefreshes', list) };
-    },
+    StartInstanceRefresh: (parameters, headers) => this.#refresh('start', parameters, headers),
+    CancelInstanceRefresh: (parameters, headers) => this.#refresh('cancel', parameters, headers),
+    DescribeInstanceRefreshes: (parameters, headers) => this.#refresh('describe', parameters, headers),
   };
+
+  async #refresh(what: 'start' | 'cancel' | 'describe', parameters: Parameters, headers: Headers): Promise<Answer> {
+    const name = parameters['AutoScalingGroupName'] ?? '';
+    await this.#group(name, headers);
+    return { status: 200, body: this.#refreshes[what](name) };
+  }
 
   /** With hooks it waits in `Terminating:Wait`; for its place it is out of the group at once, as any that terminates. */
   async #terminate(parameters: Parameters, headers: Headers): Promise<Answer | undefined> {
@@ -435,14 +390,6 @@ class BeforeMoto implements AwsProxy {
     const response = await fetch(`${this.#moto}${path}`, { method: 'POST', headers, body });
     return { status: response.status, body: await response.text() };
   }
-}
-
-/** Those that say what is asked and as whom; not those of the connection. */
-function headersOf({ headers }: IncomingMessage): Headers {
-  const names = ['authorization', 'content-type', 'x-amz-date', 'x-amz-security-token', 'x-amz-target', 'accept'];
-  return Object.fromEntries(
-    names.flatMap((name) => (headers[name] === undefined ? [] : [[name, String(headers[name])]])),
-  );
 }
 
 const terminationOf = (id: string, decrement: string): Parameters => ({

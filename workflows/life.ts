@@ -151,7 +151,7 @@ export class Life<R extends Runbook = Runbook> {
     return undefined;
   }
 
-  /** Silences the alert from here until the end. */
+  /** Silences the alert from here until it is handed over, or the end. */
   #hushAlert(): void {
     const { rule, target, alert, responder } = this.input;
     if (!rule.hush || this.#hush) return;
@@ -252,13 +252,16 @@ export class Life<R extends Runbook = Runbook> {
   async handOver(outcome: Outcome, reason: string): Promise<void> {
     this.evidence('hand-over', outcome, reason);
     const toTell = this.#toTell(this.end(outcome, reason));
-    const page = this.#notes.page();
     // Not cancellable: a cancel that comes meanwhile must find it either told or not.
     await CancellationScope.nonCancellable(() =>
-      telling('tell its responder that it is done but for what it keeps').handOver({ ...toTell, page }),
+      telling('tell its responder that it is done but for what it keeps').handOver({
+        ...toTell,
+        page: this.#notes.page(),
+      }),
     );
     this.#handedOver = true;
     this.#workload = undefined;
+    await this.#hush?.handOver();
   }
 
   end(outcome: Outcome, reason: string, plan?: string[]): Ending {

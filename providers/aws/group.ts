@@ -80,8 +80,28 @@ export function absence(group: Group | undefined, id: string): string | undefine
 }
 
 /** Of the desired capacity, what Salvor has taken away for as long as instances are on standby. */
-export const onLoan = (group: Group): number =>
-  group.instances.filter((instance) => isOnStandby(instance) && group.notes.get(instance.id)?.way === 'standby').length;
+export function onLoan(group: Group): number {
+  const lent = lentBy(group);
+  return lent.length - setBack(group, lent);
+}
+
+const lentBy = ({ instances, notes }: Group): Note[] =>
+  instances.flatMap((instance) => {
+    const note = isOnStandby(instance) ? notes.get(instance.id) : undefined;
+    return note?.way === 'standby' ? [note] : [];
+  });
+
+/** Of those, the ones that were given back already, though their notes do not say so yet: their workers may have been killed. */
+function setBack({ desired }: Group, lent: readonly Note[]): number {
+  const raising = lent.filter(({ stage }) => stage === 'raising');
+  if (raising.length === 0) return 0;
+  const over = desired + lent.length - Math.max(...raising.map(({ own }) => own));
+  return Math.min(raising.length, Math.max(0, over));
+}
+
+/** Whether what the note took from the desired capacity was given back already, though it does not say so yet. */
+export const isSetBack = (group: Group, note: Note): boolean =>
+  note.way === 'standby' && note.stage === 'raising' && group.desired + lentBy(group).length === note.own + 1;
 
 /**
  * The desired capacity as it would be if Salvor held nothing. Salvor's own EnterStandby and ExitStandby do not change it: where

@@ -17,10 +17,15 @@ export interface Note {
   before: number;
   /** The group's own desired capacity then: what is before, and what else Salvor had taken away. */
   own: number;
-  /** `returning`: ExitStandby is about to be asked for, or was: where it is in service again, that was Salvor. */
-  stage: 'held' | 'returning';
+  /**
+   * `returning`: ExitStandby is about to be asked for, or was: where it is in service again, that was Salvor. `raising`: the
+   * desired capacity is about to be set back, or was (raise.ts).
+   */
+  stage: (typeof STAGES)[number];
 }
 
+/** What comes next is noted before it is asked for: a worker may be killed after it, and others count with the same numbers. */
+const STAGES = ['held', 'returning', 'raising'] as const;
 const PREFIX = `${HELD_ANNOTATION}/`;
 
 export const noteKey = (instance: string): string => `${PREFIX}${instance}`;
@@ -36,11 +41,11 @@ export function parseNote(instance: string, text: string): Note | undefined {
   const { runbook, remediation, until, way, stage } = fields;
   const [before, own] = [fields['before'], fields['own']].map(Number);
   if (!runbook || !remediation || !until || Number.isNaN(Date.parse(until))) return undefined;
-  if ((way !== 'standby' && way !== 'standby-replaced') || (stage !== 'held' && stage !== 'returning'))
-    return undefined;
+  const known = STAGES.find((one) => one === stage);
+  if ((way !== 'standby' && way !== 'standby-replaced') || !known) return undefined;
   if (![before, own].every(Number.isSafeInteger)) return undefined;
   return {
-    ...{ instance, runbook, remediation, until, way, stage },
+    ...{ instance, runbook, remediation, until, way, stage: known },
     ...{ before: before ?? 0, own: own ?? 0 },
   };
 }

@@ -72,7 +72,7 @@ export class Aws {
   scalable(target: AsgTarget): ScalableProvider {
     const scene = this.#groupScene(target);
     return {
-      read: (uid) => read(scene, uid),
+      read: (remediation, uid) => read(scene, remediation, uid),
       scaleTo: (request, attempt) => scaleTo(scene, request, attempt),
       giveBack: (request, attempt) => giveBack(scene, request, attempt),
       whoSet: () => whoSet(scene),
@@ -110,7 +110,8 @@ export class Aws {
       throw new FinalError(`asg/${aws}/${group}/${instance} is an instance, and only a group has a size`, {
         type: 'UnknownTarget',
       });
-    return { account: this.#account, group, policies: this.#policies };
+    const { every = EVERY_MS } = this.#means;
+    return { account: this.#account, group, policies: this.#policies, every };
   }
 
   #scene({ aws, group, instance }: AsgTarget): Scene {

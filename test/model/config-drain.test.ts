@@ -205,7 +205,7 @@ clusters: [{ name: prod, aws: main }]
 aws:
   - { name: main, region: eu-west-1 }
   - { name: gov, region: us-gov-west-1, roleArn: 'arn:aws-us-gov:iam::123456789012:role/ops/salvor', profile: gov }
-  - { name: test, region: eu-west-1, endpoint: 'http://127.0.0.1:5000' }
+  - { name: test, region: eu-west-1, endpoint: 'http://127.0.0.1:5000', cloudwatchEndpoint: 'http://127.0.0.1:5001' }
 `);
     expect(clusters).toEqual([{ name: 'prod', aws: 'main' }]);
     expect(aws).toEqual([
@@ -216,7 +216,10 @@ aws:
         roleArn: 'arn:aws-us-gov:iam::123456789012:role/ops/salvor',
         profile: 'gov',
       },
-      { name: 'test', region: 'eu-west-1', endpoint: 'http://127.0.0.1:5000' },
+      {
+        ...{ name: 'test', region: 'eu-west-1', endpoint: 'http://127.0.0.1:5000' },
+        cloudwatchEndpoint: 'http://127.0.0.1:5001',
+      },
     ]);
   });
 

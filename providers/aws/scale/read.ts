@@ -1,3 +1,4 @@
+import { setTimeout as delay } from 'node:timers/promises';
 import type { ProviderReading } from '../../scalable.ts';
 import { exclusion, type Group, isServing, keyOf, ownDesired, sizeHeldByAnother } from '../group.ts';
 import { DESIRED_CAPACITY, hasUnreadableSize, noteKey, SIZE } from '../notes.ts';
@@ -7,15 +8,15 @@ import { type GroupScene, limitsOf, refOf } from './scene.ts';
  * A fresh look at a group. Its size is its desired capacity, with what Salvor's own drains have on standby for a while: those come
  * back by themselves.
  *
- * @param uid its ARN, of an earlier look: then a note of its size is this remediation's own, or `scaleTo` says whose it is
+ * @param remediation whose own hold is no reason not to touch it
+ * @param uid its ARN, of an earlier look
  */
-export async function read(scene: GroupScene, uid?: string): Promise<ProviderReading> {
-  const group = await scene.account.group(scene.group);
+export async function read(scene: GroupScene, remediation: string, uid?: string): Promise<ProviderReading> {
+  const group = await settled(scene, remediation);
   if (!group) return { verdict: 'gone', why: `the Auto Scaling group ${scene.group} does not exist` };
   if (uid !== undefined && group.arn !== uid)
     return { verdict: 'gone', why: `another Auto Scaling group bears the name ${scene.group} now` };
-  const held = uid === undefined ? heldAlready(group) : undefined;
-  const refused = held ?? (await refusal(scene, group));
+  const refused = heldAlready(group, remediation) ?? (await refusal(scene, group));
   if (refused !== undefined) return { verdict: 'protected', why: refused };
 
   const object = refOf(scene, group);
@@ -37,6 +38,18 @@ export async function read(scene: GroupScene, uid?: string): Promise<ProviderRea
   };
 }
 
+/**
+ * A drain of an instance gives back to the desired capacity in two calls. Who looks between them sees a size that nobody has set;
+ * so where it is not what this remediation has set, and instances are held, it is looked at again.
+ */
+async function settled({ account, group: name, every }: GroupScene, remediation: string): Promise<Group | undefined> {
+  const group = await account.group(name);
+  const note = group?.size?.remediation === remediation ? group.size : undefined;
+  if (!group || !note || group.notes.size === 0 || ownDesired(group) === note.set) return group;
+  await delay(every);
+  return account.group(name);
+}
+
 /** Why the size is not to be changed now; undefined where it may be. */
 export async function refusal(scene: GroupScene, group: Group): Promise<string | undefined> {
   const excluded = exclusion(group);
@@ -51,10 +64,11 @@ export async function refusal(scene: GroupScene, group: Group): Promise<string |
   return refreshing && `an instance refresh of the Auto Scaling group ${group.name} runs (${refreshing})`;
 }
 
-function heldAlready(group: Group): string | undefined {
+/** Why nobody else may set the size now: another remediation does, or may do so. */
+export function heldAlready(group: Group, remediation: string): string | undefined {
   if (hasUnreadableSize(group.tags))
     return `the tag ${noteKey(SIZE)} of the Auto Scaling group ${group.name} cannot be read, so nobody knows what its size goes back to: a person must remove the tag`;
-  return sizeHeldByAnother(group, '');
+  return sizeHeldByAnother(group, remediation);
 }
 
 async function whyOf({ account, policies }: GroupScene, { name }: Group): Promise<string> {

@@ -1,12 +1,12 @@
 import type { Change, Held } from '../../../model/change.ts';
 import type { Actor } from '../../../model/ports/instance.ts';
 import type { GiveScaleBackRequest, Scale, ScaleToRequest } from '../../../model/ports/scalable.ts';
-import { FinalError } from '../../errors.ts';
+import { FinalError, UnavailableError } from '../../errors.ts';
 import type { Attempt } from '../../instance.ts';
 import { isRefusal } from '../errors.ts';
-import { type Group, onLoan, ownDesired, sizeHeldByAnother } from '../group.ts';
+import { type Group, onLoan, ownDesired } from '../group.ts';
 import { DESIRED_CAPACITY, type SizeNote } from '../notes.ts';
-import { refusal } from './read.ts';
+import { heldAlready, refusal } from './read.ts';
 import { type GroupScene, limitsOf, nameOf, resized } from './scene.ts';
 
 /**
@@ -32,7 +32,7 @@ export async function scaleTo(scene: GroupScene, request: ScaleToRequest, attemp
   if (now === to && note?.set === to)
     return note.from === to ? [] : [resized({ step, object, from: note.from, to }, group)];
   const reason =
-    sizeHeldByAnother(group, actor.remediation) ??
+    heldAlready(group, actor.remediation) ??
     moved(now, [request.from, note?.set]) ??
     beyond(group, to) ??
     (await refusal(scene, group));
@@ -100,13 +100,13 @@ export function wayBack(
   return { before, to, ours, ...(returned && { lost: { from: note.from, to } }) };
 }
 
-/** What was read a moment before may have been overtaken: then AWS says so, and it is looked at again. */
+/** @throws UnavailableError too where AWS refuses it: what was read a moment before was overtaken, and another look says by what */
 async function set(scene: GroupScene, group: Group, resize: Parameters<typeof resized>[0]): Promise<Change> {
   try {
     const answered = await scene.account.setDesired(scene.group, resize.to - onLoan(group));
     return resized(resize, group, answered);
   } catch (error) {
-    if (isRefusal(error)) throw new FinalError(error.message, { type: 'Contested', cause: error });
+    if (isRefusal(error)) throw new UnavailableError(error.message, { cause: error });
     throw error;
   }
 }

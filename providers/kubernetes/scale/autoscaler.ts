@@ -21,7 +21,7 @@ type Found = { autoscaler?: Autoscaler; problem?: never } | { problem: string; a
 /** KEDA's own defaults. */
 const KEDA = { min: 0, max: 100 };
 /** https://keda.sh/docs/latest/concepts/scaling-deployments/#pausing-autoscaling */
-const PAUSES = ['autoscaling.keda.sh/paused', 'autoscaling.keda.sh/paused-replicas'];
+const PAUSES = ['paused', 'paused-replicas', 'paused-scale-out'].map((name) => `autoscaling.keda.sh/${name}`);
 
 /** The one autoscaler of a workload; none; or why it cannot be told which sets its size, for people. */
 export async function autoscalerOf(cluster: Cluster, target: ObjectTarget): Promise<Found> {
@@ -70,13 +70,9 @@ function aims(
 function plainOf(cluster: string, object: Sized): Found & { name: string } {
   const { name, namespace = '', uid } = object.metadata;
   const key = keyFor(cluster, { group: AUTOSCALERS.group, kind: 'horizontalpodautoscaler', namespace, name });
-  const owner = controllerOf(object.metadata);
   const short = shortKey(key);
-  if (owner)
-    return {
-      name: short,
-      problem: `its autoscaler ${short} belongs to the ${owner.kind} ${owner.name}, which would set its minimum back`,
-    };
+  const problem = ownedBy(object, short);
+  if (problem !== undefined) return { name: short, problem };
   const value = readSize(object, 'spec.minReplicas');
   const [min, max] = [value ?? 1, readSize(object, 'spec.maxReplicas') ?? 1];
   const by = { object: { key, uid }, field: 'spec.minReplicas', value };
@@ -88,6 +84,8 @@ function kedaOf(cluster: string, object: Sized): Found & { name: string } {
   const { name, namespace = '', uid, annotations = {} } = object.metadata;
   const key = keyFor(cluster, { group: SCALED_OBJECTS.group, kind: 'scaledobject', namespace, name });
   const short = shortKey(key);
+  const problem = ownedBy(object, short);
+  if (problem !== undefined) return { name: short, problem };
   const paused = PAUSES.find((annotation) => annotation in annotations && annotations[annotation] !== 'false');
   if (paused) return { name: short, problem: `its ScaledObject ${name} is paused (annotation ${paused})` };
   const value = readSize(object, 'spec.minReplicaCount');
@@ -95,4 +93,11 @@ function kedaOf(cluster: string, object: Sized): Found & { name: string } {
   const by = { object: { key, uid }, field: 'spec.minReplicaCount', value };
   const why = `the ScaledObject ${name} (KEDA) sets its size, between ${min} and ${max}: its minimum is raised`;
   return { name: short, autoscaler: { object, by, min, max, why } };
+}
+
+function ownedBy({ metadata }: Sized, short: string): string | undefined {
+  const owner = controllerOf(metadata);
+  return (
+    owner && `its autoscaler ${short} belongs to the ${owner.kind} ${owner.name}, which would set its minimum back`
+  );
 }

@@ -4,6 +4,7 @@ import type { HeldOn, Release } from '../../instance.ts';
 import type { Cluster } from '../cluster.ts';
 import { isStatus } from '../errors.ts';
 import { noteWriterOf, shown } from '../fields.ts';
+import { controllerOf } from '../health.ts';
 import type { Ref } from '../objects.ts';
 import { resourceOfKind } from '../owner.ts';
 import { giveBack, isOurs } from './give-back.ts';
@@ -93,6 +94,8 @@ async function heldOf(cluster: Cluster, { ref, kind }: Listed): Promise<HeldOn[]
     const object = { key: keyFor(cluster.name, { group: ref.group, kind, namespace, name }), uid };
     const notes = notesOn(metadata);
     if (!notes) {
+      // A copy of its owner's, which tells it.
+      if (controllerOf(metadata)) return [];
       const writer = noteWriterOf(metadata)?.manager ?? '(not recorded)';
       return [{ object, problem: `its annotation ${HELD_ANNOTATION}, last written by ${writer}, cannot be read` }];
     }

@@ -2,7 +2,7 @@ import type { Held } from '../../../model/change.ts';
 import type { GiveScaleBackRequest, Scale, ScaleToRequest } from '../../../model/ports/scalable.ts';
 import { DESIRED_CAPACITY } from '../../../providers/aws/notes.ts';
 import type { Attempt } from '../../../providers/instance.ts';
-import type { ScalableProvider } from '../../../providers/scalable.ts';
+import type { ProviderReading, ScalableProvider } from '../../../providers/scalable.ts';
 import { pulse, soon, type World } from './support.ts';
 
 /** A group whose size one remediation sets. */
@@ -25,8 +25,12 @@ export class Scaled {
     return new Scaled(world, name);
   }
 
+  read(uid?: string): Promise<ProviderReading> {
+    return this.port.read(this.actor.remediation, uid);
+  }
+
   async found(uid?: string): Promise<Scale> {
-    const reading = await this.port.read(uid);
+    const reading = await this.read(uid);
     if (reading.verdict !== 'found') throw new Error(`${reading.verdict}: ${reading.why}`);
     return reading.scale;
   }
@@ -72,3 +76,7 @@ export class Scaled {
 export const NOTE = `salvor.dev/held/${DESIRED_CAPACITY}`;
 export const NOTED = `CreateOrUpdateTags ${NOTE}`;
 export const UNNOTED = `DeleteTags ${NOTE}`;
+
+/** What a remediation that goes on for so many milliseconds would have noted. */
+export const noteOf = (remediation: string, forMs: number): string =>
+  `runbook=scale-on-backlog remediation=${remediation} until=${new Date(Date.now() + forMs).toISOString()} before=2 from=2 set=3`;

@@ -4,9 +4,9 @@ import {
   UpdateAutoScalingGroupCommand,
 } from '@aws-sdk/client-auto-scaling';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
-import type { Change, Held } from '../../../model/change.ts';
+import type { Change } from '../../../model/change.ts';
 import { HeldBack, LOST } from '../../../providers/instance.ts';
-import { NOTE, NOTED, Scaled, UNNOTED } from './scale-support.ts';
+import { NOTE, NOTED, noteOf, Scaled, UNNOTED } from './scale-support.ts';
 import { pulse, World } from './support.ts';
 
 const world = new World();
@@ -33,7 +33,7 @@ describe('a reading', () => {
       why: 'its size is its DesiredCapacity, within its own MinSize and MaxSize',
     });
     expect(await it.found(scale.object.uid)).toEqual(scale);
-    expect(await it.port.read(`${scale.object.uid}x`)).toMatchObject({ verdict: 'gone' });
+    expect(await it.read(`${scale.object.uid}x`)).toMatchObject({ verdict: 'gone' });
     expect(it.mutations).toEqual([]);
   });
 
@@ -68,8 +68,7 @@ describe('a reading', () => {
     const it = await Scaled.of(world, { min: 1, desired: 2, max: 4 });
     const scale = await it.found();
     await make(it);
-    expect(await it.port.read()).toEqual({ verdict: 'protected', why: expect.stringMatching(why) });
-    if (why.source.includes('cannot be read')) return;
+    expect(await it.read()).toEqual({ verdict: 'protected', why: expect.stringMatching(why) });
     await expect(it.scale(scale, 2, 3), 'nor is it set').rejects.toMatchObject({
       type: 'Contested',
       message: expect.stringMatching(why),
@@ -79,15 +78,12 @@ describe('a reading', () => {
 
   test('of what is not there says so', async () => {
     const it = new Scaled(world, 'none');
-    expect(await it.port.read()).toMatchObject({ verdict: 'gone', why: expect.stringContaining('does not exist') });
+    expect(await it.read()).toMatchObject({ verdict: 'gone', why: expect.stringContaining('does not exist') });
     expect(() => world.provider.scalable({ type: 'asg', aws: 'main', group: 'a', instance: 'i-1' })).toThrow(
       /is an instance, and only a group has a size/,
     );
   });
 });
-
-const noteOf = (remediation: string, forMs: number): string =>
-  `runbook=scale-on-backlog remediation=${remediation} until=${new Date(Date.now() + forMs).toISOString()} before=2 from=2 set=3`;
 
 describe('scaling', () => {
   test('notes what it holds, sets it, whatever the cooldown, and gives it back', async () => {
@@ -150,7 +146,11 @@ describe('scaling', () => {
     const smaller = new UpdateAutoScalingGroupCommand({ AutoScalingGroupName: it.group, MaxSize: 5 });
     await world.aws.client.send(smaller);
     stall.release();
-    expect(await failed).toMatchObject({ type: 'Contested', message: expect.stringContaining('above max value 5') });
+    expect(await failed).toMatchObject({
+      name: 'UnavailableError',
+      message: expect.stringContaining('above max value 5'),
+    });
+    await expect(it.scale(scale, 2, 8)).rejects.toMatchObject({ type: 'Contested' });
     expect(await it.found(scale.object.uid)).toMatchObject({ desired: 2, max: 5 });
     expect(summary(await it.scale(scale, 2, 5))).toEqual(set(2, 5));
   });
@@ -191,13 +191,10 @@ describe('scaling', () => {
     ]) as [Scaled, Scaled];
     const scale = await one.found();
     await one.scale(scale, 2, 4);
+    expect(await one.read()).toMatchObject({ verdict: 'found' });
+    expect(await two.read(scale.object.uid)).toMatchObject({ verdict: 'protected' });
     await expect(two.scale(scale, 4, 6)).rejects.toMatchObject({ type: 'Contested' });
     expect(await two.back(scale, 4)).toEqual([]);
-    const { targets } = await world.provider.evidence.look([one.key], []);
-    expect(targets[one.key]).toEqual({
-      held: expect.stringContaining(`held by remediation ${one.actor.remediation}`),
-      workload: one.key,
-    });
     expect(await one.desired()).toBe(4);
   });
 
@@ -218,6 +215,30 @@ describe('scaling', () => {
     expect(await it.found(scale.object.uid)).toMatchObject({ desired: 6, ready: 6, min: 1 });
     expect(summary(await it.back(scale, 6))).toEqual(set(6, 3));
   });
+});
+
+test('who looks while a drain gives an instance back sees the size that was set', async () => {
+  const it = await Scaled.of(world, { min: 1, desired: 3, max: 9 });
+  const scale = await it.found();
+  await it.scale(scale, 3, 5);
+  const { instances } = await world.aws.read(it.group);
+  const sick = world.patientOf(it.group, instances[0]!.InstanceId!);
+  world.sick.add(sick.id);
+  const { found, request } = await sick.out();
+  const stall = world.moto.proxy.stall('SetDesiredCapacity', 'after');
+  const replaced = sick.replace(found, request);
+  await stall.reached;
+  expect(await it.desired(), 'as before, and the one on standby').toBe(5);
+  const first = world.moto.proxy.stall('DescribeAutoScalingGroups', 'after');
+  const looked = it.found(scale.object.uid);
+  await first.reached;
+  const second = world.moto.proxy.stall('DescribeAutoScalingGroups', 'before');
+  first.release();
+  await second.reached;
+  stall.release();
+  expect((await replaced).verdict).toBe('replaced');
+  second.release();
+  expect(await looked).toMatchObject({ desired: 5 });
 });
 
 describe('an attempt that was killed', () => {
@@ -264,6 +285,20 @@ describe('an attempt that was killed', () => {
     expect(it.mutations.slice(2)).toEqual([NOTED, 'SetDesiredCapacity 2', UNNOTED]);
   });
 
+  test.each(['SetDesiredCapacity', 'CreateOrUpdateTags', 'DeleteTags'])(
+    'on the way back, where %s was not carried out, is done by the next one, once',
+    async (action) => {
+      const it = await Scaled.of(world, { min: 1, desired: 2, max: 9 });
+      const scale = await it.found();
+      await it.scale(scale, 2, 5);
+      world.moto.proxy.throttle(1, { action });
+      await expect(it.back(scale, 5)).rejects.toMatchObject({ name: 'UnavailableError' });
+      expect(summary(await it.back(scale, 5))).toEqual(set(5, 2));
+      expect([await it.desired(), await it.note()]).toEqual([2, undefined]);
+      expect(it.mutations.filter((one) => one === 'SetDesiredCapacity 2')).toHaveLength(1);
+    },
+  );
+
   test('whose answer was lost, and who decides anew, may set another size', async () => {
     const it = await Scaled.of(world, { min: 1, desired: 2, max: 9 });
     const scale = await it.found();
@@ -302,77 +337,4 @@ describe('giving back', () => {
     expect(summary(await it.back(scale, 6))).toEqual(set(6, 2));
     expect([await it.desired(), await it.note()]).toEqual([2, undefined]);
   });
-});
-
-describe('by hand', () => {
-  const heldOf = async (it: Scaled): Promise<Held> => {
-    const found = await world.provider.find();
-    const holds = found.flatMap(({ object, holds = [] }) => (object.key === it.key ? holds : []));
-    expect(holds).toHaveLength(1);
-    return holds[0]!;
-  };
-
-  test('what is held is found, told, and given back', async () => {
-    const it = await Scaled.of(world, { min: 1, desired: 2, max: 9 });
-    const scale = await it.found();
-    await it.scale(scale, 2, 5);
-    const held = await heldOf(it);
-    expect(held).toMatchObject({ field: 'DesiredCapacity', before: 2, set: 5, ...it.actor, object: scale.object });
-    expect(await world.provider.release(held, true)).toEqual({
-      result: 'given-back',
-      why: 'DesiredCapacity: 5 → 2',
-      changes: [],
-    });
-    expect(await it.desired()).toBe(5);
-    const { result, changes } = await world.provider.release(held, false);
-    expect([result, summary(changes)]).toEqual(['given-back', set(5, 2)]);
-    expect([await it.desired(), await it.note()]).toEqual([2, undefined]);
-    expect(await world.provider.release(held, false)).toMatchObject({ result: 'as-before', changes: [] });
-    expect(await it.back(scale, 5), 'and its remediation finds nothing left to do').toEqual([]);
-  });
-
-  test('what somebody else has set, or holds, or nobody knows, is left', async () => {
-    const it = await Scaled.of(world, { min: 1, desired: 2, max: 9 });
-    const scale = await it.found();
-    await it.scale(scale, 2, 5);
-    const held = await heldOf(it);
-    await world.aws.untag(it.group, NOTE);
-    expect(await world.provider.release(held, false)).toMatchObject({
-      result: 'unclear',
-      why: expect.stringMatching(/is 5, as Salvor set it, but the group carries no note.*a person must decide/),
-    });
-    await world.aws.tag(it.group, NOTE, noteOf('another', 60_000));
-    expect(await world.provider.release(held, false)).toMatchObject({ result: 'kept', changes: [] });
-    await world.aws.tag(it.group, NOTE, noteOf(it.actor.remediation, 60_000));
-    await it.set(7);
-    expect(await world.provider.release(held, false)).toMatchObject({
-      result: 'kept',
-      why: expect.stringContaining('somebody else has set the DesiredCapacity to 7'),
-    });
-    expect([await it.desired(), await it.note()]).toEqual([7, undefined]);
-    const gone = { ...held, object: { ...held.object, uid: 'arn:other' } };
-    expect(await world.provider.release(gone, false)).toMatchObject({ result: 'gone' });
-  });
-
-  test('a note that cannot be read is told, and no note of an instance', async () => {
-    const it = await Scaled.of(world, { min: 1, desired: 2, max: 9 });
-    await world.aws.tag(it.group, NOTE, 'odd');
-    const found = (await world.provider.find()).filter(({ object }) => object.key.startsWith(it.key));
-    expect(found).toEqual([
-      { object: { key: it.key, uid: expect.any(String) }, problem: expect.stringContaining(NOTE) },
-    ]);
-    await world.aws.untag(it.group, NOTE);
-  });
-});
-
-test('who has set the size is told as far as AWS tells', async () => {
-  const it = await Scaled.of(world, { min: 1, desired: 2, max: 9 });
-  const scale = await it.found();
-  expect(await it.port.whoSet(scale)).toBeUndefined();
-  await it.scale(scale, 2, 5);
-  await (await world.aws.policy(it.group, 'follow-cpu', 3)).execute();
-  expect(await it.port.whoSet(scale)).toBe('the scaling policy follow-cpu');
-  await it.set(4);
-  expect(await it.port.whoSet(scale)).toBe('a request to AWS (CloudTrail tells by whom)');
-  expect(await new Scaled(world, 'none').port.whoSet(scale)).toBeUndefined();
 });

@@ -67,7 +67,11 @@ const SCALED_OBJECTS = customResource('keda.sh', 'scaledobjects', 'ScaledObject'
   ),
 });
 
-const CREW_RULES = [{ apiGroups: ['test.salvor.dev'], resources: ['crews'], verbs: ['get', 'list', 'patch'] }];
+const MORE_RULES = [
+  { apiGroups: ['test.salvor.dev'], resources: ['crews'], verbs: ['get', 'list', 'patch'] },
+  // Whoever looks for what is held looks at pods too.
+  { apiGroups: [''], resources: ['pods'], verbs: ['list'] },
+];
 
 export const crew = (namespace: string, sailors: number | undefined, name = 'web') => ({
   ...{ apiVersion: 'test.salvor.dev/v1beta2', kind: 'Crew', metadata: { name, namespace } },
@@ -118,9 +122,9 @@ export class ScaleBench {
     this.sandbox = await startSandbox({ parts: ['kubernetes'], kubernetes: { users } });
     this.cluster = new TestCluster(this.sandbox.kubernetes);
     await this.cluster.create(CREWS, FLAGS, SCALED_OBJECTS);
-    await this.cluster.allow('salvor', [...SCALE_RULES, ...CREW_RULES]);
+    await this.cluster.allow('salvor', [...SCALE_RULES, ...MORE_RULES]);
     const looks = (rule: { verbs: string[] }) => ({ ...rule, verbs: rule.verbs.filter((verb) => verb !== 'patch') });
-    await this.cluster.allow('onlooker', [...SCALE_RULES, ...CREW_RULES].map(looks));
+    await this.cluster.allow('onlooker', [...SCALE_RULES, ...MORE_RULES].map(looks));
     this.kubernetes = this.#as('salvor');
     this.onlooker = this.#as('onlooker');
     // The API server learns of new rights and kinds by watches of its own.
