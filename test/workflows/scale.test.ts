@@ -109,12 +109,14 @@ describe('a target that is short of replicas', () => {
     const { handle } = await heal({ watchBacklog: inTurn(watched('scale', { to: 2 }), watched('good')) });
     await handle.result();
     const once = (await handle.fetchHistory()).events?.length ?? 0;
+    console.log('EVENTS', once);
     expect(once).toBeLessThanOrEqual(50);
     name = `t${randomUUID().slice(0, 8)}`;
     const more = [9, 5, 7, 2].map((to) => watched('scale', { to }));
     const { handle: longer } = await heal({ watchBacklog: inTurn(...more, watched('good')) });
     await longer.result();
     const all = (await longer.fetchHistory()).events?.length ?? 0;
+    console.log('EVENTS', all);
     expect((all - once) / 3).toBeLessThanOrEqual(12);
   });
 
