@@ -1,5 +1,5 @@
-import type { Change, ObjectRef } from '../model/change.ts';
 import type { Dependency } from '../model/breaker/options.ts';
+import type { Change, ObjectRef } from '../model/change.ts';
 import type { KeepOpenRequest, KeptOpen } from '../model/ports/switch.ts';
 import { FinalError } from './errors.ts';
 import type { Pulse } from './instance.ts';
@@ -91,7 +91,10 @@ class Watch {
     if (found.over !== undefined) return this.#result(found.over, found.contest);
     if (contests.length < 2) return undefined;
     const by = contests.at(-1) ?? '';
-    return this.#result(`${by} changed it, twice by now, while Salvor held it; Salvor no longer asserts it`, found.contest);
+    return this.#result(
+      `${by} changed it, twice by now, while Salvor held it; Salvor no longer asserts it`,
+      found.contest,
+    );
   }
 
   #result(why: string, contested?: KeptOpen['contested']): KeptOpen {

@@ -1,6 +1,6 @@
 import { isMap, isPair, isScalar, type Pair, parseDocument } from 'yaml';
-import { equal, isObject, type Json, type JsonObject, valueAt, withValue } from '../../../model/breaker/patch.ts';
 import type { FlagSwitch } from '../../../model/breaker/options.ts';
+import { equal, isObject, type Json, type JsonObject, valueAt, withValue } from '../../../model/breaker/patch.ts';
 import { FinalError } from '../../errors.ts';
 import type { Form } from './form.ts';
 
@@ -78,5 +78,6 @@ function spotOf(text: string, flag: string, name: string): { value: string; star
 /** Of a key that stands twice JSON takes the last. */
 function lastOf(node: unknown, key: string): unknown {
   if (!isMap(node)) return undefined;
-  return node.items.findLast((pair): pair is Pair => isPair(pair) && isScalar(pair.key) && pair.key.value === key)?.value;
+  return node.items.findLast((pair): pair is Pair => isPair(pair) && isScalar(pair.key) && pair.key.value === key)
+    ?.value;
 }

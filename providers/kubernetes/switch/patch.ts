@@ -1,3 +1,4 @@
+import type { PatchSwitch } from '../../../model/breaker/options.ts';
 import {
   filled,
   formatPointer,
@@ -11,7 +12,6 @@ import {
   valueAt,
   withValue,
 } from '../../../model/breaker/patch.ts';
-import type { PatchSwitch } from '../../../model/breaker/options.ts';
 import { FinalError } from '../../errors.ts';
 import type { Form, Kept } from './form.ts';
 
