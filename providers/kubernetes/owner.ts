@@ -52,7 +52,7 @@ export async function readWorkload(
 export function keyOf(
   cluster: string,
   namespace: string,
-  { apiVersion, kind, name }: Pick<OwnerReference, 'apiVersion' | 'kind' | 'name'>,
+  { apiVersion, kind, name }: Omit<OwnerReference, 'uid'> & { uid?: string },
 ): string {
   const [group = '', version] = apiVersion.split('/');
   const named = { kind: kind.toLowerCase(), ...(version !== undefined && { group }), name };

@@ -36,7 +36,7 @@ export interface Form {
 export const textOf = (value: Json | undefined): FieldValue => (value === undefined ? null : JSON.stringify(value));
 
 /** @throws FinalError `Invalid` for a text that {@link textOf} does not write */
-export function valueOf(text: FieldValue): Json | undefined {
+export function heldValue(text: FieldValue): Json | undefined {
   if (text === null) return undefined;
   try {
     return JSON.parse(String(text)) as Json;

@@ -2,7 +2,7 @@ import { equal, type JsonObject } from '../../../model/breaker/patch.ts';
 import type { KeepOpenRequest } from '../../../model/ports/switch.ts';
 import type { Look } from '../../keep-open.ts';
 import type { Note } from '../fields.ts';
-import { valueOf } from './form.ts';
+import { heldValue } from './form.ts';
 import { breakerNotes, changeOf, type Live, MANAGER, withNotes, writerAt } from './notes.ts';
 import { describe, type Switched } from './switched.ts';
 
@@ -27,7 +27,7 @@ export async function look(
     }
     const own = breakerNotes(live).filter(({ remediation }) => remediation === request.actor.remediation);
     const due = own.length > 0 ? own : request.held;
-    const moved = due.filter(({ field, set }) => !equal(form.read(live, field), valueOf(set)));
+    const moved = due.filter(({ field, set }) => !equal(form.read(live, field), heldValue(set)));
     if (moved.length === 0 && own.length > 0) return { changes: [] };
     const by = byWhom(it, live, moved);
     const contest = { by, object };
@@ -35,7 +35,7 @@ export async function look(
       return { changes: [], contest, over: `Salvor itself gave ${form.title} back; it is left so` };
     if (!mayAssert) return { changes: [], contest };
     await mayWrite();
-    const again = moved.reduce<JsonObject>((object, { field, set }) => form.write(object, field, valueOf(set)), live);
+    const again = moved.reduce<JsonObject>((object, { field, set }) => form.write(object, field, heldValue(set)), live);
     const { auditId } = await writer.write(live, withNotes(again, live, own, due));
     return { changes: changesOf(it, live, moved, { by, step: request.step, auditId }), contest };
   });
@@ -48,7 +48,7 @@ export async function look(
 const isGivenBack = ({ form }: Switched, live: Live, held: readonly Note[]): boolean =>
   held.every(({ field, before }) => {
     const found = form.read(live, field);
-    if (!equal(found, valueOf(before))) return false;
+    if (!equal(found, heldValue(before))) return false;
     return found === undefined || writerAt(live.metadata, form.path(field), found)?.manager === MANAGER;
   });
 

@@ -4,7 +4,7 @@ import type { Change, FieldValue, Held } from '../../../model/change.ts';
 import { fieldManager, HELD_ANNOTATION } from '../../../model/names.ts';
 import { annotationOf, holdsOn, type Note } from '../fields.ts';
 import type { FieldSet, KubeObject, ManagedFields, Metadata } from '../objects.ts';
-import { type Slot, valueOf } from './form.ts';
+import { heldValue, type Slot } from './form.ts';
 
 /** An object of any kind, as the API's JSON has it. */
 export type Live = KubeObject & JsonObject;
@@ -24,7 +24,7 @@ export const ownNotes = (live: Live, remediation: string): Note[] =>
   breakerNotes(live).filter((note) => note.remediation === remediation || Date.parse(note.until) <= Date.now());
 
 export const slotOf = ({ field, before, set }: Pick<Held, 'field' | 'before' | 'set'>): Slot => ({
-  ...{ field, before: valueOf(before), set: valueOf(set) },
+  ...{ field, before: heldValue(before), set: heldValue(set) },
 });
 
 /** The object with these notes in place of some of its own. */
