@@ -1,5 +1,5 @@
 import type { Dependency } from '../../../model/breaker/options.ts';
-import { equal, type JsonObject } from '../../../model/breaker/patch.ts';
+import { covers, equal, type JsonObject } from '../../../model/breaker/patch.ts';
 import type { Change, Held } from '../../../model/change.ts';
 import type { KeepOpenRequest, KeptOpen, SetSwitchRequest, SwitchReading } from '../../../model/ports/switch.ts';
 import { FinalError } from '../../errors.ts';
@@ -140,7 +140,7 @@ class ObjectSwitch implements Switched, ReleasableSwitch {
     const { form } = this;
     const refuse = (why: string) =>
       new FinalError(`did not open ${form.title}: ${why}; nothing was touched`, { type: 'Contested' });
-    const other = breakerNotes(live).find((note) => !own.includes(note));
+    const other = breakerNotes(live).find(({ remediation }) => !own.some((note) => note.remediation === remediation));
     if (other) throw refuse(`remediation ${other.remediation} holds ${other.field} until ${other.until}`);
     if (own.some(({ remediation }) => remediation === actor.remediation)) return;
     const base = putBackAll(form, live, own);
@@ -159,6 +159,12 @@ class ObjectSwitch implements Switched, ReleasableSwitch {
     const wanted = form.want(base, position);
     const made: JsonObject = equal(live, wanted) ? live : ((await writer.tried(live, wanted)) ?? wanted);
     const slots = form.slots(base, made, position);
+    const dropped = form.slots(base, wanted, position).find(({ field, set }) => !covers(form.read(made, field), set));
+    if (slots.length === 0 && dropped)
+      throw new FinalError(
+        `${form.title}: opening it would change nothing, for the API drops ${dropped.field}: expected a field that it knows`,
+        { type: 'Invalid' },
+      );
     const size = slots.reduce((sum, { before, set }) => sum + `${textOf(before)}${textOf(set)}`.length, 0);
     if (size <= LARGEST_HOLD) return { slots, made };
     throw new FinalError(
