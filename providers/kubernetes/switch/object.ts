@@ -104,16 +104,15 @@ class ObjectSwitch implements Switched, ReleasableSwitch {
     );
     const wanted = withNotes(form.want(base, request.position), live, own, notes);
     const at = { step: request.step, ...object };
-    if (equal(live, wanted)) return this.#madeBefore(live, at, own, since);
-    await mayWrite();
-    const { auditId } = await this.writer.write(live, wanted);
     // What was noted and is not set any more is given back by this.
     const fields = [...new Set([...own, ...notes].map(({ field }) => field))];
-    return fields.flatMap((field) => {
-      const [from, to] = [form.read(live, field), form.read(made, field)];
-      if (equal(from, to)) return [];
-      const [before, after] = [textOf(from), textOf(to)];
-      return [changeOf({ ...at, auditId }, { what: describe(form, field, before, after), field, before, after })];
+    const moved = fields.filter((field) => !equal(form.read(live, field), form.read(made, field)));
+    if (moved.length === 0 && sameNotes(own, notes)) return this.#madeBefore(live, at, own, since);
+    await mayWrite();
+    const { auditId } = await this.writer.write(live, wanted);
+    return moved.map((field) => {
+      const [before, after] = [textOf(form.read(live, field)), textOf(form.read(made, field))];
+      return changeOf({ ...at, auditId }, { what: describe(form, field, before, after), field, before, after });
     });
   }
 
@@ -188,3 +187,9 @@ class ObjectSwitch implements Switched, ReleasableSwitch {
     });
   }
 }
+
+/** Until when is no part of it: what is held stays held as it was noted. */
+const sameNotes = (a: readonly Note[], b: readonly Note[]): boolean =>
+  a.length === b.length && a.every((one) => b.some((other) => equal(identity(one), identity(other))));
+
+const identity = ({ field, before, set, remediation }: Note): JsonObject => ({ field, before, set, remediation });
