@@ -30,7 +30,7 @@ const stack = useStack({
       max: 20,
       startUp: '2s',
       every: '1s',
-      goodFor: '3s',
+      goodFor: '15s',
       readyWithin: '5m',
       stalledAfter: '10m',
       behavior: { scaleDown: { stabilizationWindow: '5s' } },
