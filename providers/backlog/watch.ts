@@ -76,6 +76,14 @@ class Watch {
     return this.#verdict(decision, scale, [decision.reason, ...problems].join('; '));
   }
 
+  /**
+   * Replicas of which no more are asked for when it is over: those that there were. Of an autoscaler that is more than its
+   * minimum, which it then goes back to: how many there are is its own matter again.
+   */
+  get #enough(): number {
+    return Math.max(this.#controller.min, this.#request.scale.desired);
+  }
+
   /** What is set; where it is left to its default, the least that it may be. */
   get #set(): number {
     return this.#request.set ?? this.#controller.min;
@@ -104,7 +112,7 @@ class Watch {
     const { goodSince = at, unready, controller } = state;
     // Not to know what one replica serves is no reason to hold what is not held.
     const isKnown = hold !== 'missing-data' && (hold !== 'partial-data' || unheld === true);
-    const isEnough = unheld ? desired <= wanted : set === min && desired <= min;
+    const isEnough = unheld ? desired <= wanted : set === min && desired <= this.#enough;
     const isGood = isKnown && isEnough;
     const isSlow = set > min && ready < set;
     return {
@@ -123,8 +131,9 @@ class Watch {
     const stall = set > this.#controller.min ? stalled(controller, this.#controller) : undefined;
     if (stall) return this.#result('stalled', stall.reason);
     // What an autoscaler of its own has added is no size that Salvor has to set.
-    const isMore = desired > set && desired > now.desired;
-    if (isMore || (desired < set && !unheld)) return this.#result('scale', why, { to: desired });
+    const to = desired <= this.#enough ? this.#controller.min : desired;
+    const isMore = to > set && to > now.desired;
+    if (isMore || (to < set && !unheld)) return this.#result('scale', why, { to });
     if (goodSince !== undefined && at - goodSince >= options.goodFor) return this.#result('good', why);
     return at >= Date.parse(deadline) ? this.#result('later', why) : undefined;
   }

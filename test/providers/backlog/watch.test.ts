@@ -154,6 +154,20 @@ describe('a watch of a backlog', () => {
     ).toBe('later');
   });
 
+  it('an autoscaler gets its minimum back when no more is asked for than it had', async () => {
+    const asked = asking(9, { backlog: { items: { promql: 'queue_length' }, drainWithin: 60_000 } });
+    const scale = { ...asked.scale, by: { ...asked.scale.by, value: 1 }, desired: 4, ready: 4 };
+    const now = { ...scale, by: { ...scale.by, value: 9 }, desired: 9, ready: 9 };
+    const behavior = { ...asked.options.behavior, scaleDown: { stabilizationWindow: 0, policies: [], select: 'Max' } };
+    const request = { ...asked, scale, options: { ...asked.options, behavior } } as WatchBacklogRequest;
+    const result = await watch(
+      request,
+      providing(() => found(now)),
+      saying({ queue_length: 120 }),
+    );
+    expect(result).toMatchObject({ verdict: 'scale', to: 1 });
+  });
+
   it.each([
     ['gone', 'gone'],
     ['protected', 'overruled'],
