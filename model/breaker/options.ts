@@ -4,9 +4,11 @@ export interface Dependency {
   name: string;
   /** What keeps callers from it. */
   switch: SwitchOptions;
-  /** What must be seen before it is opened; absent: the probe alone. One of the two is given, unless a rule trusts its alert. */
+  /** What must be seen before it is opened; absent: the probe alone. One of the two is given. */
   confirm?: Confirm;
-  /** What is tried while it is half-open, and, where there is no `confirm`, before it is opened. */
+  /** How long is looked for what confirms its failure before the alert is put off. */
+  confirmWithin: number;
+  /** What is tried while it is half-open, and, where there is no `confirm`, before it is opened. Absent: a share is let through, and judged by `confirm`. */
   probe?: Probe;
   /** How long it is open the first time; each relapse doubles it, up to `maxOpen`. */
   openFor: number;
@@ -117,4 +119,6 @@ export interface Probe {
   /** A number that is at most so much. */
   promql?: { query: string; atMost: number };
   within: number;
+  /** So many in a row must fail before it is opened on the word of the probe alone. */
+  failures: number;
 }

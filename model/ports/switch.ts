@@ -1,4 +1,5 @@
 import type { AuditPage } from '../audit.ts';
+import type { BreakerState, Transition } from '../breaker/machine.ts';
 import type { Dependency } from '../breaker/options.ts';
 import type { Change, Held, ObjectRef } from '../change.ts';
 import type { ClearanceRequest } from '../clearance.ts';
@@ -13,17 +14,15 @@ import type { Actor } from './instance.ts';
 export interface SwitchPort {
   /** How the switch stands, and what opening it would change. A short read. */
   readSwitch(request: SwitchRequest): Promise<SwitchReading>;
-  /** Looks whether the dependency fails, by the numbers or the probe. A short read. */
-  confirmFailure(request: SwitchRequest): Promise<Finding>;
   /** Sets it. */
   setSwitch(request: SetSwitchRequest): Promise<Change[]>;
   /**
-   * Waits (heartbeating, on the watch queue) while it is open: reads the switch every `assertEvery`, and sets it again where
-   * it is not as it should be (an Envoy that was restarted), until the deadline.
+   * Drives the breaker's machine (heartbeating, on the watch queue) until something has to be decided or recorded: looks
+   * whether the dependency fails; keeps the switch open; lets a share through and makes the trials; looks whether it stays
+   * healthy. So history grows with what happens, not with time. What a crash interrupts goes on where it was: the state is in
+   * its heartbeats, and a trial is counted before it is made.
    */
-  keepOpen(request: KeepOpenRequest): Promise<KeptOpen>;
-  /** One trial. Never throws for what the dependency does: that is its finding. */
-  tryDependency(request: SwitchRequest): Promise<Finding>;
+  driveBreaker(request: DriveRequest): Promise<Driven>;
 }
 
 /** Nothing passes, all passes, or so much of the traffic (percent). */
@@ -73,3 +72,28 @@ export interface KeptOpen {
   /** Somebody else closed it twice: who, and it is left so. */
   contested?: { by: string; object: ObjectRef };
 }
+
+export interface DriveRequest extends SwitchRequest {
+  step: string;
+  state: BreakerState;
+  /** What is held while it is not closed; empty before. */
+  held: Held[];
+  /** ISO time at which it answers in any case. */
+  deadline: string;
+  /** What is to be on record meanwhile. */
+  audit?: AuditPage;
+}
+
+export interface Driven {
+  state: BreakerState;
+  /** In order; the last led to `state`, where there is one. */
+  transitions: Transition[];
+  /** What it had to set, or to set again. */
+  changes: Change[];
+  contested?: KeptOpen['contested'];
+  /** For people, where it is contested. */
+  why?: string;
+}
+
+/** What the heartbeats of `driveBreaker` say: the latest, also for whoever looks at it from outside. */
+export type DriveBeat = Pick<Driven, 'state' | 'transitions' | 'changes'> & { provider?: unknown };

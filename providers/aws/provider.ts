@@ -110,8 +110,7 @@ export class Aws {
       throw new FinalError(`asg/${aws}/${group}/${instance} is an instance, and only a group has a size`, {
         type: 'UnknownTarget',
       });
-    const { every = EVERY_MS } = this.#means;
-    return { account: this.#account, group, policies: this.#policies, every };
+    return { account: this.#account, group, policies: this.#policies };
   }
 
   #scene({ aws, group, instance }: AsgTarget): Scene {

@@ -1,4 +1,3 @@
-import { setTimeout as delay } from 'node:timers/promises';
 import type { ProviderReading } from '../../scalable.ts';
 import { exclusion, type Group, isServing, keyOf, ownDesired, sizeHeldByAnother } from '../group.ts';
 import { DESIRED_CAPACITY, hasUnreadableSize, noteKey, SIZE } from '../notes.ts';
@@ -12,7 +11,7 @@ import { type GroupScene, limitsOf, refOf } from './scene.ts';
  * @param uid its ARN, of an earlier look
  */
 export async function read(scene: GroupScene, remediation: string, uid?: string): Promise<ProviderReading> {
-  const group = await settled(scene, remediation);
+  const group = await scene.account.group(scene.group);
   if (!group) return { verdict: 'gone', why: `the Auto Scaling group ${scene.group} does not exist` };
   if (uid !== undefined && group.arn !== uid)
     return { verdict: 'gone', why: `another Auto Scaling group bears the name ${scene.group} now` };
@@ -36,18 +35,6 @@ export async function read(scene: GroupScene, remediation: string, uid?: string)
       workload: keyOf(scene.account.name, group.name),
     },
   };
-}
-
-/**
- * A drain of an instance gives back to the desired capacity in two calls. Who looks between them sees a size that nobody has set;
- * so where it is not what this remediation has set, and instances are held, it is looked at again.
- */
-async function settled({ account, group: name, every }: GroupScene, remediation: string): Promise<Group | undefined> {
-  const group = await account.group(name);
-  const note = group?.size?.remediation === remediation ? group.size : undefined;
-  if (!group || !note || group.notes.size === 0 || ownDesired(group) === note.set) return group;
-  await delay(every);
-  return account.group(name);
 }
 
 /** Why the size is not to be changed now; undefined where it may be. */

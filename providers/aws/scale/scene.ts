@@ -13,8 +13,6 @@ export interface GroupScene {
   group: string;
   /** Of the account, by group. */
   policies: Recent<string[]>;
-  /** Milliseconds between two looks. */
-  every: number;
 }
 
 /** Scaling policies change with the source, not with the load: they need not be asked for at every look. */
