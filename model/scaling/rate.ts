@@ -99,7 +99,8 @@ export const NO_RATES: Rates = { full: [], bound: 0, best: 0 };
 
 /** What is known after one more interval. */
 export function learnRate(rates: Rates, { to, perReplica, saturated }: Interval): Rates {
-  if (perReplica === undefined || perReplica === 0) return rates;
+  // So little of a replica that its rate is no number is none.
+  if (perReplica === undefined || perReplica === 0 || !Number.isFinite(perReplica)) return rates;
   if (!saturated) return { ...rates, bound: Math.max(rates.bound, perReplica) };
   const full = [...rates.full.filter(({ at }) => at > to - STRETCH), { at: to, rate: perReplica }].slice(-COUNTED);
   return { full, bound: 0, best: Math.max(rates.best, median(full.map(({ rate }) => rate)) ?? 0) };
