@@ -32,10 +32,12 @@ export function intervalBetween(a: Sample, b: Sample, rate: number | undefined):
   );
   const even = least > 0 && most <= least * MOST_CHANGE;
   if (came === undefined && (served === undefined || !even)) return undefined;
+  const perReplica = served !== undefined && even ? short(served / seconds / ((least + most) / 2)) : undefined;
   return {
     ...{ from: a.at, to: b.at, saturated },
     ...(came !== undefined && { arrivals: short(came / seconds) }),
-    ...(served !== undefined && even && { perReplica: short(served / seconds / ((least + most) / 2)) }),
+    // Of so little of a replica that its rate is no number there is none.
+    ...(Number.isFinite(perReplica) && { perReplica }),
   };
 }
 
@@ -99,8 +101,7 @@ export const NO_RATES: Rates = { full: [], bound: 0, best: 0 };
 
 /** What is known after one more interval. */
 export function learnRate(rates: Rates, { to, perReplica, saturated }: Interval): Rates {
-  // So little of a replica that its rate is no number is none.
-  if (perReplica === undefined || perReplica === 0 || !Number.isFinite(perReplica)) return rates;
+  if (perReplica === undefined || perReplica === 0) return rates;
   if (!saturated) return { ...rates, bound: Math.max(rates.bound, perReplica) };
   const full = [...rates.full.filter(({ at }) => at > to - STRETCH), { at: to, rate: perReplica }].slice(-COUNTED);
   return { full, bound: 0, best: Math.max(rates.best, median(full.map(({ rate }) => rate)) ?? 0) };
