@@ -10,7 +10,7 @@ import { PATIENCE, useStack } from './support.ts';
 /** Far more than comes in while Salvor needs a minute for all it does; without it, it would be passed in two. */
 const BOUND = 8_000;
 const PER_POD = 20;
-const BASE = 30;
+const BASE = 20;
 const RUSH = 120;
 
 const NAMED = '{namespace="${namespace}",queue="${name}"}';
