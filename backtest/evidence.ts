@@ -1,4 +1,5 @@
 import type { Outcome } from '../model/outcome.ts';
+import type { ResolvedRule } from '../model/rule.ts';
 import type { Arrival } from './arrivals.ts';
 import type { Episode, RecordedRequest } from './record.ts';
 import type { Matched } from './routes.ts';
@@ -38,8 +39,7 @@ export class Evidence {
       .map(({ episode }) => episode)
       .find((episode) => episode?.ended && tells(episode));
     if (ran?.ended) return { duration: durationOf(ran), outcome: ran.ended.outcome, assumed: false };
-    // Where the rule has never acted, it takes the time that it gives an instance to heal by itself.
-    const duration = this.#median(`${rule.name} remediated`) ?? this.#median(rule.name) ?? rule.with.recoverWithin;
+    const duration = this.#median(`${rule.name} remediated`) ?? this.#median(rule.name) ?? assumedDuration(rule);
     return { duration, outcome: 'remediated', assumed: true };
   }
 
@@ -55,6 +55,16 @@ export class Evidence {
   #median(key: string): number | undefined {
     const durations = this.#durations.get(key) ?? [];
     return durations[Math.floor((durations.length - 1) / 2)];
+  }
+}
+
+/** Where the rule has never acted: the time that it gives an instance to heal by itself, or a backlog to be worked off. */
+function assumedDuration(rule: ResolvedRule): number {
+  switch (rule.runbook) {
+    case 'drain-instance':
+      return rule.with.recoverWithin;
+    case 'scale-on-backlog':
+      return rule.with.startUp + (rule.with.backlog?.drainWithin ?? 0) + rule.with.goodFor;
   }
 }
 

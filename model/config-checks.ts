@@ -29,7 +29,8 @@ export function crossChecks(source: ConfigFile): ConfigProblem[] {
     aws: fieldOf(one, 'aws'),
   }));
   const accounts = listAt(source.value, 'aws').map((one) => awsName.safeParse(fieldOf(one, 'name')).data);
-  const world = { prometheus: fieldOf(source.value, 'prometheus'), clusters };
+  const aws = accounts.map((name) => ({ name }));
+  const world = { prometheus: fieldOf(source.value, 'prometheus'), clusters, aws };
   const people = listAt(fieldOf(source.value, 'gateway'), 'people');
   return [
     ...duplicates(

@@ -49,17 +49,18 @@ function drainNotes({ rules }: Config): ConfigNote[] {
   };
   return [
     ...about(
-      ({ rule, target }) => literalSegment(target, 0) === 'asg' && rule.with.health === undefined,
+      ({ rule, target }) =>
+        literalSegment(target, 0) === 'asg' && rule.runbook === 'drain-instance' && rule.with.health === undefined,
       'with',
       'without health only what the group itself says of the instance is looked at: one that it calls Healthy is never touched, whatever the alert says',
     ),
     ...about(
-      ({ rule }) => rule.with.health?.http !== undefined,
+      ({ rule }) => rule.runbook === 'drain-instance' && rule.with.health?.http !== undefined,
       'with.health.http',
       'the workers themselves ask the instance: where they cannot reach its address, every instance is sick',
     ),
     ...about(
-      ({ rule }) => rule.with.node?.terminate === true,
+      ({ rule }) => rule.runbook === 'drain-instance' && rule.with.node?.terminate === true,
       'with.node.terminate',
       "it ends machines, with what is on their own disks: the workers' AWS credentials must allow it for these groups, and for no others",
     ),

@@ -17,7 +17,7 @@ import { defaultGates, limitFields, ruleGates } from './config-gates.ts';
 import { InputError } from './input-error.ts';
 import { parseMatchers } from './matcher.ts';
 import { nearest } from './nearest.ts';
-import { MODES, type ResolvedGates, type Runbook } from './rule.ts';
+import { MODES, type ResolvedGates, type Runbook, type RunbookOptions } from './rule.ts';
 import { RUNBOOK_SPECS } from './runbooks.ts';
 import { CONFIGURED_NAME, parseTargetTemplate } from './target.ts';
 
@@ -90,7 +90,7 @@ const person = section({
 });
 
 /** A rule as it is written, for one runbook. */
-const ruleFor = <R extends Runbook>(runbook: R) =>
+const ruleFor = <R extends Runbook, Options extends z.ZodType<RunbookOptions[R]>>(runbook: R, options: Options) =>
   section({
     name: ruleName,
     match: matchList,
@@ -107,7 +107,7 @@ const ruleFor = <R extends Runbook>(runbook: R) =>
     approveWithin: duration('How long a proposal waits for its approval; then it is refused.', { above: 0 }).prefault(
       '1d',
     ),
-    with: RUNBOOK_SPECS[runbook].options.prefault({}),
+    with: options,
     gates: ruleGates.prefault({}),
     hush: z.boolean().prefault(false).meta({
       description:
@@ -128,9 +128,16 @@ const ruleFor = <R extends Runbook>(runbook: R) =>
 
 const runbookNames = Object.keys(RUNBOOK_SPECS) as Runbook[];
 
-export const ruleSchema = z.discriminatedUnion('runbook', [ruleFor('drain-instance')], {
-  error: (issue) => (issue.code === 'invalid_union' ? `expected the runbook ${runbookNames.join(', ')}` : undefined),
-});
+export const ruleSchema = z.discriminatedUnion(
+  'runbook',
+  [
+    ruleFor('drain-instance', RUNBOOK_SPECS['drain-instance'].options.prefault({})),
+    ruleFor('scale-on-backlog', RUNBOOK_SPECS['scale-on-backlog'].options),
+  ],
+  {
+    error: (issue) => (issue.code === 'invalid_union' ? `expected the runbook ${runbookNames.join(', ')}` : undefined),
+  },
+);
 
 /** For a check of a whole section: it is made also where single keys of the section are at fault. */
 const whole = {

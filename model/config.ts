@@ -130,7 +130,7 @@ interface Common {
 
 function resolveRule(parsed: ParsedRule, common: Common, line: number): ConfiguredRule {
   const { scope, ...gates } = parsed.gates;
-  const rule: ResolvedRule = {
+  const rule = {
     name: parsed.name,
     runbook: parsed.runbook,
     mode: parsed.mode,
@@ -141,7 +141,8 @@ function resolveRule(parsed: ParsedRule, common: Common, line: number): Configur
     approvers: parsed.approvers ?? [],
     approveWithin: parsed.approveWithin,
     ...(common.limits && { limits: common.limits }),
-  };
+    // The options were read by the schema of this very runbook.
+  } as ResolvedRule;
   return {
     rule,
     digest: digest(rule),

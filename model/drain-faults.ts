@@ -1,5 +1,4 @@
-import { InputError } from './input-error.ts';
-import { parseQuery, type QueryValue } from './promql.ts';
+import { placesOf, type QueryValue } from './promql.ts';
 import { literalSegment, type TargetTemplate } from './target.ts';
 
 /** An option that is right in itself, and wrong for its target or in this configuration. */
@@ -15,6 +14,8 @@ export interface KnownWorld {
   prometheus?: unknown;
   /** `name` is absent where it is at fault. */
   clusters: readonly { name?: string | undefined; aws?: unknown }[];
+  /** Accounts; likewise. */
+  aws?: readonly { name?: string | undefined }[];
 }
 
 type Kind = 'pod' | 'node' | 'instance';
@@ -111,13 +112,4 @@ function promqlFaults(promql: unknown, kind: Kind, world: KnownWorld): OptionFau
       ? []
       : [{ path: [...at, 'query'], message: `${NOUNS[kind]} has no \${${alien}}: expected one of ${known}` }]),
   ];
-}
-
-function placesOf(query: string): QueryValue[] {
-  try {
-    return parseQuery(query).flatMap((part) => (typeof part === 'string' ? [] : [part.value]));
-  } catch (error) {
-    if (!(error instanceof InputError)) throw error;
-    return []; // the schema says what is wrong with it
-  }
 }

@@ -1,7 +1,7 @@
 import { InputError } from './input-error.ts';
 
 /** What may stand in a query for a part of its target. */
-export const QUERY_VALUES = ['cluster', 'namespace', 'pod', 'node', 'group', 'instance'] as const;
+export const QUERY_VALUES = ['cluster', 'namespace', 'pod', 'node', 'name', 'group', 'instance'] as const;
 export type QueryValue = (typeof QUERY_VALUES)[number];
 export type QueryValues = Partial<Record<QueryValue, string>>;
 
@@ -100,3 +100,13 @@ export function renderQuery(text: string, values: QueryValues): string {
 
 /** As RE2's QuoteMeta. */
 const quoteRegExp = (value: string): string => value.replaceAll(/[\\.+*?()|[\]{}^$]/g, '\\$&');
+
+/** What of the target a query asks for; nothing of one that cannot be read. */
+export function placesOf(query: string): QueryValue[] {
+  try {
+    return parseQuery(query).flatMap((part) => (typeof part === 'string' ? [] : [part.value]));
+  } catch (error) {
+    if (!(error instanceof InputError)) throw error;
+    return []; // the schema says what is wrong with it
+  }
+}

@@ -3,12 +3,12 @@ import type { Change, Held } from './change.ts';
 import type { Outcome } from './outcome.ts';
 import type { Plan } from './plan.ts';
 import type { RecordedAlert } from './request.ts';
-import type { Mode, ResolvedRule } from './rule.ts';
+import type { Mode, ResolvedRule, Runbook } from './rule.ts';
 
 /** Input of the remediation workflow: one episode of healing one target. */
-export interface RemediationInput {
+export interface RemediationInput<R extends Runbook = Runbook> {
   target: string;
-  rule: ResolvedRule;
+  rule: ResolvedRule<R>;
   ruleDigest: string;
   scope: string;
   /** The request that was admitted. */

@@ -1,13 +1,16 @@
 import type { Bound } from './bound.ts';
 import type { ResolvedLimits } from './limits.ts';
+import type { ScaleOnBacklogOptions } from './scaling/options.ts';
 
 /** A rule with defaults merged and every duration in milliseconds: plain JSON, as it travels in signals. */
-export interface ResolvedRule {
+export type ResolvedRule<R extends Runbook = Runbook> = { [One in R]: RuleFor<One> }[R];
+
+interface RuleFor<R extends Runbook> {
   /** `[a-z0-9]([-a-z0-9]*[a-z0-9])?`, or `run:<runbook>` for `salvor run`. */
   name: string;
-  runbook: Runbook;
+  runbook: R;
   mode: Mode;
-  with: DrainInstanceOptions;
+  with: RunbookOptions[R];
   gates: ResolvedGates;
   onFailure: { escalate: boolean };
   /** Silence the alert while it is worked on. */
@@ -20,8 +23,14 @@ export interface ResolvedRule {
   limits?: ResolvedLimits;
 }
 
-export const RUNBOOKS = ['drain-instance'] as const;
+export const RUNBOOKS = ['drain-instance', 'scale-on-backlog'] as const;
 export type Runbook = (typeof RUNBOOKS)[number];
+
+/** What may stand under `with:`, by runbook. */
+export interface RunbookOptions {
+  'drain-instance': DrainInstanceOptions;
+  'scale-on-backlog': ScaleOnBacklogOptions;
+}
 
 /** How much a rule is trusted: observe records what it would do; propose waits for a person's approval of it; act acts. */
 export const MODES = ['observe', 'propose', 'act'] as const;

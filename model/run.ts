@@ -45,7 +45,7 @@ export function resolveRun(order: RunOrder, config: Config): ResolvedRun {
   );
   if (!aim.ok) problems.push(aim.problem);
   if (!options.success || !aim.ok || problems.length > 0) return { ok: false, problems };
-  const rule: ResolvedRule = {
+  const rule = {
     name: runRule(runbook),
     runbook,
     mode: order.mode,
@@ -57,7 +57,8 @@ export function resolveRun(order: RunOrder, config: Config): ResolvedRun {
     approvers: [],
     approveWithin: 86_400_000,
     ...(config.limits && { limits: config.limits }),
-  };
+    // The options were read by the schema of this very runbook.
+  } as ResolvedRule;
   return { ok: true, rule, ruleDigest: digest(rule), target: aim.target, scope: aim.scope };
 }
 

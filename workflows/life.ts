@@ -20,6 +20,7 @@ import type { Plan } from '../model/plan.ts';
 import type { Actor } from '../model/ports/instance.ts';
 import type { CancelRequest, Ending, RemediationInput, Story } from '../model/remediation.ts';
 import type { Batch, Request } from '../model/request.ts';
+import type { ResolvedRule, Runbook } from '../model/rule.ts';
 import type { ToTell } from '../model/settle.ts';
 import { remediationDetails } from './details.ts';
 import { explain, isUntouched } from './failures.ts';
@@ -38,8 +39,8 @@ const { herald } = proxyLocalActivities<HeraldActivities>({
 });
 
 /** What a runbook has at hand: who it is, its story, and the undos of what it did. */
-export class Life {
-  readonly input: RemediationInput;
+export class Life<R extends Runbook = Runbook> {
+  readonly input: RemediationInput<R>;
   readonly actor: Actor;
   readonly story: Story;
   readonly proposal: Proposal;
@@ -57,7 +58,7 @@ export class Life {
   #handedOver = false;
   #keeps = false;
 
-  constructor(input: RemediationInput) {
+  constructor(input: RemediationInput<R>) {
     this.input = input;
     const { rule, target } = input;
     this.actor = { runbook: rule.runbook, remediation: workflowInfo().firstExecutionRunId };
@@ -76,7 +77,16 @@ export class Life {
     const { scope, alert, episode, since, ruleDigest } = input;
     const { name, runbook, mode } = rule;
     this.#notes = new Notes({ kind: 'remediation', rule: name, target, runbook, mode, scope });
-    this.#notes.add({ kind: 'begun', target, rule, ruleDigest, scope, alert, episode, ...(since && { since }) });
+    this.#notes.add({
+      kind: 'begun',
+      target,
+      rule: rule as ResolvedRule,
+      ruleDigest,
+      scope,
+      alert,
+      episode,
+      ...(since && { since }),
+    });
     this.proposal = new Proposal(this);
     this.say(`${input.alert.alertname} of ${input.alert.startsAt}, rule ${rule.name}, mode ${rule.mode}`);
   }
@@ -156,7 +166,7 @@ export class Life {
 
   /** Its request, as it is handed to its responder. */
   batch(delivery: string, more: Pick<Request, 'status' | 'approval'>): Batch {
-    const { rule, ruleDigest, scope, target, alert } = this.input;
+    const { rule, ruleDigest, scope, target, alert } = this.input as RemediationInput;
     return { delivery, rule, ruleDigest, scope, requests: [{ ...alert, target, ...more }] };
   }
 

@@ -16,7 +16,7 @@ import { INSTANCE_ERRORS } from '../model/ports/instance.ts';
 import type { CancelRequest, Ending, RemediationInput, Story } from '../model/remediation.ts';
 import { explain, failureType, objectionOf } from './failures.ts';
 import { Life } from './life.ts';
-import { RUNBOOKS } from './runbooks/registry.ts';
+import { runbookOf } from './runbooks/registry.ts';
 
 const resolved = defineSignal(MESSAGE.resolved);
 const cancel = defineSignal<[CancelRequest]>(MESSAGE.cancel);
@@ -39,7 +39,7 @@ export async function remediation(input: RemediationInput): Promise<Ending> {
   let ending: Ending;
   let cancellation: unknown;
   try {
-    ending = await RUNBOOKS[input.rule.runbook](life);
+    ending = await runbookOf(life);
     if (ending.outcome === 'failed') {
       // What ends so while it is being cancelled (somebody else gave it back meanwhile) was cancelled first.
       if (CancellationScope.current().consideredCancelled) {

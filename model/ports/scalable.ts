@@ -123,6 +123,8 @@ export interface ScaleToRequest {
   actor: Actor;
   /** As it was found first. */
   scale: Scale;
+  /** What the field must have now: as it was found, or what was set last; anything else is `contested`. */
+  from: number | null;
   to: number;
   /** The note of what is held, with `set` being `to`. */
   held: Held[];

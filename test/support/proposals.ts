@@ -21,7 +21,10 @@ export interface Ordered {
   /** All that was noted. */
   recorded(): AuditEntry[];
   /** A proposal of a target of this name; it waits at once, or nearly. */
-  propose(name: string, more?: Partial<ResolvedRule>): Promise<{ id: string; target: string; workflowId: string }>;
+  propose(
+    name: string,
+    more?: Partial<ResolvedRule<'drain-instance'>>,
+  ): Promise<{ id: string; target: string; workflowId: string }>;
   stop(): Promise<void>;
 }
 
@@ -64,7 +67,7 @@ export async function startOrdered(options: OrderedOptions): Promise<Ordered> {
     recorded: () => pages.flatMap(({ notes }) => notes.map(({ entry }) => entry)),
     async propose(name, more) {
       const target = pod(name);
-      const proposed: ResolvedRule = { ...rule('propose-it', {}, 'propose'), ...more };
+      const proposed: ResolvedRule<'drain-instance'> = { ...rule('propose-it', {}, 'propose'), ...more };
       const { status: _, target: __, ...alert } = request(name);
       const input: RemediationInput = {
         target,

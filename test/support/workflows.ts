@@ -194,7 +194,7 @@ export function rule(
   name: string,
   gates: Partial<ResolvedGates> = {},
   mode: ResolvedRule['mode'] = 'act',
-): ResolvedRule {
+): ResolvedRule<'drain-instance'> {
   return {
     name,
     runbook: 'drain-instance',

@@ -23,7 +23,7 @@ import { type Standing, standingOf } from '../../workers/standing.ts';
 import { connectTo } from '../support/connection.ts';
 import { eventually } from '../support/wait.ts';
 
-const rule = (name: string, over: Partial<ResolvedRule> = {}): ResolvedRule => ({
+const rule = (name: string, over: Partial<ResolvedRule<'drain-instance'>> = {}): ResolvedRule<'drain-instance'> => ({
   name,
   runbook: 'drain-instance',
   mode: 'act',

@@ -28,7 +28,11 @@ class Desk {
   /** What the world says otherwise than that all is well. */
   world: (question: LookRequest) => Partial<Evidence> = () => ({});
 
-  constructor(gates: Partial<ResolvedGates> = {}, state?: ResponderState, more: Partial<ResolvedRule> = {}) {
+  constructor(
+    gates: Partial<ResolvedGates> = {},
+    state?: ResponderState,
+    more: Partial<ResolvedRule<'drain-instance'>> = {},
+  ) {
     this.rule = { ...rule('r', gates), ...more };
     this.admission = new Admission(
       { rule: 'r', scope: 'shop', state },

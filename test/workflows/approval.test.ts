@@ -67,7 +67,11 @@ beforeEach(() => {
 type Handle = WorkflowHandle<(input: RemediationInput) => Promise<Ending>>;
 
 /** A proposal, or, with an approval, the remediation that acts on it. */
-async function begin(overrides: Partial<ResolvedRule> = {}, on = bench, approved?: Approval): Promise<Handle> {
+async function begin(
+  overrides: Partial<ResolvedRule<'drain-instance'>> = {},
+  on = bench,
+  approved?: Approval,
+): Promise<Handle> {
   const { status: _, target, ...alert } = request(name, { labels: { alertname: 'KubePodNotReady', pod: name } });
   const input: RemediationInput = {
     ...{ target, alert, rule: { ...rule(name, {}, 'propose'), ...overrides }, ruleDigest: 'd', scope: 'shop' },

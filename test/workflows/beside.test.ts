@@ -58,7 +58,7 @@ beforeEach(() => {
 async function heal(
   own: Partial<InstancePort>,
   overrides: Partial<ReturnType<typeof rule>['with']> = {},
-  more: Partial<ResolvedRule> = {},
+  more: Partial<ResolvedRule<'drain-instance'>> = {},
 ) {
   worlds.set(name, own);
   const r = { ...rule(name), ...more };

@@ -69,7 +69,11 @@ async function heal(own: Partial<InstancePort>, given: Given = {}) {
   const target = key(name);
   worlds.set(nameIn(target), own);
   const usually = rule(name);
-  const r: ResolvedRule = { ...usually, with: { ...usually.with, ...given.with }, onFailure: { escalate } };
+  const r: ResolvedRule<'drain-instance'> = {
+    ...usually,
+    with: { ...usually.with, ...given.with },
+    onFailure: { escalate },
+  };
   await deliver(bench, batch(r, [request(name, { target })]));
   const { runId } = await eventually('started', () =>
     bench.client.workflow.getHandle(remediationId(target)).describe(),

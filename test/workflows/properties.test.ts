@@ -32,7 +32,7 @@ interface Settings {
 /** One responder, and a world around it that holds it to its word. */
 class World {
   now = T0;
-  readonly rule: ResolvedRule;
+  readonly rule: ResolvedRule<'drain-instance'>;
   admission: Admission;
   /** Of what there is live. */
   readonly unready = new Set<string>();

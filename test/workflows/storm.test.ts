@@ -71,7 +71,10 @@ beforeEach(() => {
   id = `t${randomUUID().slice(0, 8)}`;
 });
 
-const escalating = (gates: Partial<ResolvedGates>, mode: ResolvedRule['mode'] = 'act'): ResolvedRule => ({
+const escalating = (
+  gates: Partial<ResolvedGates>,
+  mode: ResolvedRule['mode'] = 'act',
+): ResolvedRule<'drain-instance'> => ({
   ...rule(id, gates, mode),
   onFailure: { escalate: true },
 });
@@ -235,7 +238,7 @@ describe('one alert', () => {
   });
 
   it('under limits takes a slot, and gives it back when it has ended', async () => {
-    const limited: ResolvedRule = { ...rule(id), limits: { maxInFlight: 5 } };
+    const limited: ResolvedRule<'drain-instance'> = { ...rule(id), limits: { maxInFlight: 5 } };
     await deliver(bench, batch(limited, [request(`${id}-a`)]));
     const back = await eventually('given back', () => given.find((one) => one.responder === responderId(id, 'shop')));
     expect(back).toEqual({ key: 'k8s/test', responder: responderId(id, 'shop'), slots: 1, unused: 0, has: 0 });

@@ -9,7 +9,12 @@ import { wordsOf } from './drain-words.ts';
 const YEAR = 365 * 24 * 60 * MINUTE;
 
 /** @param ms how long it may take to recover */
-export const holding = (life: Life, request: CutRequest, ms: number, deadline: string): Promise<HoldResult> =>
+export const holding = (
+  life: Life<'drain-instance'>,
+  request: CutRequest,
+  ms: number,
+  deadline: string,
+): Promise<HoldResult> =>
   waiting(`wait for it to recover, then ${wordsOf(life).back}`, ms).hold({
     ...request,
     step: 'restore',
@@ -18,7 +23,7 @@ export const holding = (life: Life, request: CutRequest, ms: number, deadline: s
   });
 
 /** How it ends with that; nothing where it is still sick. */
-export function afterHold(life: Life, held: HoldResult): Ending | undefined {
+export function afterHold(life: Life<'drain-instance'>, held: HoldResult): Ending | undefined {
   life.record(held.changes);
   life.evidence('hold', held.verdict, held.why);
   if (held.verdict === 'contested') return life.end('failed', held.why);
@@ -47,7 +52,7 @@ export interface NotNow {
  * has recovered meanwhile.
  */
 export async function heldBack(
-  life: Life,
+  life: Life<'drain-instance'>,
   request: CutRequest,
   { objection, clearance, deadline }: NotNow,
 ): Promise<{ end?: Ending; flapped?: boolean }> {
@@ -70,7 +75,7 @@ export async function heldBack(
 }
 
 /** A pause has no deadline: a person made it, and a person ends it. */
-export function waitFor(life: Life, { objection, clearance, deadline }: NotNow) {
+export function waitFor(life: Life<'drain-instance'>, { objection, clearance, deadline }: NotNow) {
   const paused = objection.gate === 'paused';
   const until = paused ? life.in(YEAR) : deadline;
   const left = Math.max(0, Date.parse(until) - Date.now());

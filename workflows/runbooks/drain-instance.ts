@@ -14,7 +14,7 @@ import { wordsOf } from './drain-words.ts';
  * Liveness is not readiness: an instance that is alive but not able to work is taken out of traffic and given time. If it
  * heals it is put back; if not, it is replaced. Where the cut alone makes its platform replace it, that is awaited instead.
  */
-export async function drainInstance(life: Life): Promise<Ending> {
+export async function drainInstance(life: Life<'drain-instance'>): Promise<Ending> {
   const options = life.input.rule.with;
   const found = await look(life);
   life.evidence('diagnosis', found.verdict, found.why, found.verdict === 'sick' ? factsOf(found) : undefined);
@@ -42,14 +42,14 @@ export async function drainInstance(life: Life): Promise<Ending> {
 }
 
 /** While it waits for a person: how it ends, where it is not sick any more. */
-async function lookedAgain(life: Life, uid: string): Promise<Ending | undefined> {
+async function lookedAgain(life: Life<'drain-instance'>, uid: string): Promise<Ending | undefined> {
   const found = await look(life, uid);
   life.evidence('diagnosis', found.verdict, found.why);
   life.say(describe(found));
   return found.verdict === 'sick' ? undefined : leftAlone(life, found);
 }
 
-async function cutTraffic(life: Life, found: Sick): Promise<CutRequest> {
+async function cutTraffic(life: Life<'drain-instance'>, found: Sick): Promise<CutRequest> {
   const options = life.input.rule.with;
   const until = life.in(longest(found, options) + 10 * MINUTE);
   const held: Held[] = found.held.map((field) => ({ ...field, object: found.instance, ...life.actor, until }));

@@ -17,7 +17,11 @@ import { wordsOfEnd } from './drain-words.ts';
  *
  * @param done what was seen of the replacements
  */
-export async function keptUntilItRecovers(life: Life, request: CutRequest, done: string): Promise<Ending> {
+export async function keptUntilItRecovers(
+  life: Life<'drain-instance'>,
+  request: CutRequest,
+  done: string,
+): Promise<Ending> {
   if (request.held.length === 0)
     return life.end('remediated', `${done}; it was cordoned before, not by this remediation, and stays so`);
   const { node: { keepFor } = NODE_OPTIONS, stableFor } = life.input.rule.with;
@@ -48,7 +52,7 @@ export async function keptUntilItRecovers(life: Life, request: CutRequest, done:
 }
 
 /** Lists of runs tell why it is still open. */
-function keeping(life: Life, kept: string, next: { what: string; until: string }): void {
+function keeping(life: Life<'drain-instance'>, kept: string, next: { what: string; until: string }): void {
   life.phase('keep', kept, next);
   life.attribute('SalvorReason', `${kept}; until ${next.until}`);
 }
@@ -62,7 +66,12 @@ const AFTERWARDS = {
 type Course = Extract<NonNullable<Sick['course']>, { kind: 'replacement' }>;
 
 /** The cut alone has made its platform start a replacement: that is seen to serve, then it is kept, then done with. */
-export async function replacedByCut(life: Life, request: CutRequest, found: Sick, course: Course): Promise<Ending> {
+export async function replacedByCut(
+  life: Life<'drain-instance'>,
+  request: CutRequest,
+  found: Sick,
+  course: Course,
+): Promise<Ending> {
   const { keepFor, afterwards } = course;
   const { owner, traffic } = found;
   const seen = await verified(life, request, { why: `out of traffic (${traffic.way}): its replacement is due`, owner });
@@ -79,7 +88,7 @@ export async function replacedByCut(life: Life, request: CutRequest, found: Sick
   return afterwards === 'delete' ? doneAwayWith(life, request, found, seen.why) : givenBack(life, request, seen.why);
 }
 
-async function givenBack(life: Life, request: CutRequest, done: string): Promise<Ending> {
+async function givenBack(life: Life<'drain-instance'>, request: CutRequest, done: string): Promise<Ending> {
   life.phase('give back', 'its time is over: giving it back', { what: 'put it back as it was' });
   const changes = await giveBack(life, request);
   life.record(changes);
@@ -88,7 +97,12 @@ async function givenBack(life: Life, request: CutRequest, done: string): Promise
   return life.end('remediated', `${done}; ${what}`);
 }
 
-async function doneAwayWith(life: Life, request: CutRequest, { owner }: Sick, done: string): Promise<Ending> {
+async function doneAwayWith(
+  life: Life<'drain-instance'>,
+  request: CutRequest,
+  { owner }: Sick,
+  done: string,
+): Promise<Ending> {
   const { with: options } = life.input.rule;
   const { instance, held } = request;
   const words = wordsOfEnd(life);
@@ -131,5 +145,5 @@ async function doneAwayWith(life: Life, request: CutRequest, { owner }: Sick, do
   }
 }
 
-const stillThere = (life: Life, done: string, why: string): Ending =>
+const stillThere = (life: Life<'drain-instance'>, done: string, why: string): Ending =>
   life.end('failed', `it was replaced (${done}), but could not be done away with: ${why}`);

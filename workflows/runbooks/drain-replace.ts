@@ -13,7 +13,7 @@ type Held = Pick<Extract<HoldResult, { verdict: 'sick' }>, 'outSince' | 'flapped
 
 /** It did not recover. @param found the diagnosis on which it was cut */
 export async function replaceIt(
-  life: Life,
+  life: Life<'drain-instance'>,
   request: CutRequest,
   found: Sick,
   { outSince, flapped = false }: Held,
@@ -66,7 +66,7 @@ export async function replaceIt(
 }
 
 async function afterReplacing(
-  life: Life,
+  life: Life<'drain-instance'>,
   request: CutRequest,
   { owner, moved, replaced }: { owner: Owner; moved: Owner[]; replaced: ReplaceResult },
 ): Promise<Ending> {

@@ -63,7 +63,7 @@ export function waiting<A = InstancePort>(summary: string, ms: number): Activity
   });
 }
 
-export const look = (life: Life, uid?: string): Promise<Assessment> => {
+export const look = (life: Life<'drain-instance'>, uid?: string): Promise<Assessment> => {
   const { target, rule } = life.input;
   return assess({ target, options: rule.with, actor: life.actor, uid });
 };
@@ -71,15 +71,15 @@ export const look = (life: Life, uid?: string): Promise<Assessment> => {
 export const describe = ({ verdict, why }: Assessment): string => `${verdict}: ${why}`;
 
 /** Nothing was done yet, and nothing is to be done. */
-export const leftAlone = (life: Life, { verdict, why }: Exclude<Assessment, Sick>): Ending =>
+export const leftAlone = (life: Life<'drain-instance'>, { verdict, why }: Exclude<Assessment, Sick>): Ending =>
   life.end(verdict === 'protected' ? 'refused' : 'not-needed', why);
 
-export const giveBack = (life: Life, request: CutRequest): Promise<Change[]> =>
+export const giveBack = (life: Life<'drain-instance'>, request: CutRequest): Promise<Change[]> =>
   restoring(wordsOf(life).back)({ ...request, step: 'restore' });
 
 /** Healthy, or not to be touched any more: give the traffic back and end. */
 export async function undone(
-  life: Life,
+  life: Life<'drain-instance'>,
   request: CutRequest,
   now: Pick<Exclude<Assessment, Sick>, 'verdict' | 'why'>,
 ): Promise<Ending> {
@@ -98,7 +98,7 @@ interface Replaced {
 
 /** Waits until what replaces it serves. */
 export async function verified(
-  life: Life,
+  life: Life<'drain-instance'>,
   { instance, held }: CutRequest,
   { why, owner, moved = [], options = life.input.rule.with }: Replaced,
 ): Promise<VerifyResult> {

@@ -48,7 +48,7 @@ const MACHINE: Words = {
 const KEPT_POD = { asking: 'asking for its deletion', replace: 'delete it, with its own grace period' };
 const KEPT_MACHINE = { asking: MACHINE.asking, replace: 'terminate it, for its replacement is in service' };
 
-export function wordsOf({ input: { target, rule } }: Life): Words {
+export function wordsOf({ input: { target, rule } }: Life<'drain-instance'>): Words {
   switch (parseTarget(target).type) {
     case 'node':
       return rule.with.node?.terminate ? NODE_AND_MACHINE : NODE;
@@ -60,5 +60,5 @@ export function wordsOf({ input: { target, rule } }: Life): Words {
 }
 
 /** Of what has its replacement already, and is done away with. */
-export const wordsOfEnd = ({ input: { target } }: Life): Pick<Words, 'asking' | 'replace'> =>
+export const wordsOfEnd = ({ input: { target } }: Life<'drain-instance'>): Pick<Words, 'asking' | 'replace'> =>
   parseTarget(target).type === 'asg' ? KEPT_MACHINE : KEPT_POD;

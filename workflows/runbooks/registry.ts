@@ -4,6 +4,13 @@ import type { Life } from '../life.ts';
 import { drainInstance } from './drain-instance.ts';
 
 /** All runbooks. A new one is one file and one line here. */
-export const RUNBOOKS: Record<Runbook, (life: Life) => Promise<Ending>> = {
+const RUNBOOKS: { [R in Runbook]: (life: Life<R>) => Promise<Ending> } = {
   'drain-instance': drainInstance,
+  'scale-on-backlog': async (life) => life.end('failed', 'not yet'),
+};
+
+/** The runbook of its rule. */
+export const runbookOf = (life: Life): Promise<Ending> => {
+  const runbook = RUNBOOKS[life.input.rule.runbook] as (life: Life) => Promise<Ending>;
+  return runbook(life);
 };
