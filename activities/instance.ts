@@ -68,7 +68,7 @@ export function instanceActivities(
 }
 
 /** `details`: the latest that the attempt has to remember. */
-function attempt(fence: Fence, details: () => unknown = () => undefined): Attempt {
+export function attempt(fence: Fence, details: () => unknown = () => undefined): Attempt {
   const context = Context.current();
   const { info } = context;
   return {
@@ -92,7 +92,7 @@ function attempt(fence: Fence, details: () => unknown = () => undefined): Attemp
 }
 
 /** A wait lives by the activity's heartbeats, and ends with its CancelledFailure. */
-function pulse(fence: Fence): Pulse {
+export function pulse(fence: Fence): Pulse {
   const context = Context.current();
   let latest: unknown = context.info.heartbeatDetails;
   return {
@@ -108,7 +108,7 @@ function pulse(fence: Fence): Pulse {
 }
 
 /** Final; the second detail is the attempt, for only of a first one it is certain that nothing has been done. */
-const notCleared = (objection: Objection): ApplicationFailure =>
+export const notCleared = (objection: Objection): ApplicationFailure =>
   ApplicationFailure.create({
     message: objection.reason,
     type: NOT_CLEARED,

@@ -1,4 +1,5 @@
 import type { Approval } from './approval.ts';
+import type { BreakerState, Transition } from './breaker/machine.ts';
 import type { Change, Held } from './change.ts';
 import type { Outcome } from './outcome.ts';
 import type { Plan } from './plan.ts';
@@ -91,5 +92,7 @@ export interface Story {
   lines: { at: string; text: string; phase?: string }[];
   changes: Change[];
   held: Held[];
+  /** Of circuit-breaker: how the breaker stands, and how it came to that, oldest first. */
+  breaker?: { state: BreakerState; timeline: Transition[] };
   ending?: Ending;
 }

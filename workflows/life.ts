@@ -10,6 +10,8 @@ import {
   workflowInfo,
 } from '@temporalio/workflow';
 import type { AuditEntry, AuditPage } from '../model/audit.ts';
+import type { BreakerOrder } from '../model/breaker/options.ts';
+import type { BreakerStanding } from '../model/breaker/standing.ts';
 import type { Change, Held } from '../model/change.ts';
 import type { ClearanceRequest } from '../model/clearance.ts';
 import type { HeraldActivities, HeraldOrder, OwnAlert } from '../model/herald.ts';
@@ -44,6 +46,10 @@ export class Life<R extends Runbook = Runbook> {
   readonly actor: Actor;
   readonly story: Story;
   readonly proposal: Proposal;
+  /** Takes a person's order about its breaker; of runbooks that have one, from when they do. */
+  onOrder: ((order: BreakerOrder) => Promise<BreakerStanding>) | undefined;
+  /** Nothing more is done but to tell of the end. */
+  over = false;
   readonly #notes: Notes;
   #undos: Undo[] = [];
   #hints = 0;
@@ -281,6 +287,11 @@ export class Life<R extends Runbook = Runbook> {
     this.#workload = undefined;
   }
 
+  /** All that was noted and is not yet known to be on record, for an activity to write down. */
+  notesSoFar(): AuditPage {
+    return this.#notes.page('fitting');
+  }
+
   #release(released: readonly Held[]): void {
     for (const { object, field } of released) this.#notes.add({ kind: 'released', object, field });
     this.story.held = this.story.held.filter((held) => !released.includes(held));
@@ -360,6 +371,7 @@ export class Life<R extends Runbook = Runbook> {
   /** Ends the silence, tells responder and people, and puts all on record; the workflow does not end before. */
   async settle(ending: Ending): Promise<void> {
     const { input, story } = this;
+    this.over = true;
     await this.#hush?.end();
     const order = this.#lastOrder(ending);
     story.ending = ending;

@@ -1,11 +1,13 @@
 import type { Ending } from '../../model/remediation.ts';
 import type { Runbook } from '../../model/rule.ts';
 import type { Life } from '../life.ts';
+import { circuitBreaker } from './circuit-breaker.ts';
 import { drainInstance } from './drain-instance.ts';
 
 /** All runbooks. A new one is one file and one line here. */
 const RUNBOOKS: { [R in Runbook]: (life: Life<R>) => Promise<Ending> } = {
   'drain-instance': drainInstance,
+  'circuit-breaker': circuitBreaker,
   'scale-on-backlog': async (life) => life.end('failed', 'not yet'),
 };
 
