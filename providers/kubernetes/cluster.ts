@@ -30,6 +30,7 @@ const TYPES = {
   json: 'application/json',
   merge: 'application/merge-patch+json',
   strategic: 'application/strategic-merge-patch+json',
+  operations: 'application/json-patch+json',
 } as const;
 
 const METHODS: Record<Verb, Dispatcher.HttpMethod> = {
@@ -136,8 +137,14 @@ export class Cluster {
     }
   }
 
-  async patch<T extends KubeObject>(ref: Ref, type: 'merge' | 'strategic', fieldManager: string, body: unknown) {
-    return this.#call<T>('patch', ref, { query: { fieldManager }, type, body });
+  async patch<T extends KubeObject>(
+    ref: Ref,
+    type: 'merge' | 'strategic' | 'operations',
+    fieldManager: string,
+    body: unknown,
+    dryRun = false,
+  ) {
+    return this.#call<T>('patch', ref, { query: { fieldManager, ...(dryRun && { dryRun: 'All' }) }, type, body });
   }
 
   async create(ref: Ref, body: unknown, signal?: AbortSignal): Promise<Answer<unknown>> {

@@ -48,8 +48,12 @@ export async function readWorkload(
   };
 }
 
-/** The target key of a controller. */
-export function keyOf(cluster: string, namespace: string, { apiVersion, kind, name }: OwnerReference): string {
+/** The target key of a controller, or any other object. */
+export function keyOf(
+  cluster: string,
+  namespace: string,
+  { apiVersion, kind, name }: Omit<OwnerReference, 'uid'> & { uid?: string },
+): string {
   const [group = '', version] = apiVersion.split('/');
   const named = { kind: kind.toLowerCase(), ...(version !== undefined && { group }), name };
   return formatTarget({ type: 'k8s', cluster, namespace, ...named });

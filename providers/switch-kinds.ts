@@ -1,0 +1,8 @@
+import type { Held } from '../model/change.ts';
+import type { Release } from './instance.ts';
+import type { SwitchProvider } from './switch.ts';
+
+/** A switch that can also be given back by hand, without its remediation. */
+export interface ReleasableSwitch extends SwitchProvider {
+  release(held: Held, dryRun: boolean): Promise<Release>;
+}
