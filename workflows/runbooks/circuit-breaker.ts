@@ -24,7 +24,9 @@ export async function circuitBreaker(life: BreakerLife): Promise<Ending> {
   const { order } = life.input.rule.with;
   const breaker = new Breaker(life, dependency);
   const reading = await readSwitch({ dependency, actor: life.actor });
-  life.evidence('switch', String(reading.position), reading.why, { held: reading.held });
+  life.evidence('switch', typeof reading.position === 'string' ? reading.position : 'share', reading.why, {
+    held: reading.held,
+  });
   if (reading.position === 'open') return openAlready(life, reading);
 
   if (order) breaker.orders(order);
@@ -60,15 +62,16 @@ function notOpened(life: BreakerLife, { state }: Breaker): Ending {
 /** From when it is opened, or closed by a person, until nothing is to be remembered of it. */
 async function live(life: BreakerLife, breaker: Breaker, reading: Reading): Promise<Ending> {
   let end = await (breaker.state.phase === 'open' ? whileOpen(life, breaker, reading) : undefined);
-  let handedOver = false;
+  let done: Pick<Ending, 'outcome' | 'reason'> | undefined;
   while (!end) {
     breaker.stands();
     const { by, until, reason } = breaker.state;
-    const outcome = by === undefined ? 'recovered' : 'cancelled';
+    const handedOver = done !== undefined;
+    // The word of a person who closed it stays the reason when it is no longer in force.
+    if (done?.reason !== reason) done = { outcome: by === undefined ? 'recovered' : 'cancelled', reason };
     // Slot and place are free from here on; it is watched all the same, for what fails again is a relapse.
-    if (!handedOver) await life.handOver(outcome, reason);
-    handedOver = true;
-    if (until === null) return life.end(outcome, reason);
+    if (!handedOver) await life.handOver(done.outcome, reason);
+    if (until === null) return life.end(done.outcome, reason);
     await breaker.drive('see whether it stays healthy', []);
     if (breaker.state.phase === 'open') end = await openedAgain(life, breaker);
   }
