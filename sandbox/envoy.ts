@@ -9,6 +9,10 @@ export interface EnvoyOptions {
   folder: string;
   /** Milliseconds until the last byte of an answer; then the caller is answered 504. Default 5 s. */
   timeout?: number;
+  /** Of its administration, for one that is started again at the same address; by default the system chooses one. */
+  adminPort?: number;
+  /** Runtime key of the percent of requests that are let through; all of them where it is not set. The others are answered 503. */
+  shareKey?: string;
   onProgress?: OnProgress;
 }
 
@@ -37,7 +41,8 @@ export const UPSTREAM_HEADER = 'x-upstream';
  *
  * @throws MissingComponentError, ComponentStartError
  */
-export async function startEnvoy({ folder, timeout = 5_000, onProgress }: EnvoyOptions): Promise<Envoy> {
+export async function startEnvoy(options: EnvoyOptions): Promise<Envoy> {
+  const { folder, onProgress } = options;
   const executable = await findComponent('envoy', { onProgress });
   const files = {
     bootstrap: join(folder, 'envoy.json'),
@@ -53,7 +58,7 @@ export async function startEnvoy({ folder, timeout = 5_000, onProgress }: EnvoyO
     await rename(next, files.endpoints);
   };
   await setEndpoints([]);
-  await writeFile(files.bootstrap, JSON.stringify(bootstrap(files.endpoints, join(folder, 'endpoints'), timeout)));
+  await writeFile(files.bootstrap, JSON.stringify(bootstrap(files.endpoints, join(folder, 'endpoints'), options)));
   const component = await startComponent({
     name: 'envoy',
     file: executable,
@@ -104,17 +109,23 @@ const text = ({ socket_address: { address, port_value } }: SocketAddress): strin
 
 const typed = (name: string, fields: object = {}): object => ({ '@type': `type.googleapis.com/${name}`, ...fields });
 
-function bootstrap(endpointsFile: string, endpointsFolder: string, timeout: number): object {
+type Config = Pick<EnvoyOptions, 'timeout' | 'adminPort' | 'shareKey'>;
+
+function bootstrap(
+  endpointsFile: string,
+  endpointsFolder: string,
+  { timeout = 5_000, adminPort = 0, shareKey }: Config,
+): object {
   return {
     node: { id: 'sandbox', cluster: 'sandbox' },
-    admin: address('127.0.0.1', 0),
+    admin: address('127.0.0.1', adminPort),
     layered_runtime: { layers: [{ name: 'admin', admin_layer: {} }] },
     static_resources: {
       listeners: [
         {
           name: 'callers',
           ...address('127.0.0.1', 0),
-          filter_chains: [{ filters: [connectionManager(timeout)] }],
+          filter_chains: [{ filters: [connectionManager(timeout, shareKey)] }],
         },
       ],
       clusters: [
@@ -149,16 +160,23 @@ function bootstrap(endpointsFile: string, endpointsFolder: string, timeout: numb
   };
 }
 
-function connectionManager(timeout: number): object {
+function connectionManager(timeout: number, shareKey: string | undefined): object {
   const router = { name: 'router', typed_config: typed('envoy.extensions.filters.http.router.v3.Router') };
-  const route = { match: { prefix: '/' }, route: { cluster: ENVOY_CLUSTER, timeout: `${timeout / 1000}s` } };
+  const fraction = shareKey && {
+    runtime_fraction: { default_value: { numerator: 100, denominator: 'HUNDRED' }, runtime_key: shareKey },
+  };
+  const route = {
+    match: { prefix: '/', ...fraction },
+    route: { cluster: ENVOY_CLUSTER, timeout: `${timeout / 1000}s` },
+  };
+  const refusal = { match: { prefix: '/' }, direct_response: { status: 503 } };
   return {
     name: 'envoy.filters.network.http_connection_manager',
     typed_config: typed('envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager', {
       stat_prefix: 'callers',
       route_config: {
         name: 'all',
-        virtual_hosts: [{ name: 'all', domains: ['*'], routes: [route] }],
+        virtual_hosts: [{ name: 'all', domains: ['*'], routes: [route, refusal] }],
         response_headers_to_add: [{ header: { key: UPSTREAM_HEADER, value: '%UPSTREAM_REMOTE_ADDRESS%' } }],
       },
       http_filters: [router],

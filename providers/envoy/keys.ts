@@ -58,9 +58,8 @@ export class Keys {
   /** What the admin's layer had before Salvor set anything. */
   before(runtime: Runtime): Values {
     const note = this.noteIn(runtime);
-    return Object.fromEntries(
-      this.all.map((key) => [key, (note && note.before[key]) ?? (note ? null : runtime(key).own)]),
-    );
+    const held = note && !note.released ? note.before : undefined;
+    return Object.fromEntries(this.all.map((key) => [key, held ? (held[key] ?? null) : runtime(key).own]));
   }
 
   /** What it is to have. @throws FinalError `Invalid` where a share cannot be let through */
