@@ -34,7 +34,7 @@ export type Clear = (request: ClearanceRequest) => Promise<Objection | undefined
 
 /** The activities behind the Instance port. */
 export function instanceActivities(
-  registry: Registry,
+  registry: Pick<Registry, 'instance'>,
   fence: Fence,
   announce: Announce = async () => undefined,
   clear: Clear = async () => undefined,

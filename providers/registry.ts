@@ -1,14 +1,19 @@
+import type { Dependency } from '../model/breaker/options.ts';
 import type { Held } from '../model/change.ts';
 import type { AwsConfig } from '../model/config.ts';
 import { formatTarget, parseTarget, type Target } from '../model/target.ts';
 import { Aws } from './aws/provider.ts';
 import type { Check } from './checks.ts';
 import { checksOf } from './checks-of.ts';
+import { dependencyEvidence } from './dependency-evidence.ts';
 import { FinalError } from './errors.ts';
 import type { EvidenceProvider } from './evidence.ts';
 import type { HeldOn, InstanceProvider, Release } from './instance.ts';
 import type { ClusterConfig } from './kubernetes/cluster.ts';
 import { Kubernetes } from './kubernetes/provider.ts';
+import { proberOf } from './prober-of.ts';
+import type { Prober, Switches } from './switch.ts';
+import { switchesOf } from './switches-of.ts';
 
 /** What of `salvor.yaml` names the world that the providers reach. */
 export interface WorldConfig {
@@ -18,6 +23,7 @@ export interface WorldConfig {
   })[];
   /** Accounts and regions. */
   aws?: readonly AwsConfig[];
+  dependencies?: readonly Dependency[];
   /** Asked by the checks of rules. */
   prometheus?: { url: string } | undefined;
   /** Labels (`key` or `key=value`) of what is never a target; by default what Salvor and Temporal run on. */
@@ -28,6 +34,9 @@ export interface WorldConfig {
 export interface Registry {
   /** @throws FinalError `UnknownTarget` where no configured provider has such an instance; InputError for no target */
   instance(target: string): InstanceProvider;
+  /** What keeps callers from dependencies. */
+  switches: Switches;
+  prober: Prober;
   /** One for all targets of a kind in a cluster or account. @throws as {@link Registry.instance} does */
   evidence(target: string): EvidenceProvider;
   /**
@@ -75,6 +84,7 @@ export function createRegistry(config: WorldConfig): HoldingRegistry {
   const accounts = new Map((config.aws ?? []).map((account) => [account.name, new Aws(account, { check })]));
   const clusters = clustersOf(config, accounts, check);
   for (const { cluster } of clusters.values()) void cluster.warm();
+  const switches = switchesOf({ clusters, dependencies: config.dependencies ?? [] });
   const clusterOf = (key: string, name: string): Kubernetes => known(clusters, name, key, 'cluster');
   const accountOf = (key: string, name: string): Aws => known(accounts, name, key, 'aws');
 
@@ -95,6 +105,7 @@ export function createRegistry(config: WorldConfig): HoldingRegistry {
       const release = (held: Held, dryRun: boolean) => account.release(held, dryRun);
       return { instance: () => account.instance(target), evidence: account.evidence, release };
     }
+    if (target.type === 'dependency') return ofDependency(key, switches);
     throw unknownTarget(
       `${key} is not an instance that can be drained: only pods, nodes and instances of Auto Scaling groups are`,
     );
@@ -118,6 +129,8 @@ export function createRegistry(config: WorldConfig): HoldingRegistry {
 
   return {
     instance: (key) => providersOf(key).instance(),
+    switches,
+    prober: proberOf({ prometheus: config.prometheus }),
     evidence: (key) => providersOf(key).evidence,
     canonical,
     places: () => [
@@ -128,10 +141,23 @@ export function createRegistry(config: WorldConfig): HoldingRegistry {
         ...{ name: `aws ${name}`, prefix: `asg/${name}/`, find: () => it.find() },
       })),
     ],
-    release: async (held, dryRun) => providersOf(held.object.key).release(held, dryRun),
+    release: async (held, dryRun) =>
+      held.runbook === 'circuit-breaker'
+        ? switches.release(held, dryRun)
+        : providersOf(held.object.key).release(held, dryRun),
     close: async () => {
       await Promise.all([...clusters.values(), ...accounts.values()].map((it) => it.close()));
     },
+  };
+}
+
+function ofDependency(key: string, switches: Switches): Providers {
+  return {
+    instance: () => {
+      throw unknownTarget(`${key} is a dependency, and no instance that can be drained`);
+    },
+    evidence: dependencyEvidence,
+    release: (held, dryRun) => switches.release(held, dryRun),
   };
 }
 

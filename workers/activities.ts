@@ -11,6 +11,7 @@ import { budgetsOf, holderActivities, leasesOf } from '../activities/leases.ts';
 import type { Pauses } from '../activities/pauses.ts';
 import { settleActivities } from '../activities/settle.ts';
 import { submitActivities } from '../activities/submit.ts';
+import { switchActivities } from '../activities/switch.ts';
 import type { AuditWriter } from '../model/audit.ts';
 import type { Config } from '../model/config.ts';
 import { watchQueue } from '../model/names.ts';
@@ -42,6 +43,8 @@ export function activitiesOf(means: Means): { work: object; watch: object } {
   const clearance = clearanceOf({ pauses, budgets, client, evidence, ruleMode });
   const fence = fenceOf(client);
   const instance = instanceActivities(registry, fence, announcing(store), clearance.clear);
+  const { switches, prober } = registry;
+  const breaker = switchActivities({ switches, prober, fence, announce: announcing(store), clear: clearance.clear });
   const herald = heraldOf({ client, taskQueue });
   const alertmanagers = (config.alertmanager?.urls ?? []).map((url) => new Alertmanager(url));
   const heralding = heraldActivities({
@@ -54,6 +57,7 @@ export function activitiesOf(means: Means): { work: object; watch: object } {
   return {
     work: {
       ...instance,
+      ...breaker,
       ...dispatchActivities({ client, taskQueue, searchAttributes, give: leases.give, herald }),
       ...evidenceActivities({ registry, pauses, lease: leases.lease, busy: busyOf(client) }),
       ...controlActivities({ client }),
@@ -62,6 +66,7 @@ export function activitiesOf(means: Means): { work: object; watch: object } {
     },
     watch: {
       ...instance,
+      ...breaker,
       ...auditActivities(counted),
       ...settleActivities({ client, taskQueue, store: counted, free: budgets.free, herald }),
       ...clearanceActivities(clearance),
