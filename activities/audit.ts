@@ -1,8 +1,8 @@
 import { setTimeout as delay } from 'node:timers/promises';
 import { log } from '@temporalio/activity';
 import type { AuditActivities, AuditWriter } from '../model/audit.ts';
+import type { Announce } from './attempt.ts';
 import { asFailure } from './errors.ts';
-import type { Announce } from './instance.ts';
 
 /** Milliseconds for which a mutation waits for its record. */
 const PATIENCE = 1_000;

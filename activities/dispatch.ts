@@ -1,4 +1,4 @@
-import { type Client, WorkflowNotFoundError } from '@temporalio/client';
+import type { Client } from '@temporalio/client';
 import {
   type InternalWorkflowStartOptions,
   InternalWorkflowStartOptionsSymbol,
@@ -15,6 +15,7 @@ import type { GiveBack } from '../model/limits.ts';
 import { code, plain } from '../model/markdown.ts';
 import { MESSAGE, proposalId, remediationId, type SearchAttribute, searchValue, WORKFLOW } from '../model/names.ts';
 import type { RemediationInput } from '../model/remediation.ts';
+import { currentOf, withCurrent } from '../providers/temporal/chain.ts';
 
 export interface DispatchOptions {
   /** On the worker's own NativeConnection, so that the server hands the first task straight back (eager start). */
@@ -84,27 +85,22 @@ export function dispatchActivities(options: DispatchOptions): DispatchActivities
   }
 
   async function tell(request: DispatchRequest, running: Running): Promise<void> {
-    try {
-      await handleOf(request, running).signal(MESSAGE.resolved);
-    } catch (error) {
-      // It has ended meanwhile: there is nobody left to tell.
-      if (!(error instanceof WorkflowNotFoundError)) throw error;
-    }
+    const workflowId = workflowIdOf(request, running);
+    // Where it has ended meanwhile there is nobody left to tell.
+    await withCurrent(client, { workflowId, runId: running.runId }, (runId) =>
+      workflow.getHandle(workflowId, runId).signal(MESSAGE.resolved),
+    );
   }
 
   async function isOver(request: DispatchRequest, running: Running): Promise<boolean> {
-    try {
-      const { status } = await handleOf(request, running).describe();
-      return status.name !== 'RUNNING';
-    } catch (error) {
-      // Ended so long ago that the server has forgotten it.
-      if (error instanceof WorkflowNotFoundError) return true;
-      throw error;
-    }
+    const { runId } = running;
+    const current = await currentOf(client, { workflowId: workflowIdOf(request, running), runId });
+    // Undefined: ended so long ago that the server has forgotten it.
+    return current?.status.name !== 'RUNNING';
   }
 
-  const handleOf = ({ rule }: DispatchRequest, { target, runId, proposal }: Running) =>
-    workflow.getHandle(proposal ? proposalId(rule.name, target) : remediationId(target), runId);
+  const workflowIdOf = ({ rule }: DispatchRequest, { target, proposal }: Running): string =>
+    proposal ? proposalId(rule.name, target) : remediationId(target);
 
   return {
     async dispatch(request) {

@@ -12,7 +12,7 @@ import {
   type PostedAlert,
 } from '../providers/alertmanager/client.ts';
 import type { Registry } from '../providers/registry.ts';
-import type { Fence } from './instance.ts';
+import type { Fence } from './attempt.ts';
 
 /** Hands an order to `salvor/herald`; the same order twice changes nothing more. */
 export function heraldOf({ client, taskQueue }: { client: Client; taskQueue: string }) {

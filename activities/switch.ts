@@ -2,9 +2,9 @@ import { planOf } from '../model/breaker/plan.ts';
 import type { Change } from '../model/change.ts';
 import type { DriveBeat, Driven, SetSwitchRequest, SwitchPort } from '../model/ports/switch.ts';
 import type { Prober, Switches } from '../providers/switch.ts';
+import { type Announce, attempt, type Clear, type Fence, notCleared, pulse } from './attempt.ts';
 import { Drive } from './drive.ts';
 import { asFailure, asUndoFailure } from './errors.ts';
-import { type Announce, attempt, type Clear, type Fence, notCleared, pulse } from './instance.ts';
 
 export interface SwitchOptions {
   switches: Switches;

@@ -39,15 +39,16 @@ export function storyOfRecords(run: Run, records: AuditRecord[]): Story {
     // What the end tells again need not be told twice; what came after it, a person did.
     else if (entry.kind !== 'history' && entry.kind !== 'held') story.lines.push({ at, text: wordsOf(entry) });
     if (entry.kind === 'change') story.changes.push(entry.change);
-    if (entry.kind === 'held') story.held.push(entry.held);
+    if (entry.kind === 'held') story.held = [...story.held.filter((held) => !isSame(held, entry.held)), entry.held];
     if (entry.kind === 'released') story.held = story.held.filter((held) => !isSame(held, entry));
   }
   return story;
 }
 
 /** The end has all lines of the story, as the remediation told it itself. */
-function end(story: Story, { lines, outcome, reason, plan }: Extract<AuditEntry, { kind: 'ended' }>): void {
+function end(story: Story, { lines, outcome, reason, plan, chart }: Extract<AuditEntry, { kind: 'ended' }>): void {
   if (lines.length > 0) story.lines = [...lines];
+  if (chart) story.chart = chart;
   story.phase = outcome;
   if (outcome === 'terminated') return;
   story.ending = { outcome: outcome satisfies Outcome, reason, changes: story.changes, ...(plan && { plan }) };

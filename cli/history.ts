@@ -3,7 +3,9 @@ import type { History } from '@temporalio/common/lib/proto-utils.js';
 import type { Change, Held } from '../model/change.ts';
 import { MESSAGE } from '../model/names.ts';
 import type { Plan } from '../model/plan.ts';
+import type { ScalePoint } from '../model/ports/scalable.ts';
 import type { Ending, RemediationInput, Story } from '../model/remediation.ts';
+import { joined } from './looks.ts';
 
 type Event = NonNullable<History['events']>[number];
 type Payload = Parameters<typeof defaultPayloadConverter.fromPayload>[0];
@@ -121,7 +123,8 @@ function settled(value: unknown, story: Story): string[] {
 
 function answered(activity: string, value: unknown, story: Story): string[] {
   if (isEnding(value)) return settled(value, story);
-  const { verdict, why, changes, plan, stays } = fieldsOf(value);
+  const { verdict, why, changes, plan, stays, points } = fieldsOf(value);
+  if (activity === 'watchBacklog') story.chart = joined(story.chart, points as ScalePoint[]);
   if (activity === 'assess' && typeof why === 'string') story.why ??= why;
   if (activity === 'assess' && verdict === 'sick') story.plan ??= plan as Plan;
   // A node that was drained and is still there stays held.

@@ -9,6 +9,12 @@ import type { Run } from './runs.ts';
 import { CliError, EXIT, type ExitStatus } from './status.ts';
 import { type Timeline, timelineOfRecords } from './timeline.ts';
 
+/** The option of every command that can write the page. */
+export const AS_PAGE = [
+  '--html <file>',
+  'as one page of HTML that needs nothing else, into this file (-: standard output)',
+] as const;
+
 interface Options {
   html?: string;
   text?: true;
@@ -19,16 +25,21 @@ export function remediationReport(program: Command): void {
     .command('report')
     .description('what happened in one run, from the alert to the outcome, as text or as a page')
     .argument('<id>', 'at least 8 characters of its ID, or a target key, which means its latest run')
-    .option('--html <file>', 'as one page of HTML that needs nothing else, into this file (-: standard output)')
+    .option(...AS_PAGE)
     .option('--text', 'as text, in UTC and without colours: to go along with a message')
     .action(action(report));
+}
+
+/** The page, for whichever command is asked for it. */
+export async function writePage(context: Context, meant: string, file: string): Promise<ExitStatus> {
+  await deliverPage(await timelineFor(context, meant), file);
+  return EXIT.done;
 }
 
 async function report(context: Context, meant: string, { html, text }: Options): Promise<ExitStatus> {
   const timeline = await timelineFor(context, meant);
   if (html !== undefined) {
-    const { reportPage } = await import('./report/page.ts');
-    await deliver(reportPage(timeline), html);
+    await deliverPage(timeline, html);
     if (!text) return EXIT.done;
   }
   if (context.json) {
@@ -40,7 +51,9 @@ async function report(context: Context, meant: string, { html, text }: Options):
   return EXIT.done;
 }
 
-async function deliver(page: string, file: string): Promise<void> {
+async function deliverPage(timeline: Timeline, file: string): Promise<void> {
+  const { reportPage } = await import('./report/page.ts');
+  const page = reportPage(timeline);
   if (file === '-') {
     process.stdout.write(page);
     return;

@@ -3,6 +3,7 @@ import type { Command } from 'commander';
 import type { Config } from '../model/config.ts';
 import { action, type Context } from './command.ts';
 import { note, paint, print, printJson } from './output.ts';
+import { AS_PAGE, writePage } from './report.ts';
 import { type CliError, EXIT, type ExitStatus } from './status.ts';
 
 export function show(program: Command): void {
@@ -10,8 +11,11 @@ export function show(program: Command): void {
     .command('show')
     .description("one run's story: what was found, decided and changed")
     .argument('<id>', 'at least 8 characters of its ID, or a target key, which means its latest run')
+    .option(...AS_PAGE)
     .action(
-      action(async (context, meant: string) => {
+      action(async (context, meant: string, { html }: { html?: string }) => {
+        // The page is that of `salvor report`: one piece of code, so that the two never tell different things.
+        if (html !== undefined) return await writePage(context, meant, html);
         const [{ loadConfig }, { reached }, { withClient }, { NoRunError, UnknownRunError }] = await Promise.all([
           import('./configuration.ts'),
           import('./store.ts'),

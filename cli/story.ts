@@ -3,6 +3,7 @@ import type { AuditRecord } from '../audit/store.ts';
 import { MESSAGE } from '../model/names.ts';
 import type { Story } from '../model/remediation.ts';
 import { askedFor, type CancelRequest, cancelOf, storyOf } from './history.ts';
+import { joined, pendingLooks } from './looks.ts';
 import { paint } from './output.ts';
 import { colourOf, planText, printable, reportText, type Style } from './report/text.ts';
 import type { Run } from './runs.ts';
@@ -27,11 +28,14 @@ export interface Told {
 
 /** All that is known of a run. */
 export async function fetchStory(client: Client, run: Run): Promise<Told> {
-  const [told, history] = await Promise.all([
+  const [told, history, looks] = await Promise.all([
     askStory(client, run),
-    client.workflow.getHandle(run.workflowId, run.id).fetchHistory(),
+    client.workflow.getHandle(run.workflowId, run.runId ?? run.id).fetchHistory(),
+    pendingLooks(client, run),
   ]);
   const story = told ?? storyOf(history);
+  // A watch tells the workflow what it has seen only when a decision changes.
+  if (story && looks) story.chart = joined(story.chart, looks);
   const cancel = cancelOf(history);
   return { ...(story && { story }), source: told ? 'worker' : 'history', ...(cancel && { cancel }) };
 }
@@ -40,7 +44,7 @@ export async function fetchStory(client: Client, run: Run): Promise<Told> {
 export async function askStory(client: Client, run: Run): Promise<Story | undefined> {
   try {
     return await client.withDeadline(Date.now() + ANSWER_WITHIN, () =>
-      client.workflow.getHandle(run.workflowId, run.id).query<Story>(MESSAGE.story),
+      client.workflow.getHandle(run.workflowId, run.runId ?? run.id).query<Story>(MESSAGE.story),
     );
   } catch (error) {
     if (error instanceof QueryNotRegisteredError || isUnanswered(error)) return undefined;
@@ -48,10 +52,20 @@ export async function askStory(client: Client, run: Run): Promise<Story | undefi
   }
 }
 
+/** Columns of the terminal; what is no terminal is read at this width. */
+const widthOf = ({ columns = 80 }: { columns?: number }): number => Math.max(20, columns);
+
 export const paintOutcome = (outcome: string): string => paint(colourOf(outcome.trim()), outcome);
 
 /** For people at a terminal: in its colours, and in this machine's time. */
-export const TERMINAL: Style = { paint, clock, dateAndTime, sentence: localized, zone: zone() };
+export const TERMINAL: Style = {
+  paint,
+  clock,
+  dateAndTime,
+  sentence: localized,
+  zone: zone(),
+  width: widthOf(process.stdout),
+};
 
 /** What happened in a run, as far as it is told. A worker tells what it did; who cancelled it the server knows. */
 export function timelineOf(run: Run, { story, source, cancel, records }: Told): Timeline {

@@ -2,6 +2,7 @@ import type { AuditRecord } from '../audit/store.ts';
 import type { AuditEntry } from '../model/audit.ts';
 import type { Change, Held } from '../model/change.ts';
 import { formatDuration } from '../model/duration.ts';
+import type { ScalePoint } from '../model/ports/scalable.ts';
 import type { Story } from '../model/remediation.ts';
 import type { RecordedAlert } from '../model/request.ts';
 import { wordsOf } from './audit-text.ts';
@@ -33,6 +34,8 @@ export interface Timeline {
   held: Holding[];
   /** What a run that only observes would have done. */
   plan?: string[];
+  /** Of scale-on-backlog: the looks at the signals, in order. */
+  chart?: ScalePoint[];
   source: Source;
 }
 
@@ -91,7 +94,7 @@ export function timelineOfStory(
   more: Entry[] = [],
 ): Timeline {
   const lines = story?.lines ?? [];
-  const { changes = [], held = [], ending, alert } = story ?? {};
+  const { changes = [], held = [], ending, alert, chart } = story ?? {};
   const entries = [
     ...lines.slice(0, 1).map(({ at, text }): Entry => ({ at, part: 'alert', text })),
     ...notesOf(lines.slice(1), changes.map(changeEntry), ending && endText(ending.outcome, ending.reason)),
@@ -104,6 +107,7 @@ export function timelineOfStory(
     phases: phasesOf(lines, about.endedAt ?? lines.at(-1)?.at ?? about.startedAt),
     held: held.map((field) => ({ held: field, from: heldSince(field, changes) ?? about.startedAt })),
     ...(ending?.plan && { plan: ending.plan }),
+    ...(chart && { chart }),
     source: { from },
   };
 }
@@ -130,7 +134,7 @@ export function timelineOfRecords(records: AuditRecord[], decisions: AuditRecord
     },
     ...notesOf(lines.slice(1), told, ended && endText(ended.entry.outcome, ended.entry.reason)),
   ];
-  const { plan, outcome = 'running', reason } = ended?.entry ?? {};
+  const { plan, outcome = 'running', reason, chart } = ended?.entry ?? {};
   const last = records.at(-1);
   return {
     id: begun.stream,
@@ -148,6 +152,7 @@ export function timelineOfRecords(records: AuditRecord[], decisions: AuditRecord
     phases: [...queuePhase(decisions, begun.at), ...phasesOfRecords(records, begun.at, ended)],
     held: holdingsOf(records),
     ...(plan && { plan }),
+    ...(chart && { chart }),
     source: { from: 'audit', kept: { records: records.length, head: last?.hash ?? '' } },
   };
 }

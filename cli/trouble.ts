@@ -22,7 +22,7 @@ export class Trouble {
    * @returns a sentence, or undefined where all is well
    */
   async look(answered: boolean): Promise<string | undefined> {
-    const handle = this.#client.workflow.getHandle(this.#run.workflowId, this.#run.id);
+    const handle = this.#client.workflow.getHandle(this.#run.workflowId, this.#run.runId ?? this.#run.id);
     const { raw, historyLength, status } = await handle.describe();
     if (status.name !== 'RUNNING') return undefined;
     for (const { activityType, lastFailure } of raw.pendingActivities ?? [])

@@ -61,6 +61,8 @@ export type AuditEntry =
       planDigest?: string;
       /** The story as people read it: ISO times and lines, in order. */
       lines: Story['lines'];
+      /** Of scale-on-backlog: what the story had to draw, which is in no other note. */
+      chart?: Story['chart'];
     }
   /** So many notes before this one were dropped, for the store was down for so long that they could not be carried on. */
   | { kind: 'lost'; count: number }

@@ -288,6 +288,9 @@ export function configSchema(resolvePath: (path: string) => string) {
     name: awsName,
     region: named('Region, such as eu-west-1.', /^[a-z]{2}(?:-[a-z]+)+-\d{1,2}$/, 'a region such as eu-west-1'),
     endpoint: webUrl('Address of the Auto Scaling API, where it is not that of AWS.').optional(),
+    cloudwatchEndpoint: webUrl(
+      'Address of the CloudWatch API, where it is not that of AWS. Default: endpoint.',
+    ).optional(),
     roleArn: named(
       'Role that is assumed.',
       /^arn:aws[a-z-]*:iam::\d{12}:role\/[\w+=,.@/-]{1,512}$/,

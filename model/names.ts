@@ -87,6 +87,15 @@ export const IN_SERVICE_GATE = 'salvor.dev/in-service';
 /** The field manager of a runbook's writes. */
 export const fieldManager = (runbook: string): string => `salvor-${runbook}`;
 
+/** Memo of a run that goes on with another one's remediation: the {@link FirstRun} of all of them. */
+export const FIRST_RUN_MEMO = 'first';
+export interface FirstRun {
+  /** What the remediation is known by. */
+  id: string;
+  /** ISO time. */
+  startedAt: string;
+}
+
 /** What is shown of a run's ID. Temporal's begin with the time (UUID v7): the first 8 are those of a whole minute. */
 export const shortId = (id: string): string => id.slice(0, 18);
 

@@ -1,8 +1,10 @@
 import type { Approval } from './approval.ts';
+import type { AuditNote } from './audit.ts';
 import type { BreakerState, Transition } from './breaker/machine.ts';
 import type { Change, Held } from './change.ts';
 import type { Outcome } from './outcome.ts';
 import type { Plan } from './plan.ts';
+import type { ScalePoint } from './ports/scalable.ts';
 import type { RecordedAlert } from './request.ts';
 import type { Mode, ResolvedRule, Runbook } from './rule.ts';
 
@@ -22,8 +24,23 @@ export interface RemediationInput<R extends Runbook = Runbook> {
   responder?: string;
   /** A person has approved this plan: it acts on no other. */
   approval?: Approval;
+  /** In a later run of the same remediation: what it goes on with. */
+  carried?: CarriedRun;
   /** False where the server does not know Salvor's search attributes. */
   searchAttributes: boolean;
+}
+
+/** What of a remediation goes on in its next run. Plain JSON, bounded. */
+export interface CarriedRun {
+  /** Run ID of its first run: what responder, record and people know it by. */
+  runId: string;
+  story: Story;
+  /** How many notes were made so far, and those that the audit store has not taken yet. */
+  notes: { count: number; pending: AuditNote[] };
+  /** Its alerts that are open. */
+  raised: string[];
+  /** Where its runbook stands. */
+  course: unknown;
 }
 
 /** What a remediation came to. Result of the workflow, and what the responder is told. */
@@ -94,5 +111,7 @@ export interface Story {
   held: Held[];
   /** Of circuit-breaker: how the breaker stands, and how it came to that, oldest first. */
   breaker?: { state: BreakerState; timeline: Transition[] };
+  /** Of scale-on-backlog: what there is to draw, at most 240 points. */
+  chart?: ScalePoint[];
   ending?: Ending;
 }

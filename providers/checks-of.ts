@@ -3,6 +3,7 @@ import { Client } from 'undici';
 import { InputError } from '../model/input-error.ts';
 import { renderQuery } from '../model/promql.ts';
 import type { HealthChecks } from '../model/rule.ts';
+import { notItsOwn } from './address.ts';
 import type { Check, CheckResult, Subject } from './checks.ts';
 import { FinalError } from './errors.ts';
 import { Prometheus } from './prometheus/client.ts';
@@ -66,11 +67,18 @@ const READ_AT_MOST = 64 * 1024;
  */
 async function askItself(
   check: HttpCheck,
-  { address }: Subject,
+  { address, local = false }: Subject,
   signal: AbortSignal | undefined,
 ): Promise<CheckResult> {
   const { scheme, port, path, status, within } = check;
   if (address === undefined) return { healthy: false, why: `it has no address yet on which to ask for ${path}` };
+  const wrong = notItsOwn(address, local);
+  // That is no sickness of which healing would cure it: a person must see who wrote that.
+  if (wrong)
+    throw new FinalError(
+      `the HTTP check of the rule was not made, for the status of the instance names an address that is not its own: ${wrong}. See who wrote that status`,
+      { type: 'Invalid' },
+    );
   const origin = `${scheme}://${isIPv6(address) ? `[${address}]` : address}:${port}`;
   const asked = `GET ${origin}${path}`;
   const timeout = AbortSignal.timeout(within);

@@ -7,6 +7,8 @@ export interface Subject {
   values: QueryValues;
   /** Its own IP address; absent where it has none (yet). */
   address?: string;
+  /** Its platform is on this very machine: only then may its address be a loopback one. */
+  local?: boolean;
 }
 
 /** What the checks of a rule say of an instance. */
@@ -20,5 +22,6 @@ export interface CheckResult {
  * Makes the checks of a rule, all of them at once. What says something else than healthy, or nothing, is not healthy.
  *
  * @throws UnavailableError where Prometheus gives no answer: then nobody knows. An instance that gives none is not healthy.
+ * FinalError where it cannot be asked by what its status says.
  */
 export type Check = (health: HealthChecks, subject: Subject, signal?: AbortSignal) => Promise<CheckResult>;

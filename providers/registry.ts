@@ -12,6 +12,9 @@ import type { HeldOn, InstanceProvider, Release } from './instance.ts';
 import type { ClusterConfig } from './kubernetes/cluster.ts';
 import { Kubernetes } from './kubernetes/provider.ts';
 import { proberOf } from './prober-of.ts';
+import type { ScalableProvider } from './scalable.ts';
+import type { Signals } from './signals.ts';
+import { signalsOf } from './signals-of.ts';
 import type { Prober, Switches } from './switch.ts';
 import { switchesOf } from './switches-of.ts';
 
@@ -37,6 +40,10 @@ export interface Registry {
   /** What keeps callers from dependencies. */
   switches: Switches;
   prober: Prober;
+  /** @throws FinalError `UnknownTarget` where its size is none that can be set; InputError for no target */
+  scalable(target: string): ScalableProvider;
+  /** Where the signals of rules are read. */
+  signals: Signals;
   /** One for all targets of a kind in a cluster or account. @throws as {@link Registry.instance} does */
   evidence(target: string): EvidenceProvider;
   /**
@@ -74,6 +81,7 @@ export interface Place {
 /** What acts on one target, and on others of its kind. */
 interface Providers {
   instance(): InstanceProvider;
+  scalable(): ScalableProvider;
   evidence: EvidenceProvider;
   release(held: Held, dryRun: boolean): Promise<Release>;
 }
@@ -93,22 +101,33 @@ export function createRegistry(config: WorldConfig): HoldingRegistry {
     if (target.type === 'node') {
       const cluster = clusterOf(key, target.cluster);
       const release = (held: Held, dryRun: boolean) => cluster.release(target, held, dryRun);
-      return { instance: () => cluster.node(target), evidence: cluster.nodeEvidence, release };
+      const scalable = () => throwing(unscalable(key));
+      return { instance: () => cluster.node(target), scalable, evidence: cluster.nodeEvidence, release };
     }
-    if (target.type === 'k8s' && target.kind === 'pod' && target.group === undefined) {
+    if (target.type === 'k8s') {
       const cluster = clusterOf(key, target.cluster);
       const release = (held: Held, dryRun: boolean) => cluster.release(target, held, dryRun);
-      return { instance: () => cluster.pod(target), evidence: cluster.evidence, release };
+      const isPod = target.kind === 'pod' && target.group === undefined;
+      return {
+        instance: () => (isPod ? cluster.pod(target) : throwing(undrainable(key))),
+        scalable: () => (isPod ? throwing(unscalable(key)) : cluster.scalable(target)),
+        evidence: isPod ? cluster.evidence : cluster.scaleEvidence,
+        release,
+      };
     }
-    if (target.type === 'asg' && target.instance !== undefined) {
+    if (target.type === 'asg') {
       const account = accountOf(key, target.aws);
       const release = (held: Held, dryRun: boolean) => account.release(held, dryRun);
-      return { instance: () => account.instance(target), evidence: account.evidence, release };
+      const isGroup = target.instance === undefined;
+      return {
+        instance: () => (isGroup ? throwing(undrainable(key)) : account.instance(target)),
+        scalable: () => (isGroup ? account.scalable(target) : throwing(unscalable(key))),
+        evidence: account.evidence,
+        release,
+      };
     }
     if (target.type === 'dependency') return ofDependency(key, switches);
-    throw unknownTarget(
-      `${key} is not an instance that can be drained: only pods, nodes and instances of Auto Scaling groups are`,
-    );
+    throw unknownTarget(`${key} is nothing that is drained or scaled, and no dependency`);
   }
 
   async function canonical(key: string): Promise<string> {
@@ -131,6 +150,8 @@ export function createRegistry(config: WorldConfig): HoldingRegistry {
     instance: (key) => providersOf(key).instance(),
     switches,
     prober: proberOf({ prometheus: config.prometheus }),
+    scalable: (key) => providersOf(key).scalable(),
+    signals: signalsOf({ prometheus: config.prometheus, accounts }),
     evidence: (key) => providersOf(key).evidence,
     canonical,
     places: () => [
@@ -153,9 +174,8 @@ export function createRegistry(config: WorldConfig): HoldingRegistry {
 
 function ofDependency(key: string, switches: Switches): Providers {
   return {
-    instance: () => {
-      throw unknownTarget(`${key} is a dependency, and no instance that can be drained`);
-    },
+    instance: () => throwing(undrainable(key)),
+    scalable: () => throwing(unscalable(key)),
     evidence: dependencyEvidence,
     release: (held, dryRun) => switches.release(held, dryRun),
   };
@@ -198,6 +218,20 @@ function known<T>(all: ReadonlyMap<string, T>, name: string, key: string, what: 
       ? `${key}: no cluster "${name}" is configured (clusters: ${names})`
       : `${key}: no account "${name}" is configured (aws: ${names})`,
   );
+}
+
+const undrainable = (key: string): FinalError =>
+  unknownTarget(
+    `${key} is not an instance that can be drained: only pods, nodes and instances of Auto Scaling groups are`,
+  );
+
+const unscalable = (key: string): FinalError =>
+  unknownTarget(
+    `${key} has no size that could be set: only workloads with a scale subresource and Auto Scaling groups have`,
+  );
+
+function throwing(error: Error): never {
+  throw error;
 }
 
 const unknownTarget = (message: string): FinalError => new FinalError(message, { type: 'UnknownTarget' });

@@ -8,12 +8,13 @@ import type { Attempt } from './instance.ts';
  */
 export interface ScalableProvider {
   /**
-   * A fresh look, never from a cache. `protected`: Salvor must not touch it; another remediation that holds its size is one
+   * A fresh look, never from a cache. `protected`: Salvor must not touch it; that another remediation holds its size is one
    * reason.
    *
+   * @param remediation who looks: what it holds itself is no reason
    * @param uid the identity that an earlier look has fixed; another object of this name is answered as `gone`
    */
-  read(uid?: string): Promise<ProviderReading>;
+  read(remediation: string, uid?: string): Promise<ProviderReading>;
   /**
    * Sets the size in one write, together with the note of what is held where the object can carry one. In the order read → ask
    * ({@link Attempt.stillMine}) → write, with the version that was read as a precondition. Nothing to do where it is set already,
@@ -34,7 +35,8 @@ export interface ScalableProvider {
 }
 
 export type ProviderReading =
-  | { verdict: 'gone' | 'protected'; why: string; scale?: never }
+  | { verdict: 'gone'; why: string }
+  | { verdict: 'protected'; why: string }
   | {
       verdict: 'found';
       scale: Scale;

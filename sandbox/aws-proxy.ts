@@ -9,12 +9,20 @@
  * - EnterStandby, ExitStandby, SetDesiredCapacity, TerminateInstanceInAutoScalingGroup refuse (ValidationError) what would
  *   leave MinSize and MaxSize, what is in the wrong state, and what is not there.
  *
+ * - DescribeScalingActivities tells of SetDesiredCapacity and ExecutePolicy, newest first.
+ * - CloudWatch: see aws-cloudwatch.ts.
+ *
  * It is also the witness of a test (`requests`), and makes trouble on demand (`throttle`, `stall`, `show`).
  */
 import { randomUUID } from 'node:crypto';
 import { createServer, type IncomingMessage, type ServerResponse } from 'node:http';
 import type { AddressInfo } from 'node:net';
+import { ActivityLog } from './aws-activities.ts';
+import { CloudWatch, jsonAction, jsonCodeOf, jsonError } from './aws-cloudwatch.ts';
 import { type AwsRequest, isRead, mutationsIn } from './aws-record.ts';
+import { Refreshes } from './aws-refreshes.ts';
+import { Refusal } from './aws-refusal.ts';
+import { type Headers, headersOf, type Sent } from './aws-sent.ts';
 import { elementOf, instancesIn, type SeenInstance, withStates, xmlError, xmlResult } from './aws-xml.ts';
 
 export interface Stall {
@@ -48,6 +56,10 @@ export interface AwsProxy {
   lose(action: string): void;
   /** Says of an instance, until it is told otherwise, that it is in this state; undefined: that in which it is. */
   show(instanceId: string, state: string | undefined): void;
+  /** Answers of GetMetricData have so many data points at most from now on. */
+  page(size: number): void;
+  /** The next answer of GetMetricData has this status: `PartialData`, `InternalError`. */
+  answerMetrics(status: string): void;
   /** Instances that are launched from now on stay `Pending` until they are let go. */
   holdLaunches(): { release(): void };
   stop(): Promise<void>;
@@ -64,23 +76,6 @@ interface Answer {
   date?: Date | undefined;
 }
 
-class Refusal extends Error {
-  readonly code: string;
-  readonly status: number;
-  readonly date: Date | undefined;
-
-  constructor(
-    message: string,
-    code = 'ValidationError',
-    { status = 400, date }: Pick<Trouble, 'status' | 'date'> = {},
-  ) {
-    super(message);
-    this.code = code;
-    this.status = status;
-    this.date = date;
-  }
-}
-
 interface Group {
   desired: number;
   min: number;
@@ -93,8 +88,6 @@ interface Waiting {
   group: string;
   hooks: Map<string, string>;
 }
-
-type Headers = Record<string, string>;
 
 /** @param moto its URL */
 export async function startAwsProxy(moto: string): Promise<AwsProxy> {
@@ -115,9 +108,11 @@ class BeforeMoto implements AwsProxy {
   readonly #losses: string[] = [];
   readonly #shown = new Map<string, string>();
   readonly #waiting = new Map<string, Waiting>();
-  readonly #refreshes = new Map<string, { id: string; status: string }[]>();
+  readonly #refreshes = new Refreshes();
   readonly #known = new Set<string>();
   readonly #launching = new Set<string>();
+  readonly #activities = new ActivityLog();
+  readonly #cloudwatch = new CloudWatch();
   #holdsLaunches = false;
 
   constructor(moto: string) {
@@ -161,6 +156,14 @@ class BeforeMoto implements AwsProxy {
     else this.#shown.set(instanceId, state);
   }
 
+  page(size: number): void {
+    this.#cloudwatch.page(size);
+  }
+
+  answerMetrics(status: string): void {
+    this.#cloudwatch.status(status);
+  }
+
   holdLaunches(): { release(): void } {
     this.#holdsLaunches = true;
     return {
@@ -176,20 +179,23 @@ class BeforeMoto implements AwsProxy {
     const chunks: Buffer[] = [];
     for await (const chunk of request) chunks.push(chunk as Buffer);
     const body = Buffer.concat(chunks).toString();
-    const parameters: Parameters = Object.fromEntries(new URLSearchParams(body));
-    const action = parameters['Action'] ?? '';
     const headers = headersOf(request);
+    const json = jsonAction(headers['x-amz-target']);
+    const parameters: Parameters = json ? { Body: body } : Object.fromEntries(new URLSearchParams(body));
+    const action = json ?? parameters['Action'] ?? '';
+    const errorOf = json ? jsonError : xmlError;
     await this.#stalled(action, 'before');
     // Whoever asked is gone, and on a real network would not have been heard.
     if (response.destroyed) return;
     const answer = await this.#answer(action, parameters, { headers, body, path: request.url ?? '/' }).catch(
       (error: unknown): Answer & { code?: string } => {
         if (error instanceof Refusal)
-          return { status: error.status, body: xmlError(error), code: error.code, date: error.date };
-        return { status: 500, body: xmlError({ code: 'InternalFailure', message: String(error) }) };
+          return { status: error.status, body: errorOf(error), code: error.code, date: error.date };
+        return { status: 500, body: errorOf({ code: 'InternalFailure', message: String(error) }) };
       },
     );
-    const code = answer.status < 300 ? undefined : elementOf(answer.body, 'Code');
+    const refusal = json ? jsonCodeOf : (xml: string) => elementOf(xml, 'Code');
+    const code = answer.status < 300 ? undefined : refusal(answer.body);
     const by = /Credential=([^/]+)\//.exec(headers['authorization'] ?? '')?.[1] ?? '';
     this.requests.push({ by, action, parameters, at, status: answer.status, ...(code !== undefined && { code }) });
     await this.#stalled(action, 'after');
@@ -200,7 +206,7 @@ class BeforeMoto implements AwsProxy {
       return;
     }
     response.writeHead(answer.status, {
-      ...{ 'content-type': 'text/xml', 'x-amzn-requestid': randomUUID() },
+      ...{ 'content-type': json ? 'application/x-amz-json-1.0' : 'text/xml', 'x-amzn-requestid': randomUUID() },
       ...(answer.date && { date: answer.date.toUTCString() }),
     });
     response.end(answer.body);
@@ -213,21 +219,26 @@ class BeforeMoto implements AwsProxy {
     await stall?.released;
   }
 
-  async #answer(
-    action: string,
-    parameters: Parameters,
-    sent: { headers: Headers; body: string; path: string },
-  ): Promise<Answer> {
+  async #answer(action: string, parameters: Parameters, sent: Sent): Promise<Answer> {
     const throttle = this.#throttles.find((one) => one.count > 0 && (one.action ?? action) === action);
     if (throttle) {
       throttle.count -= 1;
       throw throttle.refusal;
     }
+    if (jsonAction(sent.headers['x-amz-target']) !== undefined) return this.#ofCloudWatch(action, sent);
     // Other services (EC2, STS) are moto's own affair.
     const own = /\/autoscaling\/aws4_request/.test(sent.headers['authorization'] ?? '');
     const handler = own ? this.#handlers[action] : undefined;
     const answer = (await handler?.(parameters, sent.headers)) ?? (await this.#forward(sent));
     return own && isRead(action) ? { ...answer, body: this.#asShown(answer.body) } : answer;
+  }
+
+  async #ofCloudWatch(action: string, sent: Sent): Promise<Answer> {
+    const answer = await this.#forward({ ...sent, body: this.#cloudwatch.known(sent.body) });
+    if (answer.status >= 300) return answer;
+    if (action === 'PutMetricData') this.#cloudwatch.took(sent.body);
+    if (action !== 'GetMetricData') return answer;
+    return { ...answer, body: this.#cloudwatch.completed(sent.body, answer.body) };
   }
 
   /** What is not as moto would have it; an answer of its own, or none where moto then answers. */
@@ -248,11 +259,27 @@ class BeforeMoto implements AwsProxy {
       return undefined;
     },
     SetDesiredCapacity: async (parameters, headers) => {
-      const { min, max } = await this.#group(parameters['AutoScalingGroupName'], headers);
+      const name = parameters['AutoScalingGroupName'];
+      const { desired, min, max } = await this.#group(name, headers);
       const wanted = Number(parameters['DesiredCapacity']);
       const beyond = wanted < min ? `below min value ${min}` : wanted > max ? `above max value ${max}` : undefined;
       if (beyond) throw new Refusal(`New SetDesiredCapacity value ${wanted} is ${beyond} for the AutoScalingGroup.`);
+      this.#activities.add(name ?? '', 'a user request explicitly set group desired capacity', [desired, wanted]);
       return undefined;
+    },
+    ExecutePolicy: async (parameters, headers) => {
+      const { AutoScalingGroupName: name = '', PolicyName: policy } = parameters;
+      const before = await this.#group(name, headers);
+      const answer = await this.#ask('ExecutePolicy', parameters, headers);
+      const after = await this.#group(name, headers);
+      const cause = `a monitor alarm of-${policy} in state ALARM triggered policy ${policy}`;
+      this.#activities.add(name, cause, [before.desired, after.desired]);
+      return answer;
+    },
+    DescribeScalingActivities: async (parameters, headers) => {
+      const name = parameters['AutoScalingGroupName'] ?? '';
+      await this.#group(name, headers);
+      return { status: 200, body: xmlResult('DescribeScalingActivities', this.#activities.of(name)) };
     },
     TerminateInstanceInAutoScalingGroup: (parameters, headers) => this.#terminate(parameters, headers),
     CompleteLifecycleAction: async (parameters, headers) => {
@@ -268,39 +295,16 @@ class BeforeMoto implements AwsProxy {
       this.#actionOf(parameters);
       return { status: 200, body: xmlResult('RecordLifecycleActionHeartbeat', '') };
     },
-    StartInstanceRefresh: async (parameters, headers) => {
-      const name = parameters['AutoScalingGroupName'] ?? '';
-      await this.#group(name, headers);
-      const refreshes = this.#refreshes.get(name) ?? [];
-      if (refreshes.some(({ status }) => status === 'InProgress'))
-        throw new Refusal('An Instance Refresh is already in progress', 'InstanceRefreshInProgress');
-      const id = randomUUID();
-      this.#refreshes.set(name, [{ id, status: 'InProgress' }, ...refreshes]);
-      return {
-        status: 200,
-        body: xmlResult('StartInstanceRefresh', `<InstanceRefreshId>${id}</InstanceRefreshId>`),
-      };
-    },
-    CancelInstanceRefresh: async (parameters) => {
-      const running = this.#refreshes
-        .get(parameters['AutoScalingGroupName'] ?? '')
-        ?.find(({ status }) => status === 'InProgress');
-      if (!running) throw new Refusal('No in progress Instance Refresh found', 'ActiveInstanceRefreshNotFound');
-      running.status = 'Cancelled';
-      const body = xmlResult('CancelInstanceRefresh', `<InstanceRefreshId>${running.id}</InstanceRefreshId>`);
-      return { status: 200, body };
-    },
-    DescribeInstanceRefreshes: async (parameters, headers) => {
-      const name = parameters['AutoScalingGroupName'] ?? '';
-      await this.#group(name, headers);
-      const members = (this.#refreshes.get(name) ?? []).map(
-        ({ id, status }) =>
-          `<member><InstanceRefreshId>${id}</InstanceRefreshId><AutoScalingGroupName>${name}</AutoScalingGroupName><Status>${status}</Status></member>`,
-      );
-      const list = `<InstanceRefreshes>${members.join('')}</InstanceRefreshes>`;
-      return { status: 200, body: xmlResult('DescribeInstanceRefreshes', list) };
-    },
+    StartInstanceRefresh: (parameters, headers) => this.#refresh('start', parameters, headers),
+    CancelInstanceRefresh: (parameters, headers) => this.#refresh('cancel', parameters, headers),
+    DescribeInstanceRefreshes: (parameters, headers) => this.#refresh('describe', parameters, headers),
   };
+
+  async #refresh(what: 'start' | 'cancel' | 'describe', parameters: Parameters, headers: Headers): Promise<Answer> {
+    const name = parameters['AutoScalingGroupName'] ?? '';
+    await this.#group(name, headers);
+    return { status: 200, body: this.#refreshes[what](name) };
+  }
 
   /** With hooks it waits in `Terminating:Wait`; for its place it is out of the group at once, as any that terminates. */
   async #terminate(parameters: Parameters, headers: Headers): Promise<Answer | undefined> {
@@ -382,18 +386,10 @@ class BeforeMoto implements AwsProxy {
     return this.#forward({ headers, body, path: '/' });
   }
 
-  async #forward({ headers, body, path }: { headers: Headers; body: string; path: string }): Promise<Answer> {
+  async #forward({ headers, body, path }: Sent): Promise<Answer> {
     const response = await fetch(`${this.#moto}${path}`, { method: 'POST', headers, body });
     return { status: response.status, body: await response.text() };
   }
-}
-
-/** Those that say what is asked and as whom; not those of the connection. */
-function headersOf({ headers }: IncomingMessage): Headers {
-  const names = ['authorization', 'content-type', 'x-amz-date', 'x-amz-security-token', 'x-amz-target', 'accept'];
-  return Object.fromEntries(
-    names.flatMap((name) => (headers[name] === undefined ? [] : [[name, String(headers[name])]])),
-  );
 }
 
 const terminationOf = (id: string, decrement: string): Parameters => ({

@@ -1,4 +1,5 @@
 import type { Client } from '@temporalio/client';
+import { fenceOf } from '../activities/attempt.ts';
 import { announcing, auditActivities } from '../activities/audit.ts';
 import { clearanceActivities, clearanceOf } from '../activities/clearance.ts';
 import { controlActivities } from '../activities/control.ts';
@@ -6,9 +7,10 @@ import { dispatchActivities } from '../activities/dispatch.ts';
 import { busyOf, evidenceActivities } from '../activities/evidence.ts';
 import { heraldActivities, heraldOf } from '../activities/herald.ts';
 import { hushActivities } from '../activities/hush.ts';
-import { fenceOf, instanceActivities } from '../activities/instance.ts';
+import { instanceActivities } from '../activities/instance.ts';
 import { budgetsOf, holderActivities, leasesOf } from '../activities/leases.ts';
 import type { Pauses } from '../activities/pauses.ts';
+import { scalableActivities } from '../activities/scalable.ts';
 import { settleActivities } from '../activities/settle.ts';
 import { submitActivities } from '../activities/submit.ts';
 import { switchActivities } from '../activities/switch.ts';
@@ -45,6 +47,7 @@ export function activitiesOf(means: Means): { work: object; watch: object } {
   const instance = instanceActivities(registry, fence, announcing(store), clearance.clear);
   const { switches, prober } = registry;
   const breaker = switchActivities({ switches, prober, fence, announce: announcing(store), clear: clearance.clear });
+  const scalable = scalableActivities(registry, fence, announcing(store), clearance.clear);
   const herald = heraldOf({ client, taskQueue });
   const alertmanagers = (config.alertmanager?.urls ?? []).map((url) => new Alertmanager(url));
   const heralding = heraldActivities({
@@ -58,6 +61,7 @@ export function activitiesOf(means: Means): { work: object; watch: object } {
     work: {
       ...instance,
       ...breaker,
+      ...scalable,
       ...dispatchActivities({ client, taskQueue, searchAttributes, give: leases.give, herald }),
       ...evidenceActivities({ registry, pauses, lease: leases.lease, busy: busyOf(client) }),
       ...controlActivities({ client }),
@@ -67,6 +71,7 @@ export function activitiesOf(means: Means): { work: object; watch: object } {
     watch: {
       ...instance,
       ...breaker,
+      ...scalable,
       ...auditActivities(counted),
       ...settleActivities({ client, taskQueue, store: counted, free: budgets.free, herald }),
       ...clearanceActivities(clearance),

@@ -1,5 +1,4 @@
 import type { Client } from '@temporalio/client';
-import { WorkflowNotFoundError } from '@temporalio/common';
 import { historyToJSON } from '@temporalio/common/lib/proto-utils.js';
 import type { Registry } from 'prom-client';
 import { startKeeper } from '../audit/keeper.ts';
@@ -7,6 +6,7 @@ import { AuditMetrics } from '../audit/metrics.ts';
 import { openAuditStore } from '../audit/open.ts';
 import type { AuditStore, AuditStoreOptions } from '../audit/store.ts';
 import type { AuditStream } from '../model/audit.ts';
+import { currentOf } from '../providers/temporal/chain.ts';
 import type { Logger } from './logging.ts';
 
 export interface Audit {
@@ -36,7 +36,8 @@ export async function openAudit({ options, client, registry, logger }: AuditSett
   const keeper = startKeeper({
     store,
     fetchHistory: (stream) => historyOf(client, stream),
-    isOver: async (stream) => (await statusOf(client, stream)) !== 'RUNNING',
+    isOver: async ({ workflowId, id }) =>
+      (await currentOf(client, { workflowId, runId: id }))?.status.name !== 'RUNNING',
     logger,
     metrics,
   });
@@ -53,19 +54,11 @@ async function historyOf(
   client: Client,
   stream: AuditStream,
 ): Promise<{ json: string; events: number } | 'running' | 'gone'> {
-  const status = await statusOf(client, stream);
-  if (status === 'RUNNING') return 'running';
-  if (status === undefined) return 'gone';
-  const history = await client.workflow.getHandle(stream.workflowId, stream.id).fetchHistory();
+  const { workflowId, id } = stream;
+  const current = await currentOf(client, { workflowId, runId: id });
+  if (current?.status.name === 'RUNNING') return 'running';
+  if (current === undefined) return 'gone';
+  // Of several runs the last: it begins with what those before it had come to.
+  const history = await client.workflow.getHandle(workflowId, current.runId).fetchHistory();
   return { json: historyToJSON(history), events: history.events?.length ?? 0 };
-}
-
-/** @returns undefined where Temporal has forgotten it */
-async function statusOf(client: Client, { workflowId, id }: AuditStream): Promise<string | undefined> {
-  try {
-    return (await client.workflow.getHandle(workflowId, id).describe()).status.name;
-  } catch (error) {
-    if (error instanceof WorkflowNotFoundError) return undefined;
-    throw error;
-  }
 }

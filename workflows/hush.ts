@@ -3,6 +3,7 @@ import {
   CancellationScope,
   condition,
   isCancellation,
+  patched,
   proxyActivities,
 } from '@temporalio/workflow';
 import type { HushActivities, HushRequest } from '../model/herald.ts';
@@ -23,7 +24,7 @@ const hushing = (): HushActivities =>
     retry: { initialInterval: '1 second', maximumInterval: '30 seconds' },
   });
 
-/** The silence of the alert, kept beside the runbook until its end, whatever that is. */
+/** The silence of the alert, kept beside the runbook until it is handed over or its end, whatever that is. */
 export class Hush {
   readonly #scope: CancellationScope;
   #over = false;
@@ -44,6 +45,11 @@ export class Hush {
       .finally(() => {
         this.#over = true;
       });
+  }
+
+  /** What was healed does not fire any more; what fires all the same, or again, is to be heard. */
+  async handOver(): Promise<void> {
+    if (patched('hush-until-handed-over')) await this.end();
   }
 
   async end(): Promise<void> {

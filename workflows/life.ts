@@ -12,7 +12,7 @@ import {
 import type { AuditEntry, AuditPage } from '../model/audit.ts';
 import type { BreakerOrder } from '../model/breaker/options.ts';
 import type { BreakerStanding } from '../model/breaker/standing.ts';
-import type { Change, Held } from '../model/change.ts';
+import type { Change } from '../model/change.ts';
 import type { ClearanceRequest } from '../model/clearance.ts';
 import type { HeraldActivities, HeraldOrder, OwnAlert } from '../model/herald.ts';
 import { limitsKey } from '../model/limits.ts';
@@ -20,17 +20,18 @@ import { type SearchAttribute, searchValue, shortId } from '../model/names.ts';
 import type { Outcome } from '../model/outcome.ts';
 import type { Plan } from '../model/plan.ts';
 import type { Actor } from '../model/ports/instance.ts';
-import type { CancelRequest, Ending, RemediationInput, Story } from '../model/remediation.ts';
+import type { CancelRequest, CarriedRun, Ending, RemediationInput, Story } from '../model/remediation.ts';
 import type { Batch, Request } from '../model/request.ts';
 import type { ResolvedRule, Runbook } from '../model/rule.ts';
 import type { ToTell } from '../model/settle.ts';
 import { remediationDetails } from './details.ts';
-import { explain, isUntouched } from './failures.ts';
+import { explain } from './failures.ts';
+import { Holding } from './holding.ts';
 import { Hush } from './hush.ts';
 import { Proposal } from './proposal.ts';
-import { Notes } from './record.ts';
+import { Notes, writeDown } from './record.ts';
+import { goOnAsNew, newStory } from './runs.ts';
 import { endOf, telling, unhealed } from './telling.ts';
-import { type Undo, unreported } from './undo.ts';
 
 const { herald } = proxyLocalActivities<HeraldActivities>({
   summary: 'tell people by an alert',
@@ -40,60 +41,58 @@ const { herald } = proxyLocalActivities<HeraldActivities>({
   retry: { initialInterval: '500 milliseconds', maximumInterval: '20 seconds' },
 });
 
+/** Notes that wait to be put on record before they are, beside the runbook. */
+const MANY_NOTES = 60;
+/** Of the story, the latest that a next run is given. */
+const MOST_LINES = 300;
+const MOST_CHANGES = 300;
+
 /** What a runbook has at hand: who it is, its story, and the undos of what it did. */
 export class Life<R extends Runbook = Runbook> {
   readonly input: RemediationInput<R>;
   readonly actor: Actor;
   readonly story: Story;
   readonly proposal: Proposal;
+  /** What it holds, and how that is taken back. */
+  readonly holding: Holding;
+  /** Run ID of its first run: what responder, record and people know it by. */
+  readonly runId: string;
   /** Takes a person's order about its breaker; of runbooks that have one, from when they do. */
   onOrder: ((order: BreakerOrder) => Promise<BreakerStanding>) | undefined;
   /** Nothing more is done but to tell of the end. */
   over = false;
   readonly #notes: Notes;
-  #undos: Undo[] = [];
   #hints = 0;
   #cancelledBy: CancelRequest | undefined;
   #hush: Hush | undefined;
   /** Its alerts that are open. */
-  readonly #raised: string[] = [];
+  readonly #raised: string[];
   #needsAPerson = false;
   /** Workload in whose budget it may have a place. */
   #workload: string | undefined;
   #again: { gate: string; reason: string } | undefined;
   #handedOver = false;
-  #keeps = false;
+  #writes = false;
 
   constructor(input: RemediationInput<R>) {
     this.input = input;
-    const { rule, target } = input;
+    const { rule, target, carried } = input;
     this.actor = { runbook: rule.runbook, remediation: workflowInfo().firstExecutionRunId };
-    this.story = {
-      target,
-      rule: rule.name,
-      runbook: rule.runbook,
-      mode: rule.mode,
-      alert: { name: input.alert.alertname, startsAt: input.alert.startsAt },
-      phase: 'diagnose',
-      next: { what: 'look at it' },
-      lines: [],
-      changes: [],
-      held: [],
-    };
+    this.runId = carried?.runId ?? workflowInfo().runId;
+    this.story = carried?.story ?? newStory(input as RemediationInput);
     const { scope, alert, episode, since, ruleDigest } = input;
     const { name, runbook, mode } = rule;
-    this.#notes = new Notes({ kind: 'remediation', rule: name, target, runbook, mode, scope });
-    this.#notes.add({
-      kind: 'begun',
-      target,
-      rule: rule as ResolvedRule,
-      ruleDigest,
-      scope,
-      alert,
-      episode,
-      ...(since && { since }),
-    });
+    const stream = { kind: 'remediation', id: this.runId, rule: name, target, runbook, mode, scope } as const;
+    this.#notes = new Notes(stream, carried?.notes);
+    this.#raised = [...(carried?.raised ?? [])];
     this.proposal = new Proposal(this);
+    this.holding = new Holding(this);
+    if (carried) {
+      this.#hushAlert();
+      return;
+    }
+    const begun = { target, rule: rule as ResolvedRule, ruleDigest, scope, alert, episode, ...(since && { since }) };
+    this.#notes.add({ kind: 'begun', ...begun });
     this.say(`${input.alert.alertname} of ${input.alert.startsAt}, rule ${rule.name}, mode ${rule.mode}`);
   }
 
@@ -158,11 +157,11 @@ export class Life<R extends Runbook = Runbook> {
     return undefined;
   }
 
-  /** Silences the alert from here until the end. */
+  /** Silences the alert from here until it is handed over, or the end. */
   #hushAlert(): void {
     const { rule, target, alert, responder } = this.input;
-    if (!rule.hush) return;
-    const { runId } = workflowInfo();
+    if (!rule.hush || this.#hush) return;
+    const { runId } = this;
     const { labels, alertname, fingerprint } = alert;
     const about = { alertname, fingerprint, target, rule: rule.name, remediation: runId };
     const request = { ...about, ...(labels && { labels }) };
@@ -222,33 +221,25 @@ export class Life<R extends Runbook = Runbook> {
     this.#needsAPerson = true;
   }
 
-  /**
-   * Makes a change that is to be undone if the remediation does not come to a good end. The undo is registered, and what
-   * will be held is noted, before the change is made, for a step that timed out may have been applied.
-   *
-   * @param make is given what has been noted so far, for its activity to write down before it acts
-   */
-  async change(
-    what: string,
-    make: (audit: AuditPage) => Promise<Change[]>,
-    { held, undo }: { held: Held[]; undo: () => Promise<Change[]> },
-  ): Promise<void> {
-    const registered: Undo = { what, undo, held, reported: false };
-    this.#undos.push(registered);
-    this.story.held.push(...held);
-    for (const field of held) this.#notes.add({ kind: 'held', held: field });
-    try {
-      this.record(await make(this.#notes.page()));
-      registered.reported = true;
-    } catch (error) {
-      if (isUntouched(error)) this.#forget(registered);
-      throw error;
-    }
+  page(): AuditPage {
+    return this.#notes.page();
   }
 
-  #forget(registered: Undo): void {
-    this.#undos = this.#undos.filter((one) => one !== registered);
-    this.#release(registered.held);
+  /** As {@link Holding.change}. */
+  change(...change: Parameters<Holding['change']>): Promise<void> {
+    return this.holding.change(...change);
+  }
+
+  released(): void {
+    this.holding.released();
+  }
+
+  keeps(): void {
+    this.holding.keeps();
+  }
+
+  giveUp(ending: Ending): Promise<Ending> {
+    return this.holding.giveUp(ending);
   }
 
   record(changes: Change[]): void {
@@ -260,17 +251,6 @@ export class Life<R extends Runbook = Runbook> {
     this.story.changes.push(...changes);
   }
 
-  /** What was held has been given back, or is gone: nothing is left to undo. */
-  released(): void {
-    this.#undos = [];
-    this.#release(this.story.held);
-  }
-
-  /** From here on what is held stays so where it fails, for giving it back would do harm: only a person's cancel undoes it. */
-  keeps(): void {
-    this.#keeps = true;
-  }
-
   /**
    * All is done but for what it keeps for a while: its responder is told the outcome now, so that slot and place are free. The
    * end itself is on record, and told to nobody but, where it fails, to people.
@@ -278,13 +258,16 @@ export class Life<R extends Runbook = Runbook> {
   async handOver(outcome: Outcome, reason: string): Promise<void> {
     this.evidence('hand-over', outcome, reason);
     const toTell = this.#toTell(this.end(outcome, reason));
-    const page = this.#notes.page();
     // Not cancellable: a cancel that comes meanwhile must find it either told or not.
     await CancellationScope.nonCancellable(() =>
-      telling('tell its responder that it is done but for what it keeps').handOver({ ...toTell, page }),
+      telling('tell its responder that it is done but for what it keeps').handOver({
+        ...toTell,
+        page: this.#notes.page(),
+      }),
     );
     this.#handedOver = true;
     this.#workload = undefined;
+    await this.#hush?.handOver();
   }
 
   /** All that was noted and is not yet known to be on record, for an activity to write down. */
@@ -292,13 +275,32 @@ export class Life<R extends Runbook = Runbook> {
     return this.#notes.page('fitting');
   }
 
-  #release(released: readonly Held[]): void {
-    for (const { object, field } of released) this.#notes.add({ kind: 'released', object, field });
-    this.story.held = this.story.held.filter((held) => !released.includes(held));
-  }
-
   end(outcome: Outcome, reason: string, plan?: string[]): Ending {
     return { outcome, reason, changes: this.story.changes, ...(plan && { plan }) };
+  }
+
+  /** Puts on record what was noted, where that has become much: a long remediation is to tell no page of all of it at last. */
+  writeDown(): void {
+    if (this.#notes.pending.length < MANY_NOTES || this.#writes) return;
+    this.#writes = true;
+    // Beside the runbook, which does not wait for a store that is down: what is not written goes with the end.
+    void CancellationScope.nonCancellable(() => writeDown(this.#notes)).finally(() => {
+      this.#writes = false;
+    });
+  }
+
+  /**
+   * Goes on in a new run, for the history of this one has become long; never returns. What is held stays held meanwhile.
+   *
+   * @param course where the runbook stands
+   */
+  async goOn(course: unknown): Promise<never> {
+    const { story, runId } = this;
+    this.say('its history has become long: it goes on in a new run');
+    await this.#hush?.end();
+    const kept = { ...story, lines: story.lines.slice(-MOST_LINES), changes: story.changes.slice(-MOST_CHANGES) };
+    const carried: CarriedRun = { runId, story: kept, notes: this.#notes.carry(), raised: this.#raised, course };
+    return goOnAsNew({ ...(this.input as RemediationInput), carried });
   }
 
   /** The alert is resolved: a reason to look again at once. */
@@ -336,31 +338,6 @@ export class Life<R extends Runbook = Runbook> {
       this.say(`the alert is resolved; a fresh look says: ${await look().catch(explain)}`);
     }
     return await wait;
-  }
-
-  /** Undoes, newest first, whatever happens; an undo that fails is named in the reason. */
-  async giveUp(ending: Ending): Promise<Ending> {
-    if (this.#keeps && ending.outcome === 'failed') return this.#kept(ending);
-    if (this.#undos.length > 0) this.phase('undo', ending.reason, { what: 'undo what was done' });
-    let { outcome, reason } = ending;
-    await CancellationScope.nonCancellable(async () => {
-      for (let undo = this.#undos.pop(); undo; undo = this.#undos.pop()) {
-        try {
-          const back = await undo.undo();
-          this.record([...unreported(undo, back), ...back]);
-          this.#release(undo.held);
-        } catch (error) {
-          outcome = 'failed';
-          reason = `${reason}; and could not undo "${undo.what}": ${explain(error)}. A person must undo it`;
-        }
-      }
-    });
-    return this.end(outcome, reason);
-  }
-
-  #kept({ outcome, reason }: Ending): Ending {
-    this.#undos = [];
-    return this.end(outcome, this.story.held.length > 0 ? `${reason}. ${this.staysHeld}` : reason);
   }
 
   /** What becomes of what it leaves held, for people. */
@@ -409,9 +386,9 @@ export class Life<R extends Runbook = Runbook> {
   /** Nothing where it was told already, when it was handed over. */
   #toTell(ending: Ending): ToTell {
     if (this.#handedOver) return {};
-    const { runId } = workflowInfo();
+    const { runId } = this;
     const budget = this.#workload === undefined ? {} : { budget: { workload: this.#workload, runId } };
-    return { ...budget, ...endOf(this.input, ending, this.#again) };
+    return { ...budget, ...endOf(this.input as RemediationInput, ending, { runId, again: this.#again }) };
   }
 }
 

@@ -25,11 +25,14 @@ export class Notes {
   /** Not yet known to be on record. */
   readonly pending: AuditNote[];
 
-  constructor(stream: Omit<AuditStream, 'id' | 'workflowId'>, carried = { count: 0, pending: [] as AuditNote[] }) {
-    const { firstExecutionRunId, runId, workflowId } = workflowInfo();
-    // A remediation that is reset begins a stream of its own, for its notes are numbered anew; a run of a responder, or of
+  constructor(
+    stream: Omit<AuditStream, 'id' | 'workflowId'> & { id?: string },
+    carried = { count: 0, pending: [] as AuditNote[] },
+  ) {
+    const { firstExecutionRunId, workflowId } = workflowInfo();
+    // A remediation names its own, that of its first run. One that is reset begins a stream of its own, for its notes are numbered anew; a run of a responder, or of
     // the control, goes on where the one before it ended.
-    this.stream = { id: stream.kind === 'remediation' ? runId : firstExecutionRunId, workflowId, ...stream };
+    this.stream = { ...stream, id: stream.id ?? firstExecutionRunId, workflowId };
     this.count = carried.count;
     this.pending = carried.pending;
   }
@@ -88,13 +91,18 @@ function withoutLabels(note: AuditNote): AuditNote {
 const PAGE = 200;
 const PAGE_BYTES = 400 * 1024;
 
+/** Puts one page on record. Resolves when it is durable, however long that takes. */
+export async function writeDown(notes: Notes): Promise<void> {
+  const page = notes.page('fitting');
+  await recording().record(page);
+  notes.pending.splice(0, page.notes.length);
+}
+
 /** Puts notes on record as they come, one page at a time. Never resolves; what is under way is still pending. */
 export async function keepRecord(notes: Notes): Promise<never> {
   for (;;) {
     await condition(() => notes.pending.length > 0);
-    const page = notes.page('fitting');
-    // Resolves when the page is durable, however long that takes; writing it again adds nothing.
-    await recording().record(page);
-    notes.pending.splice(0, page.notes.length);
+    // Writing it again adds nothing.
+    await writeDown(notes);
   }
 }

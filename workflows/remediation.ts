@@ -3,6 +3,7 @@ import {
   allHandlersFinished,
   CancellationScope,
   CancelledFailure,
+  ContinueAsNew,
   condition,
   defineQuery,
   defineSignal,
@@ -18,6 +19,7 @@ import { BREAKER_REFUSED, type BreakerStanding } from '../model/breaker/standing
 import { MESSAGE } from '../model/names.ts';
 import { INSTANCE_ERRORS } from '../model/ports/instance.ts';
 import type { CancelRequest, Ending, RemediationInput, Story } from '../model/remediation.ts';
+import type { Runbook } from '../model/rule.ts';
 import { explain, failureType, objectionOf } from './failures.ts';
 import { Life } from './life.ts';
 import { runbookOf } from './runbooks/registry.ts';
@@ -59,6 +61,7 @@ export async function remediation(input: RemediationInput): Promise<Ending> {
       ending = await life.giveUp(ending);
     }
   } catch (error) {
+    if (error instanceof ContinueAsNew) throw error;
     // A wait whose worker dies while it is being cancelled ends by its timeout: cancelled it is all the same.
     if (isCancellation(error)) cancellation = error;
     else if (CancellationScope.current().consideredCancelled) cancellation = new CancelledFailure(explain(error));
@@ -73,14 +76,18 @@ export async function remediation(input: RemediationInput): Promise<Ending> {
   return ending;
 }
 
+/** Runbooks that may take days: theirs goes on under the build that is current, whatever it began with. */
+const UPGRADES: ReadonlySet<unknown> = new Set<Runbook>(['scale-on-backlog']);
+
 /**
  * Under Worker Versioning it ends on the build that it began with. A worker without a version may not say so: the
  * server refuses it.
  */
-setWorkflowOptions(
-  () => (workflowInfo().currentDeploymentVersion?.deploymentName ? { versioningBehavior: 'PINNED' } : {}),
-  remediation,
-);
+setWorkflowOptions(() => {
+  const { currentDeploymentVersion, memo } = workflowInfo();
+  if (!currentDeploymentVersion?.deploymentName) return {};
+  return { versioningBehavior: UPGRADES.has(memo?.['runbook']) ? 'AUTO_UPGRADE' : 'PINNED' };
+}, remediation);
 
 /** @throws ApplicationFailure for the person who ordered */
 function orderOf(life: Life): NonNullable<Life['onOrder']> {

@@ -18,10 +18,9 @@ export const telling = (summary: string): SettleActivities =>
 export function endOf(
   { responder, episode, target, rule, ruleDigest, scope, alert }: RemediationInput,
   { outcome, reason }: Ending,
-  again: Pick<NonNullable<EndReport['again']>, 'gate' | 'reason'> | undefined,
+  { runId, again }: { runId: string; again: Pick<NonNullable<EndReport['again']>, 'gate' | 'reason'> | undefined },
 ): Pick<ToTell, 'tell'> {
   if (!responder) return {};
-  const { runId } = workflowInfo();
   const { fingerprint, startsAt, alertname, digest, by, labels } = alert;
   const at = new Date().toISOString();
   const about = { episode, target, runId, rule, ruleDigest, scope, alert: { fingerprint, startsAt } };

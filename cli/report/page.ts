@@ -1,5 +1,6 @@
 import type { Change } from '../../model/change.ts';
 import { type Entry, type Holding, lasted, type Timeline } from '../timeline.ts';
+import { scaleCharts } from './chart-page.ts';
 import { heldChart, phaseChart, timeChart } from './charts.ts';
 import { html, Markup } from './html.ts';
 import { STYLE } from './style.ts';
@@ -32,6 +33,7 @@ export function reportPage(timeline: Timeline): string {
 ${headerOf(timeline)}
 <main>
 ${factsOf(timeline)}
+${scaleCharts(timeline)}
 ${chartsOf(timeline)}
 ${changesOf(timeline)}
 ${heldOf(timeline)}

@@ -43,6 +43,28 @@ svg { display: block; width: 100%; height: 1.75rem; margin: .25rem 0; }
 .p4 { fill: var(--p4); background: var(--p4); } .p5 { fill: var(--p5); background: var(--p5); }
 .waits { fill: var(--p5); background: var(--p5); } .works { fill: var(--p0); background: var(--p0); }
 .open { fill: var(--p1); background: var(--p1); }
+.scale .panel { margin-top: 1rem; }
+.panel figcaption { display: flex; flex-wrap: wrap; gap: .1rem 1.25rem; align-items: center; }
+.key { display: inline-flex; align-items: center; }
+.key .swatch { width: 1.1rem; margin-right: .4rem; }
+.plot { display: grid; grid-template-columns: 3rem 1fr; gap: 0 .5rem; margin-top: .4rem; }
+.plot svg { height: 11rem; margin: 0; overflow: visible; }
+.panel + .panel .plot svg { height: 7rem; }
+.plot path { fill: none; stroke-width: 1.75; stroke-linejoin: round; vector-effect: non-scaling-stroke; }
+.scale-y, .scale-x { display: flex; justify-content: space-between; color: var(--quiet); font-size: .8rem; line-height: 1; font-variant-numeric: tabular-nums; }
+.scale-y { flex-direction: column; text-align: right; margin: -.4rem 0; overflow-wrap: normal; white-space: nowrap; }
+.scale-x { grid-column: 2; padding-top: .4rem; }
+.plot .grid { stroke: var(--line); stroke-width: 1; }
+.plot .area { stroke: none; fill-opacity: .22; }
+.plot .area.backlog, .plot .area.latency, .swatch.backlog, .swatch.latency { fill: var(--p0); background: var(--p0); }
+.plot .area.ready, .swatch.ready { fill: var(--p2); background: var(--p2); }
+.plot .edge.backlog, .plot .edge.latency { stroke: var(--p0); } .plot .edge.ready { stroke: var(--p2); }
+.plot .line.forecast { stroke: var(--p1); stroke-dasharray: 5 4; }
+.plot .line.desired { stroke: var(--p3); stroke-width: 2.25; }
+.swatch.line { height: 0; border-radius: 0; border-top: 2.5px solid var(--p3); }
+.swatch.line.forecast { border-top: 2.5px dashed var(--p1); }
+.plot .mark { stroke: var(--ink); stroke-width: 1; stroke-dasharray: 1 3; }
+.plot .look { fill: transparent; } .plot .look:hover { fill: var(--ink); fill-opacity: .12; }
 .legend { display: flex; flex-wrap: wrap; gap: .25rem 1.25rem; font-size: .9rem; }
 .swatch { display: inline-block; width: .75rem; height: .75rem; border-radius: 2px; margin-right: .35rem; }
 .timeline > li { display: grid; grid-template-columns: 5rem 6rem 1fr; gap: 0 1rem; padding: .45rem 0; border-bottom: 1px solid var(--line); }

@@ -10,8 +10,9 @@ import {
   type Timeline,
   timeSpent,
 } from '../timeline.ts';
+import { chartText } from './chart-text.ts';
 
-type Format = 'bold' | 'dim' | 'red' | 'yellow' | 'green' | 'cyan';
+export type Format = 'bold' | 'dim' | 'red' | 'yellow' | 'green' | 'cyan';
 
 /** How the text is to look where it is read. */
 export interface Style {
@@ -23,6 +24,8 @@ export interface Style {
   sentence(text: string): string;
   /** The zone of all times. */
   zone: string;
+  /** Columns that a picture may take. */
+  width: number;
 }
 
 /** Without colours and in UTC, which all who read it understand alike: for mail, chat, tickets, files. */
@@ -32,6 +35,7 @@ export const PLAIN: Style = {
   dateAndTime: (at) => utc(at),
   sentence: (text) => text.replaceAll(/\b\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(?:\.\d+)?Z/g, (iso) => `${utc(iso)} UTC`),
   zone: 'UTC',
+  width: 80,
 };
 
 const utc = (at: string): string => new Date(at).toISOString().slice(0, 19).replace('T', ' ');
@@ -55,6 +59,7 @@ export function reportText(timeline: Timeline, style = PLAIN): string[] {
     ...headText(timeline, style),
     '',
     ...entriesText(timeline, style),
+    ...chartText(timeline.chart, style),
     ...timeText(timeline, style),
     ...heldText(timeline, style),
     ...planText(timeline.plan, style),

@@ -45,8 +45,8 @@ export type ScaleReading =
       scale: Scale;
       /** What is asked for now. */
       desired: number;
-      /** Of the controller, to go on with. */
-      state: ScalingState;
+      /** To go on with. */
+      state: WatchState;
       /** What acting would do. */
       plan: Plan;
     };
@@ -81,17 +81,26 @@ export interface WatchBacklogRequest {
   options: ScaleOnBacklogOptions;
   /** As it was found: its identities, and what it goes back to. */
   scale: Scale;
-  /** What Salvor has set last; null: nothing yet. */
-  set: number | null;
-  state: ScalingState;
+  /** What Salvor has set last. */
+  set: number;
+  state: WatchState;
   /** ISO time at which it answers in any case (`later`). */
   deadline: string;
+}
+
+/** What a watch remembers, of the controller and beside it: plain JSON. Times are milliseconds since the epoch. */
+export interface WatchState {
+  controller: ScalingState;
+  /** Since when the signals are good and the size is what it was before; absent: they are not. */
+  goodSince?: number;
+  /** Fewer are ready than were asked for: how many, and since when no more of them became ready. */
+  unready?: { ready: number; since: number };
 }
 
 /** All but `gone` carry the state to go on with, and what there is to draw since the watch began. */
 export type BacklogResult =
   | { verdict: 'gone'; why: string; points: ScalePoint[] }
-  | ({ why: string; state: ScalingState; points: ScalePoint[] } & (
+  | ({ why: string; state: WatchState; points: ScalePoint[] } & (
       | { verdict: 'scale'; to: number }
       /** The signals were good for `goodFor`, and nothing more than before is asked for. */
       | { verdict: 'good' }

@@ -1,8 +1,9 @@
-import type { AutoScalingClient, AutoScalingClientConfig } from '@aws-sdk/client-auto-scaling';
+import type { AutoScalingClient } from '@aws-sdk/client-auto-scaling';
 import type { AwsConfig } from '../../model/config.ts';
+import { clientConfig } from './client.ts';
 import { asProviderError } from './errors.ts';
 import { type Group, groupOf } from './group.ts';
-import { type Note, noteKey, noteValue } from './notes.ts';
+import { type Note, noteKey, noteValue, SIZE, type SizeNote, sizeNoteValue } from './notes.ts';
 
 /** What AWS answers to a mutation. */
 export interface Answered {
@@ -81,6 +82,26 @@ export class Account {
     return running && `${running.InstanceRefreshId} is ${running.Status}`;
   }
 
+  /** The scaling policies of the group that are switched on: name and type. */
+  async policies(group: string): Promise<string[]> {
+    const input = { AutoScalingGroupName: group, MaxRecords: 100 };
+    const { ScalingPolicies } = await this.#send('DescribePolicies', group, ({ sdk, client }) =>
+      client.send(new sdk.DescribePoliciesCommand(input)),
+    );
+    return (ScalingPolicies ?? [])
+      .filter(({ Enabled }) => Enabled !== false)
+      .map(({ PolicyName, PolicyType }) => `${PolicyName} (${PolicyType})`);
+  }
+
+  /** Why its size was changed lately, newest first, in the words of AWS. */
+  async causes(group: string): Promise<string[]> {
+    const input = { AutoScalingGroupName: group, MaxRecords: 20 };
+    const { Activities } = await this.#send('DescribeScalingActivities', group, ({ sdk, client }) =>
+      client.send(new sdk.DescribeScalingActivitiesCommand(input)),
+    );
+    return (Activities ?? []).flatMap(({ Cause }) => Cause ?? []);
+  }
+
   /** Those of the names that are termination hooks of the group. */
   async terminationHooks(group: string, names: readonly string[]): Promise<string[]> {
     if (names.length === 0) return [];
@@ -109,6 +130,10 @@ export class Account {
     return this.#mutate('ExitStandby', instanceId, ({ sdk, client }) => client.send(new sdk.ExitStandbyCommand(input)));
   }
 
+  /**
+   * At once, whatever the group's cooldown: that is for simple scaling policies, and a backlog does not wait for it. With
+   * HonorCooldown AWS would refuse what comes within it, also what is to be given back.
+   */
   setDesired(group: string, desired: number): Promise<Answered> {
     const input = {
       AutoScalingGroupName: group,
@@ -132,16 +157,18 @@ export class Account {
   }
 
   note(group: string, note: Note): Promise<Answered> {
-    const tag = { ...tagOf(group, note.instance), Value: noteValue(note), PropagateAtLaunch: false };
-    const input = { Tags: [tag] };
-    return this.#mutate('CreateOrUpdateTags', group, ({ sdk, client }) =>
-      client.send(new sdk.CreateOrUpdateTagsCommand(input)),
-    );
+    return this.#tag(group, note.instance, noteValue(note));
   }
 
-  unnote(group: string, instanceId: string): Promise<Answered> {
-    const input = { Tags: [tagOf(group, instanceId)] };
+  /** @param of an instance, or `SIZE` */
+  unnote(group: string, of: string): Promise<Answered> {
+    const input = { Tags: [tagOf(group, of)] };
     return this.#mutate('DeleteTags', group, ({ sdk, client }) => client.send(new sdk.DeleteTagsCommand(input)));
+  }
+
+  /** What is held of the size of the group itself. */
+  noteSize(group: string, note: SizeNote): Promise<Answered> {
+    return this.#tag(group, SIZE, sizeNoteValue(note));
   }
 
   heartbeat(group: string, instanceId: string, hook: string): Promise<Answered> {
@@ -195,6 +222,13 @@ export class Account {
     }
   }
 
+  #tag(group: string, of: string, value: string): Promise<Answered> {
+    const input = { Tags: [{ ...tagOf(group, of), Value: value, PropagateAtLaunch: false }] };
+    return this.#mutate('CreateOrUpdateTags', group, ({ sdk, client }) =>
+      client.send(new sdk.CreateOrUpdateTagsCommand(input)),
+    );
+  }
+
   async #mutate(
     call: string,
     about: string,
@@ -214,10 +248,10 @@ export class Account {
   }
 }
 
-const tagOf = (group: string, instanceId: string) => ({
+const tagOf = (group: string, of: string) => ({
   ResourceId: group,
   ResourceType: 'auto-scaling-group',
-  Key: noteKey(instanceId),
+  Key: noteKey(of),
 });
 
 const actionOf = (group: string, instanceId: string, hook: string) => ({
@@ -226,32 +260,11 @@ const actionOf = (group: string, instanceId: string, hook: string) => ({
   LifecycleHookName: hook,
 });
 
-/**
- * Each request is made once: an answer that was lost says nothing of what was done, so whoever asked looks before he asks again,
- * which the SDK would not.
- */
-async function connect({ region, endpoint, roleArn, profile }: AwsConfig): Promise<Connected> {
-  // They take a while to load: only where there is an account.
-  const [sdk, { fromIni, fromTemporaryCredentials }] = await Promise.all([
+async function connect(config: AwsConfig): Promise<Connected> {
+  // It takes a while to load: only where there is an account.
+  const [sdk, options] = await Promise.all([
     import('@aws-sdk/client-auto-scaling'),
-    import('@aws-sdk/credential-providers'),
+    clientConfig(config, config.endpoint),
   ]);
-  const own = profile === undefined ? undefined : fromIni({ profile });
-  const role =
-    roleArn === undefined
-      ? undefined
-      : fromTemporaryCredentials({
-          params: { RoleArn: roleArn, RoleSessionName: 'salvor' },
-          clientConfig: { region },
-          ...(own && { masterCredentials: own }),
-        });
-  const credentials = role ?? own;
-  const config: AutoScalingClientConfig = {
-    region,
-    maxAttempts: 1,
-    requestHandler: { connectionTimeout: 3_000, requestTimeout: 6_000, throwOnRequestTimeout: true },
-    ...(endpoint !== undefined && { endpoint }),
-    ...(credentials && { credentials }),
-  };
-  return { sdk, client: new sdk.AutoScalingClient(config) };
+  return { sdk, client: new sdk.AutoScalingClient(options) };
 }

@@ -34,7 +34,7 @@ export async function assess(scene: Scene, request: AssessRequest): Promise<Asse
     };
 
   const health =
-    own?.way === 'standby-replaced'
+    standing.is === 'replaced'
       ? { healthy: false, why: 'its replacement was asked for, so it does not come back' }
       : await healthOf(scene, instance, options);
   if (health.healthy && !own) return { verdict: 'healthy', why: health.why };

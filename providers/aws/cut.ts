@@ -4,6 +4,7 @@ import { FinalError } from '../errors.ts';
 import type { Attempt } from '../instance.ts';
 import { type Group, groupRefusal, heldByAnother, type Instance, ownDesired } from './group.ts';
 import { DESIRED_CAPACITY, fieldsOf, LIFECYCLE_STATE, type Note, wayOf } from './notes.ts';
+import { unlessRaising } from './raise.ts';
 import { changeOf, nameOf, type Scene, standingOf } from './scene.ts';
 
 /**
@@ -13,7 +14,8 @@ import { changeOf, nameOf, type Scene, standingOf } from './scene.ts';
  * AWS knows no preconditions. So before it writes, an attempt that may not be alone asks whether it still counts; what its
  * client gave up on after six seconds and AWS carries out later all the same is found on standby with the note, or without.
  *
- * @throws FinalError `Replaced` where it is gone, `Contested` where the group is no longer as diagnosed: nothing was touched
+ * @throws FinalError `Replaced` where it is gone, `Contested` where the group is no longer as diagnosed: nothing was touched;
+ *   UnavailableError while another remediation sets the desired capacity back
  */
 export async function cut(scene: Scene, request: CutRequest, attempt: Attempt): Promise<Change[]> {
   if (request.held.length === 0) return [];
@@ -24,6 +26,8 @@ export async function cut(scene: Scene, request: CutRequest, attempt: Attempt): 
   if (standing.is === 'gone' || !group) throw nothing(standing.is === 'gone' ? standing.why : '', 'Replaced');
   if (standing.is === 'held' || standing.is === 'replaced') return changesOf(request, standing.note);
   const { instance } = standing;
+  // One that is set to a number at this moment would take no note of a decrement.
+  unlessRaising(group, scene.id);
   const reason =
     heldByAnother(group, scene.id, request.actor.remediation) ??
     groupRefusal(group) ??

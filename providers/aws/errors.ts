@@ -5,6 +5,8 @@ export interface Asked {
   /** Name under `aws:`. */
   account: string;
   region: string;
+  /** As IAM names it. Default: `autoscaling`. */
+  service?: 'cloudwatch';
   /** The action of the API: `EnterStandby`. */
   call: string;
   /** Group or instance. */
@@ -83,7 +85,7 @@ export function asProviderError(error: unknown, asked: Asked): FinalError | Unav
     return new FinalError(`${told}. ${how}`, { type: 'Forbidden', cause: error });
   }
   if (REFUSED.has(name) || status === 401 || status === 403) {
-    const how = `Allow autoscaling:${asked.call} to Salvor (deploy/aws/iam-policy.json has all that it needs)`;
+    const how = `Allow ${asked.service ?? 'autoscaling'}:${asked.call} to Salvor (deploy/aws/iam-policy.json has all that it needs)`;
     return new FinalError(`${told}. ${how}`, { type: 'Forbidden', cause: error });
   }
   if (status !== undefined && status < 500)

@@ -1,17 +1,27 @@
 import type { TargetEvidence, WorkloadEvidence } from '../../model/evidence.ts';
 import { parseTarget } from '../../model/target.ts';
 import { FinalError, UnavailableError } from '../errors.ts';
-import { type EvidenceProvider, type Looked, lookByPlace } from '../evidence.ts';
+import { type EvidenceProvider, type Looked, lookByPlace, together } from '../evidence.ts';
 import { patiently } from '../patience.ts';
 import { Recent } from '../recent.ts';
 import type { Account } from './account.ts';
-import { absence, exclusion, type Group, heldByAnother, isLeaving, isOnStandby, isServing, keyOf } from './group.ts';
+import {
+  absence,
+  exclusion,
+  type Group,
+  heldByAnother,
+  isLeaving,
+  isOnStandby,
+  isServing,
+  keyOf,
+  sizeHeldByAnother,
+} from './group.ts';
 
 /** How old what many responders share may be. What is asked right before a mutation is never shared. */
 const SHARED_MS = 1_000;
 
 /**
- * The instances of the Auto Scaling groups of one account. The population are those that are not leaving. The workload of an
+ * The Auto Scaling groups of one account, and their instances. The population are those that are not leaving. The workload of an
  * instance is its group: its desired capacity, with what Salvor has taken away of it for a while; an instance that somebody else
  * has put on standby, or whose replacement was asked for, is no part of that. All groups that are asked for at once are read in
  * one request for 50.
@@ -24,8 +34,14 @@ export class GroupEvidence implements EvidenceProvider {
     this.#account = account;
   }
 
-  look(targets: readonly string[], suspects: readonly string[]): Promise<Looked> {
-    return lookByPlace(targets, suspects, groupNameOf, (...asked) => this.#lookAt(...asked));
+  async look(targets: readonly string[], suspects: readonly string[]): Promise<Looked> {
+    const instances = lookByPlace(targets.filter(isInstance), suspects.filter(isInstance), groupNameOf, (...asked) =>
+      this.#lookAt(...asked),
+    );
+    const groups = lookByPlace(targets.filter(isGroup), suspects.filter(isGroup), groupNameOf, (...asked) =>
+      this.#lookAtGroup(...asked),
+    );
+    return together(await Promise.all([instances, groups]));
   }
 
   async workload(target: string, workload: string): Promise<WorkloadEvidence> {
@@ -43,16 +59,8 @@ export class GroupEvidence implements EvidenceProvider {
   }
 
   async #lookAt(name: string, targets: readonly string[], suspects: ReadonlySet<string>): Promise<Looked> {
-    let group: Group | undefined;
-    try {
-      group = await this.#groups.get(name, () => patiently(() => this.#account.group(name), isPassing));
-    } catch (reason) {
-      const error = reason instanceof Error ? reason.message : String(reason);
-      return { targets: Object.fromEntries(targets.map((key) => [key, { error }])), workloads: {}, error };
-    }
-    if (!group)
-      return { targets: Object.fromEntries(targets.map((key) => [key, {}])), workloads: {}, population: NONE };
-    const here = group;
+    const { group: here, instead } = await this.#read(name, targets);
+    if (!here) return instead;
     const account = this.#account.name;
     const live = here.instances.filter((instance) => !isLeaving(instance));
     const unhealthy = live.filter((one) => !isServing(one) || suspects.has(keyOf(account, name, one.id))).length;
@@ -62,7 +70,45 @@ export class GroupEvidence implements EvidenceProvider {
       population: { live: live.length, unhealthy },
     };
   }
+
+  /** A group that is itself the target: it has no budget of what may be unavailable, for scaling takes nothing away. */
+  async #lookAtGroup(name: string, targets: readonly string[], suspects: ReadonlySet<string>): Promise<Looked> {
+    const { group, instead } = await this.#read(name, targets);
+    if (!group) return instead;
+    const excluded = exclusion(group);
+    const held = sizeHeldByAnother(group, '');
+    const evidence = { ...(excluded !== undefined && { excluded }), ...(held !== undefined && { held }) };
+    const isShort = group.instances.filter(isServing).length < group.desired;
+    const unhealthy = isShort || suspects.has(keyOf(this.#account.name, name)) ? 1 : 0;
+    return {
+      targets: Object.fromEntries(targets.map((key) => [key, evidence])),
+      workloads: {},
+      population: { live: 1, unhealthy },
+    };
+  }
+
+  /** The group; or what there is to be told without it. */
+  async #read(
+    name: string,
+    targets: readonly string[],
+  ): Promise<{ group: Group; instead?: never } | { group?: never; instead: Looked }> {
+    const told = (evidence: TargetEvidence) => Object.fromEntries(targets.map((key) => [key, evidence]));
+    try {
+      const group = await this.#groups.get(name, () => patiently(() => this.#account.group(name), isPassing));
+      return group ? { group } : { instead: { targets: told({}), workloads: {}, population: NONE } };
+    } catch (reason) {
+      const error = reason instanceof Error ? reason.message : String(reason);
+      return { instead: { targets: told({ error }), workloads: {}, error } };
+    }
+  }
 }
+
+const isGroup = (key: string): boolean => {
+  const target = parseTarget(key);
+  return target.type === 'asg' && target.instance === undefined;
+};
+
+const isInstance = (key: string): boolean => !isGroup(key);
 
 const NONE = { live: 0, unhealthy: 0 };
 
@@ -73,7 +119,7 @@ function evidenceOf(account: string, group: Group, key: string): TargetEvidence 
   const id = target.type === 'asg' ? target.instance : undefined;
   const excluded = exclusion(group);
   const held = id === undefined ? undefined : heldByAnother(group, id, '');
-  const there = id === undefined || absence(group, id) === undefined;
+  const there = id !== undefined && absence(group, id) === undefined;
   return {
     ...(excluded !== undefined && { excluded }),
     ...(held !== undefined && { held }),

@@ -4,6 +4,7 @@ import { FinalError, UnavailableError } from '../errors.ts';
 import { isRefusal } from './errors.ts';
 import { type Group, ownDesired } from './group.ts';
 import { DESIRED_CAPACITY, LIFECYCLE_STATE } from './notes.ts';
+import { unlessRaising } from './raise.ts';
 import { changeOf, nameOf, type Scene, type Standing, standingOf } from './scene.ts';
 
 type Request = Pick<CutRequest, 'step' | 'actor' | 'instance' | 'held'>;
@@ -99,6 +100,7 @@ export const returned = (request: Request, desired: number, answered?: Parameter
  * back here, unless somebody else has changed it meanwhile. The note goes.
  *
  * @param asked whether an earlier attempt may have asked for it, and could not report it
+ * @throws UnavailableError while another remediation sets it back
  */
 export async function repay(
   scene: Scene,
@@ -115,9 +117,10 @@ export async function repay(
   const changes: Change[] = [];
   const own = ownDesired(group);
   if (note.way === 'standby' && own === note.own - 1 && desired < max) {
+    unlessRaising(group, scene.id);
     await mayWrite?.();
     changes.push(set(desired, desired + 1, await scene.account.setDesired(scene.group, desired + 1)));
-  } else if (note.way === 'standby' && own === note.own && asked) {
+  } else if (note.way === 'standby' && own === note.own && (asked || note.stage === 'raising')) {
     changes.push(set(desired - 1, desired));
   }
   await scene.account.unnote(scene.group, scene.id);

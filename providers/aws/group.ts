@@ -1,6 +1,6 @@
 import type { AutoScalingGroup } from '@aws-sdk/client-auto-scaling';
 import { formatTarget } from '../../model/target.ts';
-import { type Note, notesIn } from './notes.ts';
+import { type Note, notesIn, type SizeNote, sizeNoteIn } from './notes.ts';
 
 /** An Auto Scaling group, as far as Salvor must know it. */
 export interface Group {
@@ -16,6 +16,10 @@ export interface Group {
   suspended: ReadonlySet<string>;
   /** What Salvor holds of its instances, by instance id. */
   notes: ReadonlyMap<string, Note>;
+  /** What Salvor holds of its size. */
+  size: SizeNote | undefined;
+  /** What its desired capacity counts, where that is not instances: `vcpu`, `memory-mib`. */
+  unit: string | undefined;
 }
 
 export interface Instance {
@@ -50,6 +54,8 @@ export function groupOf(group: AutoScalingGroup): Group {
     tags,
     suspended: new Set((group.SuspendedProcesses ?? []).map(({ ProcessName = '' }) => ProcessName)),
     notes: notesIn(tags),
+    size: sizeNoteIn(tags),
+    unit: group.DesiredCapacityType === 'units' ? undefined : group.DesiredCapacityType,
   };
 }
 
@@ -74,8 +80,28 @@ export function absence(group: Group | undefined, id: string): string | undefine
 }
 
 /** Of the desired capacity, what Salvor has taken away for as long as instances are on standby. */
-export const onLoan = (group: Group): number =>
-  group.instances.filter((instance) => isOnStandby(instance) && group.notes.get(instance.id)?.way === 'standby').length;
+export function onLoan(group: Group): number {
+  const lent = lentBy(group);
+  return lent.length - setBack(group, lent);
+}
+
+const lentBy = ({ instances, notes }: Group): Note[] =>
+  instances.flatMap((instance) => {
+    const note = isOnStandby(instance) ? notes.get(instance.id) : undefined;
+    return note?.way === 'standby' ? [note] : [];
+  });
+
+/** Of those, the ones that were given back already, though their notes do not say so yet: their workers may have been killed. */
+function setBack({ desired }: Group, lent: readonly Note[]): number {
+  const raising = lent.filter(({ stage }) => stage === 'raising');
+  if (raising.length === 0) return 0;
+  const over = desired + lent.length - Math.max(...raising.map(({ own }) => own));
+  return Math.min(raising.length, Math.max(0, over));
+}
+
+/** Whether what the note took from the desired capacity was given back already, though it does not say so yet. */
+export const isSetBack = (group: Group, note: Note): boolean =>
+  note.way === 'standby' && note.stage === 'raising' && group.desired + lentBy(group).length === note.own + 1;
 
 /**
  * The desired capacity as it would be if Salvor held nothing. Salvor's own EnterStandby and ExitStandby do not change it: where
@@ -104,6 +130,12 @@ export function heldByAnother(group: Group, id: string, remediation: string): st
   const note = group.notes.get(id);
   if (!note || note.remediation === remediation || Date.parse(note.until) <= Date.now()) return undefined;
   return `LifecycleState is held by remediation ${note.remediation} (${note.runbook}) until ${note.until}`;
+}
+
+/** Who else holds the size of the group, for a message; undefined where nobody does now. */
+export function sizeHeldByAnother({ size }: Group, remediation: string): string | undefined {
+  if (!size || size.remediation === remediation || Date.parse(size.until) <= Date.now()) return undefined;
+  return `DesiredCapacity is held by remediation ${size.remediation} (${size.runbook}) until ${size.until}`;
 }
 
 /** Key of a group, or of an instance in it. */

@@ -6,6 +6,7 @@ import { FinalError } from '../errors.ts';
 import type { EvidenceProvider } from '../evidence.ts';
 import type { HeldOn, InstanceProvider, Release } from '../instance.ts';
 import type { Machines } from '../machines.ts';
+import type { ScalableProvider } from '../scalable.ts';
 import { Account } from './account.ts';
 import { assess } from './assess.ts';
 import { cut } from './cut.ts';
@@ -13,8 +14,14 @@ import { GroupEvidence } from './evidence.ts';
 import { restore } from './give-back.ts';
 import { hold } from './hold.ts';
 import { machinesOf } from './machines.ts';
+import { Metrics } from './metrics.ts';
 import { findHeld, release } from './release.ts';
 import { replace } from './replace.ts';
+import { read } from './scale/read.ts';
+import { findHeldSizes, releaseSize } from './scale/release.ts';
+import { type GroupScene, recentPolicies } from './scale/scene.ts';
+import { whoSet } from './scale/who.ts';
+import { giveBack, scaleTo } from './scale/write.ts';
 import type { Scene } from './scene.ts';
 import { verify } from './verify.ts';
 
@@ -29,19 +36,23 @@ export interface AwsMeans {
   every?: number;
 }
 
-/** What acts on the Auto Scaling instances of one account and region. */
+/** What acts on the Auto Scaling groups of one account and region, and on their instances. */
 export class Aws {
   /** What the gates need to know of them. */
   readonly evidence: EvidenceProvider;
   readonly machines: Machines;
+  /** What CloudWatch knows of the account and region. */
+  readonly metrics: Metrics;
   readonly #account: Account;
   readonly #means: AwsMeans;
+  readonly #policies = recentPolicies();
 
   constructor(config: AwsConfig, means: AwsMeans = {}) {
     this.#account = new Account(config);
     this.#means = means;
     this.evidence = new GroupEvidence(this.#account);
     this.machines = machinesOf(this.#account);
+    this.metrics = new Metrics(config);
   }
 
   /** The Instance port for one instance. @throws FinalError `UnknownTarget` for a group */
@@ -57,26 +68,49 @@ export class Aws {
     };
   }
 
+  /** The Scalable port for one group. @throws FinalError `UnknownTarget` for an instance */
+  scalable(target: AsgTarget): ScalableProvider {
+    const scene = this.#groupScene(target);
+    return {
+      read: (remediation, uid) => read(scene, remediation, uid),
+      scaleTo: (request, attempt) => scaleTo(scene, request, attempt),
+      giveBack: (request, attempt) => giveBack(scene, request, attempt),
+      whoSet: () => whoSet(scene),
+    };
+  }
+
   /** Name of the Auto Scaling group that the instance is in; undefined where it is in none. */
   async groupOf(instanceId: string): Promise<string | undefined> {
     return (await this.#account.find(instanceId))?.group;
   }
 
-  /** Gives back what is held of one instance, without its remediation. */
+  /** Gives back what is held of one instance, or of the size of a group, without its remediation. */
   async release(held: Held, dryRun: boolean): Promise<Release> {
     const target = parseTarget(held.object.key);
     if (target.type !== 'asg')
-      throw new FinalError(`${held.object.key} is no Auto Scaling instance`, { type: 'UnknownTarget' });
+      throw new FinalError(`${held.object.key} is no Auto Scaling group, nor an instance in one`, {
+        type: 'UnknownTarget',
+      });
+    if (target.instance === undefined) return releaseSize(this.#groupScene(target), held, dryRun);
     return release(this.#scene(target), held, dryRun);
   }
 
-  /** What the groups of the account say is held of their instances. */
-  find(): Promise<HeldOn[]> {
-    return findHeld(this.#account);
+  /** What the groups of the account say is held of them and of their instances. */
+  async find(): Promise<HeldOn[]> {
+    const groups = await this.#account.groups();
+    return [...findHeldSizes(this.#account, groups), ...findHeld(this.#account, groups)];
   }
 
   async close(): Promise<void> {
-    await this.#account.close();
+    await Promise.all([this.#account.close(), this.metrics.close()]);
+  }
+
+  #groupScene({ aws, group, instance }: AsgTarget): GroupScene {
+    if (instance !== undefined)
+      throw new FinalError(`asg/${aws}/${group}/${instance} is an instance, and only a group has a size`, {
+        type: 'UnknownTarget',
+      });
+    return { account: this.#account, group, policies: this.#policies };
   }
 
   #scene({ aws, group, instance }: AsgTarget): Scene {

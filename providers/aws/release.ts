@@ -3,7 +3,7 @@ import { FinalError } from '../errors.ts';
 import type { HeldOn, Release } from '../instance.ts';
 import type { Account } from './account.ts';
 import { forget, howToEnd, repay, restore } from './give-back.ts';
-import { keyOf } from './group.ts';
+import { type Group, keyOf } from './group.ts';
 import { DESIRED_CAPACITY, fieldsOf, unreadableIn } from './notes.ts';
 import { type Scene, standingOf } from './scene.ts';
 
@@ -71,9 +71,8 @@ async function judge(scene: Scene, held: Held): Promise<Release> {
   }
 }
 
-/** What the groups of an account say is held of their instances. */
-export async function findHeld(account: Account): Promise<HeldOn[]> {
-  const groups = await account.groups();
+/** What these groups of an account say is held of their instances. */
+export function findHeld(account: Account, groups: readonly Group[]): HeldOn[] {
   return groups.flatMap((group) => {
     const object = (id: string) => ({ key: keyOf(account.name, group.name, id), uid: id });
     const held = [...group.notes.values()].map((note): HeldOn => {

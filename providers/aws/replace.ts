@@ -6,9 +6,10 @@ import { refusal } from './assess.ts';
 import { noteOf } from './cut.ts';
 import { isRefusal } from './errors.ts';
 import { repay } from './give-back.ts';
-import { type Group, type Instance, instanceIn, ownDesired } from './group.ts';
+import { type Group, type Instance, instanceIn, isSetBack, onLoan, ownDesired } from './group.ts';
 import { completeHooks } from './hooks.ts';
 import { DESIRED_CAPACITY, type Note, wayOf } from './notes.ts';
+import { announce, raisedBy } from './raise.ts';
 import { changeOf, type Scene, type Standing, standingOf } from './scene.ts';
 import { capacity } from './verify.ts';
 
@@ -22,7 +23,7 @@ interface Memory {
  * Out on standby with a decrement: sets the desired capacity back, which starts the replacement, and terminates the instance.
  * Out with a replacement: terminates it once its group has its desired capacity without it. Never makes the group smaller.
  *
- * Each call is said before it is made, and looked after before it is made again. Once the capacity is back the note says
+ * Each call is said before it is made, and looked after before it is made again; that the capacity is set back, in the note too. Once the capacity is back the note says
  * `standby-replaced`: whoever takes over then neither sets it again nor puts the instance back.
  */
 export async function replace(scene: Scene, request: ReplaceRequest, pulse: Pulse): Promise<ReplaceResult> {
@@ -129,10 +130,12 @@ class Replacing {
    */
   async #raise(group: Group, note: Note): Promise<boolean> {
     const { scene, memory } = this.#given;
+    // Who has not asked yet cannot tell by the numbers while another one asks.
+    if (memory.asked !== 'capacity' && raisedBy(group, note.instance)) return this.#setBack(group, note);
     // Without a note of it the instance is not among what Salvor has taken away.
     const own = group.notes.has(note.instance) ? ownDesired(group) : group.desired + 1;
     const target = group.desired + 1;
-    if (memory.asked === 'capacity' && own === note.own + 1) {
+    if (isSetBack(group, note) || (memory.asked === 'capacity' && own === note.own + 1)) {
       this.#raised(group.desired - 1, group.desired);
     } else if (own !== note.own) {
       // Another remediation may be between its two calls.
@@ -144,11 +147,30 @@ class Replacing {
       this.#respected = `; somebody else changed the desired capacity of ${scene.group} meanwhile (without Salvor it was ${note.own}, and is ${own}), which is respected: it was not set back`;
     } else if (target > group.max) {
       this.#respected = `; the desired capacity was not set back to ${target}, for MaxSize is ${group.max} now`;
-    } else {
-      await this.#about('capacity');
-      this.#raised(group.desired, target, await scene.account.setDesired(scene.group, target));
+    } else if (!(await this.#setBack(group, note))) {
+      return false;
     }
-    await scene.account.note(scene.group, { ...note, way: 'standby-replaced' });
+    await scene.account.note(scene.group, { ...note, way: 'standby-replaced', stage: 'held' });
+    return true;
+  }
+
+  /** @returns whether it was asked for; where not, another look decides */
+  async #setBack(group: Group, note: Note): Promise<boolean> {
+    const { scene, memory, pulse } = this.#given;
+    await pulse.stillMine();
+    const own = group.notes.has(note.instance) ? note.own : group.desired + onLoan(group) + 1;
+    const now = memory.asked === 'capacity' ? group : await announce(scene, group, { ...note, own });
+    if (typeof now === 'string') {
+      this.#wait(now);
+      return false;
+    }
+    if (now.desired !== group.desired) {
+      this.#wait('the desired capacity was changed at this moment, and is looked at again');
+      return false;
+    }
+    await this.#about('capacity');
+    const after = now.desired + 1;
+    this.#raised(now.desired, after, await scene.account.setDesired(scene.group, after));
     return true;
   }
 

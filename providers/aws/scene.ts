@@ -4,7 +4,7 @@ import type { Check } from '../checks.ts';
 import { FinalError } from '../errors.ts';
 import { LOST } from '../instance.ts';
 import type { Account, Answered } from './account.ts';
-import { absence, type Group, type Instance, instanceIn, isOnStandby } from './group.ts';
+import { absence, type Group, type Instance, instanceIn, isOnStandby, isSetBack } from './group.ts';
 import type { Note } from './notes.ts';
 
 /** One instance, and what is needed to act on it. */
@@ -46,7 +46,8 @@ export function standingOf(group: Group | undefined, id: string, remediation: st
     return { is: own.stage === 'returning' ? 'returned' : 'taken', instance, note: own };
   }
   if (!own) return { is: 'unnoted', instance, other: note };
-  return { is: own.way === 'standby' ? 'held' : 'replaced', instance, note: own };
+  const back = group !== undefined && isSetBack(group, own);
+  return { is: own.way === 'standby' && !back ? 'held' : 'replaced', instance, note: own };
 }
 
 export interface Health {

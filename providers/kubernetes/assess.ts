@@ -52,7 +52,7 @@ export async function assess(
     protection(pod, namespace?.metadata, protectedLabels, quarantined);
   if (out) return { verdict: 'protected', why: and(out) };
 
-  const { healthy, why } = quarantined ? healthOf(pod) : await examine(cluster.name, pod, options.health, check);
+  const { healthy, why } = quarantined ? healthOf(pod) : await examine(cluster, pod, options.health, check);
   if (healthy && own.length === 0) return { verdict: 'healthy', why: and(why) };
   const fields = own.map(({ field }) => nameOf(parseField(field))).join(', ');
   if (healthy && uid !== undefined && !quarantined)

@@ -1,6 +1,7 @@
 import type { ConnectionOptions } from 'node:tls';
 import type { KubeConfig } from '@kubernetes/client-node';
 import { Agent, type Dispatcher, ProxyAgent, request, Socks5ProxyAgent } from 'undici';
+import { isLoopback } from '../address.ts';
 import { FinalError, UnavailableError } from '../errors.ts';
 import { ApiError, type Asked, describeAsked, type Status, type Verb } from './errors.ts';
 import { type KubeObject, type List, pathOf, type Ref } from './objects.ts';
@@ -82,6 +83,12 @@ export class Cluster {
   constructor(config: ClusterConfig) {
     this.name = config.name;
     this.#config = config;
+  }
+
+  /** Its API is on this very machine, as that of a sandbox is. */
+  get isLocal(): boolean {
+    const { server } = this.#connection ?? {};
+    return server !== undefined && isLoopback(new URL(server).hostname.replace(/^\[(.*)\]$/, '$1'));
   }
 
   /**

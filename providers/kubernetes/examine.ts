@@ -1,7 +1,11 @@
 import type { HealthChecks } from '../../model/rule.ts';
 import type { Check, Subject } from '../checks.ts';
+import type { Cluster } from './cluster.ts';
 import { type Health, healthOf, transitionsOf } from './health.ts';
 import type { Pod } from './objects.ts';
+
+/** The cluster, as far as a check must know it. */
+export type Place = Pick<Cluster, 'name' | 'isLocal'>;
 
 /** How to look at what may be sick. */
 export interface Kind {
@@ -11,18 +15,18 @@ export interface Kind {
   /** When what makes up its health changed last: see {@link transitionsOf}. */
   transitions(object: Pod): string;
   /** As the checks of a rule ask for it. */
-  subject(cluster: string, object: Pod): Subject;
+  subject(cluster: Place, object: Pod): Subject;
 }
 
 export const POD: Kind = { what: 'pod', health: healthOf, transitions: transitionsOf, subject: subjectOf };
 
-export function subjectOf(cluster: string, { metadata, spec, status }: Pod): Subject {
+export function subjectOf({ name: cluster, isLocal: local }: Place, { metadata, spec, status }: Pod): Subject {
   return {
     values: {
       ...{ cluster, namespace: metadata.namespace, pod: metadata.name },
       ...(spec?.nodeName !== undefined && { node: spec.nodeName }),
     },
-    ...(status?.podIP !== undefined && { address: status.podIP }),
+    ...(status?.podIP !== undefined && { address: status.podIP, local }),
   };
 }
 
@@ -36,7 +40,7 @@ export const hasChecks = (checks: HealthChecks | undefined): checks is HealthChe
  * @throws UnavailableError where a check cannot be asked: then nobody knows
  */
 export async function examine(
-  cluster: string,
+  cluster: Place,
   pod: Pod,
   checks: HealthChecks | undefined,
   check: Check,

@@ -108,7 +108,7 @@ export function leftOut(pod: Instance, remediation: string): string | undefined 
   return undefined;
 }
 
-interface Writer {
+export interface Writer {
   manager: string;
   /** To the second. */
   time?: string;
@@ -129,7 +129,8 @@ export const writerOf = (metadata: Metadata, field: Field): Writer | undefined =
 export const noteWriterOf = (metadata: Metadata): Writer | undefined =>
   lastWriter(metadata, ['f:metadata', 'f:annotations', `f:${HELD_ANNOTATION}`]);
 
-function lastWriter(metadata: Metadata, path: string[]): Writer | undefined {
+/** The same of any field; `path` has one step of `fieldsV1` per step: `['f:spec', 'f:replicas']`. */
+export function lastWriter(metadata: Metadata, path: readonly string[]): Writer | undefined {
   const owns = (fields: FieldSet | undefined) => path.reduce((node, step) => node?.[step], fields) !== undefined;
   const [writer] = (metadata.managedFields ?? [])
     .filter((entry) => owns(entry.fieldsV1))

@@ -135,8 +135,8 @@ export function protection(
   if (!quarantined && !controllerOf(metadata)) return 'it has no controller: nothing would replace it';
   const excluded = exclusion(metadata, namespace);
   if (excluded) return excluded;
-  const label = carriesProtected(metadata, labels);
-  if (label) return `it carries the protected label ${label}`;
+  const guarded = protectedBy(metadata, labels);
+  if (guarded) return guarded;
   // Last, for it passes: what keeps a pod for ever from being a target is the better answer.
   return status?.phase === 'Pending' ? 'it is Pending: it does not run yet, and evicting it would not help' : undefined;
 }
@@ -144,6 +144,12 @@ export function protection(
 /** The first protected label that an object carries. */
 export const carriesProtected = (metadata: Metadata, labels: readonly string[]): string | undefined =>
   labels.find((entry) => carries(metadata.labels ?? {}, entry));
+
+/** Why its labels keep an object from being a target; undefined where they do not. */
+export function protectedBy(metadata: Metadata, labels: readonly string[]): string | undefined {
+  const label = carriesProtected(metadata, labels);
+  return label && `it carries the protected label ${label}`;
+}
 
 function carries(labels: Record<string, string>, entry: string): boolean {
   const at = entry.indexOf('=');

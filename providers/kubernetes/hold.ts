@@ -108,7 +108,7 @@ class Wait {
     this.#recovery = new Recovery({
       kind,
       stableFor: request.stableFor,
-      ask: hasChecks(checks) ? (pod) => check(checks, kind.subject(cluster.name, pod), this.#over.signal) : undefined,
+      ask: hasChecks(checks) ? (pod) => check(checks, kind.subject(cluster, pod), this.#over.signal) : undefined,
       wake: this.#sleeper.wake,
       returns: memory,
     });
@@ -194,7 +194,7 @@ class Wait {
    */
   async #wasGivenBack(pod: Pod, givenBack: Change): Promise<HoldResult> {
     const { cluster, request, memory, check, kind } = this.#given;
-    const { healthy, why } = await examine(cluster.name, pod, request.options?.health, check, kind);
+    const { healthy, why } = await examine(cluster, pod, request.options?.health, check, kind);
     const rest = (await giveBack(this.#writing(request.step))) ?? [];
     const changes = [...memory.changes, { ...givenBack, step: request.step }, ...rest];
     if (healthy) return { verdict: 'recovered', why: 'found healthy by an attempt that could not report it', changes };

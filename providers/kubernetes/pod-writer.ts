@@ -7,7 +7,7 @@ import type { Answer, Cluster } from './cluster.ts';
 import { ApiError } from './errors.ts';
 import { annotationOf, type Field, HELD_FIELD, holdsOn, type Note, parseField, readField } from './fields.ts';
 import { controllerOf } from './health.ts';
-import type { Pod, Ref } from './objects.ts';
+import type { KubeObject, Pod, Ref } from './objects.ts';
 import { isQuarantine } from './quarantine.ts';
 
 /** Tries on a pod that others write to at the same time, before the activity as a whole is tried again. */
@@ -17,21 +17,21 @@ const TRIES = 5;
 const OVERTAKEN_ANNOTATION = 'salvor.dev/overtaken';
 
 /**
- * Reads the pod and decides; where somebody else wrote in between, reads and decides anew.
+ * Reads the pod (or whatever it is) and decides; where somebody else wrote in between, reads and decides anew.
  *
  * @param decide is given the number of the try, from 1
  */
-export async function deciding<T>(
+export async function deciding<T, O extends KubeObject = Pod>(
   cluster: Cluster,
   ref: Ref,
-  decide: (pod: Pod | undefined, tries: number) => Promise<T>,
+  decide: (object: O | undefined, tries: number) => Promise<T>,
 ): Promise<T> {
   for (let tries = 1; ; tries++) {
-    const pod = await cluster.get<Pod>(ref);
+    const object = await cluster.get<O>(ref);
     try {
-      return await decide(pod, tries);
+      return await decide(object, tries);
     } catch (error) {
-      // 404: the pod went between the read and the write; the next read finds it gone.
+      // 404: it went between the read and the write; the next read finds it gone.
       if (!(error instanceof ApiError) || (error.status !== 409 && error.status !== 404)) throw error;
       if (tries === TRIES) throw new UnavailableError(`${error.message}; ${TRIES} times in a row`, { cause: error });
     }

@@ -4,6 +4,7 @@ import type { Check } from '../checks.ts';
 import { UnavailableError } from '../errors.ts';
 import type { HeldOn, InstanceProvider, Release } from '../instance.ts';
 import type { Machines } from '../machines.ts';
+import type { ScalableProvider } from '../scalable.ts';
 import { assess } from './assess.ts';
 import { Cluster, type ClusterConfig } from './cluster.ts';
 import { isStatus } from './errors.ts';
@@ -19,6 +20,9 @@ import { NODES, PODS, type Ref } from './objects.ts';
 import { findHeld, release } from './release.ts';
 import { replace } from './replace.ts';
 import { restore } from './restore.ts';
+import { ScaleEvidence } from './scale/evidence.ts';
+import { scalable } from './scale/provider.ts';
+import { findHeldSizes, releaseSize } from './scale/release.ts';
 import { cut } from './traffic.ts';
 import { verify } from './verify.ts';
 import { Watches } from './watch.ts';
@@ -45,6 +49,8 @@ export class Kubernetes {
   readonly evidence: PodEvidence;
   /** The same of its nodes. */
   readonly nodeEvidence: NodeEvidence;
+  /** The same of its workloads that are scaled. */
+  readonly scaleEvidence: ScaleEvidence;
   readonly #means: Means;
 
   constructor(config: ClusterConfig, means: Means = {}) {
@@ -52,6 +58,7 @@ export class Kubernetes {
     this.watches = new Watches(this.cluster);
     this.evidence = new PodEvidence(this.cluster);
     this.nodeEvidence = new NodeEvidence(this.cluster);
+    this.scaleEvidence = new ScaleEvidence(this.cluster);
     this.#means = means;
   }
 
@@ -85,19 +92,26 @@ export class Kubernetes {
     };
   }
 
+  /** The Scalable port for one workload, of any kind with a scale subresource. */
+  scalable(target: ObjectTarget): ScalableProvider {
+    return scalable(this.cluster, target, this.#means.protectedLabels ?? PROTECTED_LABELS);
+  }
+
   /** Name of the node that runs on this machine; undefined where none does. @throws what the API answers */
   nodeOf(instanceId: string): Promise<string | undefined> {
     return this.nodeEvidence.byInstance(instanceId);
   }
 
-  /** Gives back what is held on one pod or node, without its remediation. */
+  /** Gives back what is held on one pod, node or workload (or on what scales it), without its remediation. */
   release(target: ObjectTarget | NodeTarget, held: Held, dryRun: boolean): Promise<Release> {
     const { name } = target;
+    if (target.type === 'k8s' && (target.kind !== 'pod' || target.group !== undefined))
+      return releaseSize(this.cluster, held, dryRun);
     const ref: Ref = target.type === 'node' ? { ...NODES, name } : { ...PODS, namespace: target.namespace, name };
     return release(this.cluster, ref, held, dryRun);
   }
 
-  /** What its pods and nodes say is held on them. */
+  /** What its pods, nodes and workloads, and what scales those, say is held on them. */
   async find(): Promise<HeldOn[]> {
     const found = await Promise.all([
       findHeld(this.cluster, PODS),
@@ -106,6 +120,7 @@ export class Kubernetes {
         if (isStatus(error, 403)) return [];
         throw error;
       }),
+      findHeldSizes(this.cluster),
     ]);
     return found.flat();
   }

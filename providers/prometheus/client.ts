@@ -5,6 +5,21 @@ import { FinalError, UnavailableError } from '../errors.ts';
 /** What a query gives: its one number, or why it gives none, for people (`gives no series, expected 1`). */
 export type Answer = { value: number; problem?: never } | { value?: never; problem: string };
 
+/** Milliseconds since the epoch, and between two points. */
+export interface Range {
+  from: number;
+  to: number;
+  step: number;
+}
+
+/**
+ * What a query gave over a range, oldest first, every value finite, at least one; or why there is none to go by, for people. What
+ * is not a finite number at some time is a gap.
+ */
+export type RangeAnswer =
+  | { samples: { at: number; value: number }[]; problem?: never }
+  | { samples?: never; problem: string };
+
 /** Below the ten seconds that a look at live state may take. */
 const REQUEST_MS = 5_000;
 /** Characters; one series has a few hundred. */
@@ -13,6 +28,7 @@ const LARGEST_ANSWER = 4 * 1024 * 1024;
 const series = z.object({
   metric: z.record(z.string(), z.string()).prefault({}),
   value: z.tuple([z.number(), z.string()]).optional(),
+  values: z.array(z.tuple([z.number(), z.string()])).optional(),
 });
 const answerSchema = z.object({
   data: z.object({ resultType: z.string(), result: z.array(z.unknown()) }),
@@ -21,6 +37,14 @@ const answerSchema = z.object({
   isPartial: z.boolean().optional(),
 });
 const refusalSchema = z.object({ errorType: z.string().optional(), error: z.string() });
+
+interface Answered {
+  /** `vector`, `matrix`, … */
+  type: string;
+  result: unknown[];
+  /** Why it may be wrong, or only a part. */
+  doubts?: string;
+}
 
 /** One Prometheus, or what speaks its HTTP API. */
 export class Prometheus {
@@ -38,18 +62,43 @@ export class Prometheus {
    * FinalError `Invalid` for a query that it cannot answer and an address where there is no Prometheus, `Forbidden`
    */
   async number(query: string, signal?: AbortSignal): Promise<Answer> {
-    const parameters = new URLSearchParams({ query, timeout: `${REQUEST_MS}ms` });
-    const text = await this.#get(`/api/v1/query?${parameters}`, query, signal);
+    const answered = await this.#ask('query', { query }, signal);
+    if ('problem' in answered) return answered;
+    // What may be only a part, or is doubted by Prometheus itself, is no ground to act on.
+    if (answered.doubts !== undefined) throw new UnavailableError(`${asked(query)}: ${answered.doubts}`);
+    return oneNumber(answered.type, answered.result);
+  }
+
+  /**
+   * What a query gave from `from` on, every `step`, the last at `to`.
+   *
+   * @throws as {@link Prometheus.number} does; an answer that may be only a part is a problem
+   */
+  async range(query: string, { from, to, step }: Range, signal?: AbortSignal): Promise<RangeAnswer> {
+    // Its points are counted from `start`: so that there is one at `to`, which is the one that matters most.
+    const start = to - Math.max(0, Math.floor((to - from) / step)) * step;
+    const seconds = { start: `${start / 1000}`, end: `${to / 1000}`, step: `${step / 1000}` };
+    const answered = await this.#ask('query_range', { query, ...seconds }, signal);
+    if ('problem' in answered) return answered;
+    if (answered.doubts !== undefined) return { problem: `gives nothing to go by: ${answered.doubts}` };
+    return oneSeries(answered.result);
+  }
+
+  async #ask(
+    what: 'query' | 'query_range',
+    parameters: Record<string, string> & { query: string },
+    signal: AbortSignal | undefined,
+  ): Promise<Answered | { problem: string }> {
+    const { query } = parameters;
+    const asking = new URLSearchParams({ ...parameters, timeout: `${REQUEST_MS}ms` });
+    const text = await this.#get(`/api/v1/${what}?${asking}`, query, signal);
     if (text === undefined) return { problem: `gives more than ${LARGEST_ANSWER / 1024 ** 2} MiB, expected 1 series` };
     const answered = answerSchema.safeParse(jsonOf(text)).data;
     if (!answered) throw this.#noPrometheus(query, 'answered something else than its API does');
     const warnings = [...(answered.warnings ?? []), ...(answered.isPartial ? ['the answer is partial'] : [])];
-    // What may be only a part, or is doubted by Prometheus itself, is no ground to act on.
-    if (warnings.length > 0)
-      throw new UnavailableError(
-        `${asked(query)}: Prometheus ${this.url} answered with warnings: ${cut(warnings.join('; '))}`,
-      );
-    return oneNumber(answered.data.resultType, answered.data.result);
+    const { resultType: type, result } = answered.data;
+    if (warnings.length === 0) return { type, result };
+    return { type, result, doubts: `Prometheus ${this.url} answered with warnings: ${cut(warnings.join('; '))}` };
   }
 
   /** The body of a good answer; undefined where it is too large to be one. */
@@ -108,15 +157,32 @@ const TOOK_TOO_LONG = /\btimed out\b|\btimeout exceeded\b|\bdeadline exceeded\b|
 function oneNumber(type: string, result: unknown[]): Answer {
   if (type !== 'vector')
     return { problem: `gives ${KINDS[type] ?? type}, expected 1 series, which says whether there is any` };
-  if (result.length !== 1) {
-    const seen = result.slice(0, 3).map(labelsOf).join(', ');
-    if (result.length === 0) return { problem: 'gives no series, expected 1' };
-    return { problem: `gives ${result.length} series, expected 1: ${cut(seen)}${result.length > 3 ? ', …' : ''}` };
-  }
+  const problem = notOne(result);
+  if (problem !== undefined) return { problem };
   const text = series.safeParse(result[0]).data?.value?.[1];
   if (text === undefined) return { problem: 'gives a histogram, expected a number' };
   const value = numberOf(text);
   return Number.isNaN(value) ? { problem: 'gives NaN, expected a number' } : { value };
+}
+
+function oneSeries(result: unknown[]): RangeAnswer {
+  const problem = notOne(result);
+  if (problem !== undefined) return { problem };
+  const values = series.safeParse(result[0]).data?.values;
+  if (!values?.length) return { problem: 'gives a histogram, expected a number' };
+  const samples = values.flatMap(([at, text]) => {
+    const value = numberOf(text);
+    return Number.isFinite(value) ? [{ at: Math.round(at * 1000), value }] : [];
+  });
+  const last = values.at(-1)?.[1];
+  return samples.length > 0 ? { samples } : { problem: `gives ${last} and no number in all of that time` };
+}
+
+function notOne(result: unknown[]): string | undefined {
+  if (result.length === 1) return undefined;
+  if (result.length === 0) return 'gives no series, expected 1';
+  const seen = result.slice(0, 3).map(labelsOf).join(', ');
+  return `gives ${result.length} series, expected 1: ${cut(seen)}${result.length > 3 ? ', …' : ''}`;
 }
 
 const KINDS: Record<string, string> = { scalar: 'a scalar', string: 'a string', matrix: 'a range of values' };

@@ -1,6 +1,7 @@
 import { type Client, WorkflowNotFoundError } from '@temporalio/client';
 import { MESSAGE } from '../../model/names.ts';
 import type { CancelRequest } from '../../model/remediation.ts';
+import { withCurrent } from './chain.ts';
 
 /**
  * Cancels a remediation, which then undoes what it has done. Who asks for it is told by a signal before, for the server
@@ -14,20 +15,18 @@ export async function cancelRun(
   { by, reason }: CancelRequest,
 ): Promise<boolean> {
   const asked: CancelRequest = { by, reason };
-  try {
-    await client.workflow.getHandle(workflowId, id).signal(MESSAGE.cancel, asked);
+  const cancel = async (runId: string): Promise<void> => {
+    await client.workflow.getHandle(workflowId, runId).signal(MESSAGE.cancel, asked);
     // The client's own cancel() takes no reason.
     await client.workflowService.requestCancelWorkflowExecution({
       namespace: client.options.namespace,
-      workflowExecution: { workflowId, runId: id },
+      workflowExecution: { workflowId, runId },
       identity: by,
       reason,
     });
-    return true;
-  } catch (error) {
-    if (error instanceof WorkflowNotFoundError || isNotFound(error)) return false;
-    throw error;
-  }
+  };
+  const isOver = (error: unknown): boolean => error instanceof WorkflowNotFoundError || isNotFound(error);
+  return withCurrent(client, { workflowId, runId: id }, cancel, isOver);
 }
 
 /** gRPC NOT_FOUND, as the service itself says it. */

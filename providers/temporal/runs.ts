@@ -9,11 +9,14 @@ import {
 import { ApplicationFailure, CancelledFailure } from '@temporalio/common';
 import { remediationId, searchValue, WORKFLOW } from '../../model/names.ts';
 import type { Ending } from '../../model/remediation.ts';
+import { currentOf, firstOf } from './chain.ts';
 
 /** One remediation or proposal, as `salvor list` shows it. */
 export interface Run {
   /** First run ID. */
   id: string;
+  /** Of the run with which it goes on, or has ended, where its history had become long and that is not the first. */
+  runId?: string;
   workflowId: string;
   target: string;
   rule: string;
@@ -63,6 +66,7 @@ function queryOf({ outcome, rule, target }: Filter): string {
 async function collect(client: Client, query: string, filter: Filter, limit: number): Promise<Run[]> {
   const runs: Run[] = [];
   for await (const info of client.workflow.list({ query, pageSize: 200 })) {
+    if (info.status.name === 'CONTINUED_AS_NEW') continue;
     const run = await complete(client, runOf(info));
     if (!matches(run, filter)) continue;
     runs.push(run);
@@ -89,9 +93,11 @@ function runOf(info: Omit<WorkflowExecutionInfo, 'raw'>): Run {
     return typeof value === 'string' ? value : '?';
   };
   const status = info.status.name;
+  const first = firstOf(info);
   const [outcome, reason] = [said('SalvorOutcome'), said('SalvorReason')];
   return {
-    id: info.runId,
+    id: first.id,
+    ...(info.runId !== first.id && { runId: info.runId }),
     workflowId: info.workflowId,
     target: noted('target'),
     rule: noted('rule'),
@@ -101,7 +107,7 @@ function runOf(info: Omit<WorkflowExecutionInfo, 'raw'>): Run {
     outcome: status === 'RUNNING' ? 'running' : (outcome ?? status.toLowerCase()),
     // A proposal says what it waits for, and what is done but for what it keeps why it is still open.
     ...(reason !== undefined && (status !== 'RUNNING' || outcome === undefined) && { reason }),
-    startedAt: info.startTime.toISOString(),
+    startedAt: first.startedAt,
     ...(info.closeTime && { endedAt: info.closeTime.toISOString() }),
   };
 }
@@ -153,7 +159,18 @@ const MOST_MEANT = 100;
 
 /** Those whose ID begins so. */
 const beginning = (client: Client, prefix: string): Promise<Run[]> =>
-  isPrefix(prefix) ? collect(client, `${TYPE} AND RunId STARTS_WITH '${prefix}'`, {}, MOST_MEANT) : Promise.resolve([]);
+  isPrefix(prefix) ? begun(client, prefix) : Promise.resolve([]);
+
+async function begun(client: Client, prefix: string): Promise<Run[]> {
+  const runs = new Map<string, Run>();
+  const query = `${TYPE} AND RunId STARTS_WITH '${prefix}'`;
+  for await (const { workflowId, runId } of client.workflow.list({ query, pageSize: 200 })) {
+    const info = await currentOf(client, { workflowId, runId });
+    if (info) runs.set(info.runId, await complete(client, runOf(info)));
+    if (runs.size === MOST_MEANT) break;
+  }
+  return [...runs.values()];
+}
 
 const isPrefix = (text: string): boolean => /^[0-9a-f-]{8,36}$/.test(text);
 
@@ -188,7 +205,9 @@ async function describe(client: Client, workflowId: string): Promise<Run | undef
 
 /** One run, as it stands now. */
 export async function readRun(client: Client, workflowId: string, id: string): Promise<Run> {
-  return await complete(client, runOf(await client.workflow.getHandle(workflowId, id).describe()));
+  const info = await currentOf(client, { workflowId, runId: id });
+  if (!info) throw new WorkflowNotFoundError(`Temporal has no run ${id}`, workflowId, id);
+  return await complete(client, runOf(info));
 }
 
 /** gRPC INVALID_ARGUMENT: here, a query by an attribute that the namespace does not have. */

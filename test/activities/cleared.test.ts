@@ -1,7 +1,8 @@
 import { ApplicationFailure } from '@temporalio/common';
 import { MockActivityEnvironment } from '@temporalio/testing';
 import { expect, it } from 'vitest';
-import { type Clear, instanceActivities } from '../../activities/instance.ts';
+import type { Clear } from '../../activities/attempt.ts';
+import { instanceActivities } from '../../activities/instance.ts';
 import { type ClearanceRequest, NOT_CLEARED, type Objection } from '../../model/clearance.ts';
 import type { CutRequest, ReplaceRequest } from '../../model/ports/instance.ts';
 import type { InstanceProvider, Pulse } from '../../providers/instance.ts';

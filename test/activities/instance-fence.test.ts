@@ -1,7 +1,8 @@
 import { Client } from '@temporalio/client';
 import { ApplicationFailure } from '@temporalio/common';
 import { afterAll, beforeAll, expect, test } from 'vitest';
-import { type Fence, fenceOf, instanceActivities } from '../../activities/instance.ts';
+import { type Fence, fenceOf } from '../../activities/attempt.ts';
+import { instanceActivities } from '../../activities/instance.ts';
 import { MESSAGE } from '../../model/names.ts';
 import type { Story } from '../../model/remediation.ts';
 import type { Attempt, InstanceProvider, Pulse } from '../../providers/instance.ts';

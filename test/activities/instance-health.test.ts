@@ -40,18 +40,18 @@ const checking = (port: number, change: Partial<DrainInstanceOptions> = {}): Dra
   ...change,
 });
 
-/** A Ready pod of a Deployment `web` whose address is that of this machine; no Service, for that takes no such address. */
-async function readyPod(options: Partial<WorkloadOptions> = {}) {
+/** A Ready pod of a Deployment `web` whose address is by default that of this machine; no Service, for that takes no such address. */
+async function readyPod(options: Partial<WorkloadOptions> = {}, ip = '127.0.0.1') {
   const namespace = await bench.cluster.namespace();
   await bench.cluster.create(deployment({ namespace, name: 'web', replicas: 1, ...options }));
   const [pod] = await bench.cluster.readyPods(namespace, 'web', 1);
   const name = nameOf(pod!);
   const merge = setHeaderOptions('Content-Type', PatchStrategy.MergePatch);
-  const body = { status: { podIP: '127.0.0.1', podIPs: [{ ip: '127.0.0.1' }] } };
+  const body = { status: { podIP: ip, podIPs: [{ ip }] } };
   await eventually('its address', async () => {
     await bench.cluster.core.patchNamespacedPodStatus({ namespace, name, body }, merge);
     const { status } = (await bench.cluster.pod(namespace, name)) ?? {};
-    return status?.podIP === '127.0.0.1';
+    return status?.podIP === ip;
   });
   return { namespace, name, uid: uidOf(pod!) };
 }
@@ -110,10 +110,21 @@ describe('assess', () => {
 
   test('what may stand in a query is told of the pod', async () => {
     const { namespace, name } = await readyPod();
-    expect(subjectOf('sandbox', (await bench.cluster.pod(namespace, name)) as unknown as Pod)).toEqual({
+    expect(
+      subjectOf({ name: 'sandbox', isLocal: true }, (await bench.cluster.pod(namespace, name)) as unknown as Pod),
+    ).toEqual({
       values: { cluster: 'sandbox', namespace, pod: name, node: 'node-0' },
-      address: '127.0.0.1',
+      ...{ address: '127.0.0.1', local: true },
     });
+  });
+
+  test('whose status names the metadata service is asked nothing, and a person is told', async () => {
+    const { namespace, name } = await readyPod({}, '169.254.169.254');
+    await expect(bench.assess(namespace, name, { options: checking(80) })).rejects.toMatchObject({
+      ...{ type: 'Invalid', nonRetryable: true },
+      message: expect.stringContaining('169.254.169.254 is link-local'),
+    });
+    expect(await bench.mutations(namespace)).toEqual([]);
   });
 });
 

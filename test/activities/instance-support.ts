@@ -1,7 +1,8 @@
 import { MockActivityEnvironment } from '@temporalio/testing';
 import { DefaultLogger } from '@temporalio/worker';
 import { afterAll, beforeAll } from 'vitest';
-import { type Fence, instanceActivities } from '../../activities/instance.ts';
+import type { Fence } from '../../activities/attempt.ts';
+import { instanceActivities } from '../../activities/instance.ts';
 import type { Actor, Assessment, AssessRequest, CutRequest, InstancePort } from '../../model/ports/instance.ts';
 import type { DrainInstanceOptions } from '../../model/rule.ts';
 import { createRegistry, type HoldingRegistry } from '../../providers/registry.ts';

@@ -2,7 +2,7 @@ import { describe, expect, test } from 'vitest';
 import { budget } from '../support/kubernetes.ts';
 import { barePod, daemonSet, placed } from '../support/nodes.ts';
 import { eventually } from '../support/wait.ts';
-import { useBench } from './instance-support.ts';
+import { actor, OPTIONS, useBench } from './instance-support.ts';
 import { assess, cordoned, mutations, nodeOptions, poolOf, sick } from './node-support.ts';
 
 const bench = useBench();
@@ -110,7 +110,12 @@ describe('what it leaves alone', () => {
   test('a node that a person has excluded, and one that another remediation holds', async () => {
     const pool = await sickNode(2, { annotations: { 'salvor.dev/skip': 'mine' } });
     expect(await assess(bench, pool)).toMatchObject({ verdict: 'protected', why: expect.stringMatching(/skip/) });
-    await pool.patch({ metadata: { annotations: { 'salvor.dev/skip': null } } });
+    await pool.patch({ metadata: { annotations: { 'salvor.dev/skip': null }, labels: { 'salvor.dev/protect': '' } } });
+    expect(await assess(bench, pool)).toMatchObject({
+      verdict: 'protected',
+      why: 'it carries the protected label salvor.dev/protect',
+    });
+    await pool.patch({ metadata: { labels: { 'salvor.dev/protect': null } } });
     await cordoned(bench, pool);
     expect(await assess(bench, pool, nodeOptions(), 'remediation-2')).toMatchObject({
       verdict: 'protected',
@@ -150,6 +155,34 @@ describe('what it leaves alone', () => {
     });
   });
 
+  test('a node with a pod that Salvor keeps in quarantine says so, and by which remediation', async () => {
+    const pool = await poolOf(bench);
+    const { namespace } = pool;
+    const [pod] = await pool.run('web', 1, placed({ namespace, name: 'web', replicas: 1 }));
+    const name = pod!.metadata!.name!;
+    await bench.cluster.setUnready(namespace, name, true);
+    const { request } = await bench.sick(namespace, name, actor('remediation-7'), {
+      ...OPTIONS,
+      quarantine: { keepFor: 60_000, afterwards: 'delete' },
+    });
+    await bench.run('cut', request).result;
+    await eventually('its owner lets go of it', async () => {
+      const { ownerReferences = [] } = (await bench.cluster.pod(namespace, name))?.metadata ?? {};
+      return ownerReferences.length === 0;
+    });
+    await pool.setUnready(true);
+    const until = request.held[0]?.until;
+    expect(await assess(bench, pool)).toMatchObject({
+      verdict: 'protected',
+      why: expect.stringContaining(
+        `${namespace}/${name}: remediation remediation-7 keeps it in quarantine until ${until} (`,
+      ),
+    });
+    // A rule by which bare pods may go lets it go too.
+    const { plan } = (await sick(bench, pool, nodeOptions({ bare: true }))).found;
+    expect(plan.changes.map(({ object }) => object.uid)).toContain(pod!.metadata!.uid);
+  });
+
   test("a node that runs Salvor's or Temporal's own pods, unless others of their owner are Ready elsewhere", async () => {
     const pool = await poolOf(bench);
     const labels = { 'app.kubernetes.io/part-of': 'temporal' };
@@ -165,5 +198,11 @@ describe('what it leaves alone', () => {
     await eventually('one runs elsewhere', async () => (await pool.podsOn(pool.names[1])).length === 1);
     await bench.cluster.readyPods(pool.namespace, 'history', 2);
     expect(await assess(bench, pool)).toMatchObject({ verdict: 'sick' });
+    // What is elsewhere may be about to go as well.
+    await pool.patch({ spec: { unschedulable: true } }, pool.names[1]);
+    expect(await assess(bench, pool)).toMatchObject({
+      verdict: 'protected',
+      why: expect.stringMatching(/no other pod of its owner is Ready on another node that is not cordoned/),
+    });
   });
 });

@@ -1,4 +1,4 @@
-import type { V1Pod } from '@kubernetes/client-node';
+import { PatchStrategy, setHeaderOptions, type V1Pod } from '@kubernetes/client-node';
 import { CancelledFailure } from '@temporalio/common';
 import { describe, expect, onTestFinished, test } from 'vitest';
 import type { ReplaceResult } from '../../model/ports/instance.ts';
@@ -180,6 +180,29 @@ describe('drain', () => {
     expect(await granted(namespace)).toEqual(ofApp(pods, 'loose').map(nameOf));
   });
 
+  test.for([
+    [
+      'their namespace is excluded',
+      /tight-.* cannot be evicted: its namespace .* carries the annotation salvor\.dev\/skip/,
+    ],
+    ['the node is protected', /it carries the protected label salvor\.dev\/protect by now/],
+  ] as const)('%s in the midst: no more of its pods go', async ([what, why]) => {
+    const { pool, namespace, pods, replace } = await nodeWith({ tight: 2, loose: 1 });
+    await bench.cluster.create(budget(namespace, 'tight', 2));
+    const running = bench.run('replace', replace);
+    await eventually('all others are evicted', async () => (await granted(namespace)).length === 1);
+    const merge = setHeaderOptions('Content-Type', PatchStrategy.MergePatch);
+    const body = { metadata: { annotations: { 'salvor.dev/skip': '' } } };
+    if (what === 'the node is protected') await pool.patch({ metadata: { labels: { 'salvor.dev/protect': '' } } });
+    else await bench.cluster.core.patchNamespace({ name: namespace, body }, merge);
+    const result = await running.result;
+    expect(result).toMatchObject({ verdict: 'failed', why: expect.stringMatching(why) });
+    expect(changed(result)).toEqual(ofApp(pods, 'loose').map(uidOf));
+    // What the budget has put off until now is not asked for any more.
+    await bench.cluster.delete(budget(namespace, 'tight', 2));
+    expect(await granted(namespace)).toEqual(ofApp(pods, 'loose').map(nameOf));
+  });
+
   test("Salvor's and Temporal's own pods go one after the other, as others are Ready elsewhere", async () => {
     const more = { labels: { 'app.kubernetes.io/part-of': 'salvor' } };
     const pool = await poolOf(bench, 2);
@@ -193,6 +216,32 @@ describe('drain', () => {
     const { replace } = await cordoned(bench, pool);
     expect(await bench.run('replace', replace).result).toMatchObject({ verdict: 'replaced' });
     expect(await granted(namespace)).toHaveLength(2);
+  });
+
+  test("two nodes that are drained at once do not count on each other's", async () => {
+    const more = { labels: { 'app.kubernetes.io/part-of': 'salvor' } };
+    const pool = await poolOf(bench, 2);
+    const { namespace } = pool;
+    await pool.run('worker', 2, placed({ namespace, name: 'worker', replicas: 2, ...more }));
+    const [one] = await pool.podsOn();
+    await pool.setUnready(true);
+    await bench.cluster.core.deleteNamespacedPod({ namespace, name: nameOf(one!) });
+    await eventually('one is elsewhere', async () => (await pool.podsOn(pool.names[1])).length === 1);
+    await bench.cluster.readyPods(namespace, 'worker', 2);
+    const { replace } = await cordoned(bench, pool);
+    // The other one is drained by somebody.
+    await pool.patch({ spec: { unschedulable: true } }, pool.names[1]);
+    const running = bench.run('replace', { ...replace, deadline: inMs(5_000) });
+    expect(await running.result).toMatchObject({
+      verdict: 'blocked',
+      why: expect.stringMatching(/worker-.*no other pod of its owner is Ready on another node that is not cordoned/),
+    });
+    expect(await granted(namespace)).toEqual([]);
+    await pool.patch({ spec: { unschedulable: null } }, pool.names[1]);
+    expect(await bench.run('replace', { ...replace, deadline: inMs(600_000) }).result).toMatchObject({
+      verdict: 'replaced',
+    });
+    expect(await granted(namespace)).toHaveLength(1);
   });
 
   test('the node is gone, or replaced, before it asked: nothing is touched', async () => {

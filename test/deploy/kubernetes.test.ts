@@ -5,7 +5,7 @@ import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { parse, parseAllDocuments } from 'yaml';
 import { parseConfig } from '../../model/config.ts';
 import { type Sandbox, startSandbox } from '../../sandbox/sandbox.ts';
-import { DRAIN_RULES, TestCluster } from '../support/kubernetes.ts';
+import { DRAIN_RULES, SCALE_RULES, TestCluster } from '../support/kubernetes.ts';
 import { ROOT, readText } from './stack.ts';
 
 const FOLDER = 'deploy/kubernetes';
@@ -46,12 +46,13 @@ function build(folder: string): Manifest[] {
   return [...listed.flatMap((path) => (path.endsWith('.yaml') ? documents(path) : build(path))), ...generated];
 }
 
-const rights = (rules: Rule[]): string[] =>
-  rules
-    .flatMap(({ apiGroups, resources, verbs }) =>
-      apiGroups.flatMap((group) => resources.flatMap((name) => verbs.map((verb) => `${verb} ${name}.${group}`))),
-    )
-    .sort();
+/** Each once: what one runbook reads, another may read too. */
+const rights = (rules: Rule[]): string[] => {
+  const all = rules.flatMap(({ apiGroups, resources, verbs }) =>
+    apiGroups.flatMap((group) => resources.flatMap((name) => verbs.map((verb) => `${verb} ${name}.${group}`))),
+  );
+  return [...new Set(all)].sort();
+};
 const rolesOf = (manifests: Manifest[]) => manifests.filter(({ kind }) => kind === 'ClusterRole');
 const rightsOf = (manifests: Manifest[]) => rights(rolesOf(manifests).flatMap(({ rules }) => rules as Rule[]));
 const READS = ['get', 'list', 'watch'];
@@ -64,9 +65,9 @@ describe('the rights', () => {
     expect(looks).toContain('get pods.');
   });
 
-  it("to act are those with which the provider's tests run, one more kind of controller, and nothing else", () => {
+  it("to act are those with which the providers' tests run, one more kind of controller, and nothing else", () => {
     const controllers = { apiGroups: [''], resources: ['replicationcontrollers'], verbs: READS };
-    expect(acts).toEqual(rights([...DRAIN_RULES, controllers]));
+    expect(acts).toEqual(rights([...DRAIN_RULES, ...SCALE_RULES, controllers]));
     // What was kept in quarantine.
     expect(acts?.filter((right) => right.startsWith('delete') || right.includes('*'))).toEqual(['delete pods.']);
   });

@@ -57,6 +57,35 @@ describe('with the right to look and no other', () => {
     }
   });
 
+  it('a workload is looked at with what scales it, and found again in what is held; its size cannot be set', async () => {
+    const kubeconfig = salvor.sandbox.kubernetes.users[SALVOR]?.kubeconfig ?? '';
+    const kubernetes = new Kubernetes({ name: 'sandbox', kubeconfig });
+    try {
+      const { namespace } = await salvor.sickPod();
+      const key = `k8s/sandbox/${namespace}/deployment.apps/web`;
+      const provider = kubernetes.scalable({
+        type: 'k8s',
+        cluster: 'sandbox',
+        namespace,
+        kind: 'deployment',
+        group: 'apps',
+        name: 'web',
+      });
+      const reading = await provider.read('r');
+      expect(reading).toMatchObject({ verdict: 'found', scale: { object: { key }, by: { field: 'spec.replicas' } } });
+      if (reading.verdict !== 'found') return;
+      const { scale } = reading;
+      const attempt = { since: Date.now(), aloneUntil: 0, stillMine: async () => undefined };
+      const actor = { runbook: 'scale-on-backlog', remediation: 'r' };
+      const request = { step: 'scale', actor, scale, from: scale.by.value, to: 9, held: [] };
+      await expect(provider.scaleTo(request, attempt)).rejects.toThrow('cannot patch deployments');
+      expect(await kubernetes.find()).toEqual([]);
+      expect(await asked(namespace)).toEqual(['patch deployments: 403']);
+    } finally {
+      await kubernetes.close();
+    }
+  });
+
   it('a rule that acts changes nothing, and ends with the right that is missing', async () => {
     const { namespace, pod } = await salvor.sickPod();
     expect(await salvor.alert({ namespace, pod, rule: 'acts' })).toBe(200);

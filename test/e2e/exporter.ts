@@ -18,6 +18,8 @@ export interface Complaint {
 export class Exporter {
   /** Bodies that Alertmanager has sent, oldest first. */
   readonly webhooks: string[] = [];
+  /** What else is told: each gives lines. */
+  readonly others: (() => string[])[] = [];
   readonly #server: Server;
   /** 1 while the pod is not able to work, by its labels. A pod that was well again keeps its series. */
   readonly #unable = new Map<string, 0 | 1>();
@@ -63,6 +65,6 @@ export class Exporter {
 
   #exposition(): string {
     const lines = [...this.#unable].map(([labels, value]) => `app_unable{${labels}} ${value}`);
-    return ['# TYPE app_unable gauge', ...lines, ''].join('\n');
+    return ['# TYPE app_unable gauge', ...lines, ...this.others.flatMap((other) => other()), ''].join('\n');
   }
 }

@@ -45,6 +45,7 @@ export type Rules = Record<
   string,
   {
     match?: string[];
+    runbook?: string;
     target?: string;
     mode?: string;
     with?: object;

@@ -205,7 +205,7 @@ clusters: [{ name: prod, aws: main }]
 aws:
   - { name: main, region: eu-west-1 }
   - { name: gov, region: us-gov-west-1, roleArn: 'arn:aws-us-gov:iam::123456789012:role/ops/salvor', profile: gov }
-  - { name: test, region: eu-west-1, endpoint: 'http://127.0.0.1:5000' }
+  - { name: test, region: eu-west-1, endpoint: 'http://127.0.0.1:5000', cloudwatchEndpoint: 'http://127.0.0.1:5001' }
 `);
     expect(clusters).toEqual([{ name: 'prod', aws: 'main' }]);
     expect(aws).toEqual([
@@ -216,7 +216,10 @@ aws:
         roleArn: 'arn:aws-us-gov:iam::123456789012:role/ops/salvor',
         profile: 'gov',
       },
-      { name: 'test', region: 'eu-west-1', endpoint: 'http://127.0.0.1:5000' },
+      {
+        ...{ name: 'test', region: 'eu-west-1', endpoint: 'http://127.0.0.1:5000' },
+        cloudwatchEndpoint: 'http://127.0.0.1:5001',
+      },
     ]);
   });
 
@@ -227,7 +230,7 @@ aws:
     ['aws: [{ name: a, region: eu-west-1, roleArn: salvor }]', /roleArn: expected a role such as arn:aws:iam::/],
     [
       'aws: [{ name: a, region: eu-west-1, secretKey: s3cret }]',
-      /aws\[0\]\.secretKey: unknown key "secretKey": the keys known here are name, region, endpoint, roleArn, profile$/,
+      /aws\[0\]\.secretKey: unknown key "secretKey": the keys known here are name, region, endpoint, cloudwatchEndpoint, roleArn, profile$/,
     ],
     [
       'aws: [{ name: a, region: eu-west-1 }, { name: a, region: eu-west-2 }]',

@@ -55,7 +55,7 @@ type Http = NonNullable<HealthChecks['http']>;
 const http = (over: Partial<Http> & { port: number }): HealthChecks => ({
   http: { scheme: 'http', path: '/healthz', status: 200, within: 60_000, ...over },
 });
-const LOCAL = { values: {}, address: '127.0.0.1' };
+const LOCAL = { values: {}, address: '127.0.0.1', local: true };
 const pod = (name: string) => ({ values: { cluster: 'prod', namespace: 'shop', pod: name } });
 
 describe('a check in Prometheus', () => {
@@ -164,7 +164,7 @@ describe('a check on the instance itself', () => {
 
   it('of an address of IPv6', async () => {
     const port = await instance((_, response) => response.end(), '::1');
-    expect(await check(http({ port }), { values: {}, address: '::1' })).toEqual({
+    expect(await check(http({ port }), { values: {}, address: '::1', local: true })).toEqual({
       healthy: true,
       why: `GET http://[::1]:${port}/healthz answered 200`,
     });
@@ -238,6 +238,46 @@ describe('a check on the instance itself', () => {
       why: 'it has no address yet on which to ask for /healthz',
     });
   });
+
+  it.each([
+    ['169.254.169.254', /169\.254\.169\.254 is link-local, multicast or of a metadata service, and no instance's own/],
+    ['::ffff:169.254.169.254', /link-local/],
+    ['::ffff:a9fe:a9fe', /link-local/],
+    ['64:ff9b::169.254.169.254', /link-local/],
+    ['fd00:ec2::254', /metadata service/],
+    ['168.63.129.16', /metadata service/],
+    ['fe80::1', /link-local/],
+    ['fe80::1%lo', /is no IP address|link-local/],
+    ['224.0.0.1', /multicast/],
+    ['255.255.255.255', /multicast/],
+    ['ff02::1', /multicast/],
+    ['0.0.0.0', /no instance's own/],
+    ['::', /no instance's own/],
+    ['metadata.google.internal', /is no IP address/],
+    ['2852039166', /is no IP address/],
+  ])('by the address %s is not asked: it is no instance', async (address, why) => {
+    for (const local of [true, false]) {
+      const asked = check(http({ port: 9 }), { values: {}, address, local });
+      await expect(asked).rejects.toMatchObject({ type: 'Invalid', message: expect.stringMatching(why) });
+    }
+  });
+
+  it.each(['127.0.0.1', '127.1.2.3', '::1', '::ffff:127.0.0.1'])(
+    'by the loopback address %s is asked only where its platform is on this machine too',
+    async (address) => {
+      let asked = 0;
+      const port = await instance((_, response) => {
+        asked += 1;
+        response.end();
+      }, address);
+      await expect(check(http({ port }), { values: {}, address })).rejects.toThrow(
+        `${address} is Salvor's own machine`,
+      );
+      expect(asked).toBe(0);
+      expect(await check(http({ port }), { values: {}, address, local: true })).toMatchObject({ healthy: true });
+      expect(asked).toBe(1);
+    },
+  );
 
   it('ends when the caller wants no more', async () => {
     const asked = Promise.withResolvers<void>();

@@ -6,10 +6,15 @@ import {
   type CreateAutoScalingGroupType,
   CreateLaunchConfigurationCommand,
   CreateOrUpdateTagsCommand,
+  DeleteTagsCommand,
   DescribeAutoScalingGroupsCommand,
+  ExecutePolicyCommand,
   type Instance,
   PutLifecycleHookCommand,
+  PutScalingPolicyCommand,
+  SetDesiredCapacityCommand,
   SetInstanceHealthCommand,
+  SuspendProcessesCommand,
 } from '@aws-sdk/client-auto-scaling';
 import type { Moto } from '../../sandbox/moto.ts';
 
@@ -87,6 +92,11 @@ export class TestAws {
     await this.client.send(new CreateOrUpdateTagsCommand({ Tags: [tag] }));
   }
 
+  async untag(name: string, Key: string): Promise<void> {
+    const tag = { ResourceId: name, ResourceType: 'auto-scaling-group', Key };
+    await this.client.send(new DeleteTagsCommand({ Tags: [tag] }));
+  }
+
   async hook(name: string, hook: string): Promise<void> {
     await this.client.send(
       new PutLifecycleHookCommand({
@@ -97,6 +107,22 @@ export class TestAws {
         DefaultResult: 'CONTINUE',
       }),
     );
+  }
+
+  async setDesired(AutoScalingGroupName: string, DesiredCapacity: number): Promise<void> {
+    await this.client.send(new SetDesiredCapacityCommand({ AutoScalingGroupName, DesiredCapacity }));
+  }
+
+  async suspend(AutoScalingGroupName: string, ...ScalingProcesses: string[]): Promise<void> {
+    await this.client.send(new SuspendProcessesCommand({ AutoScalingGroupName, ScalingProcesses }));
+  }
+
+  /** A simple scaling policy, which sets the desired capacity to a number when it is executed. */
+  async policy(AutoScalingGroupName: string, PolicyName: string, to: number): Promise<{ execute(): Promise<void> }> {
+    const how = { AdjustmentType: 'ExactCapacity', ScalingAdjustment: to, PolicyType: 'SimpleScaling' };
+    await this.client.send(new PutScalingPolicyCommand({ AutoScalingGroupName, PolicyName, ...how }));
+    const command = new ExecutePolicyCommand({ AutoScalingGroupName, PolicyName });
+    return { execute: async () => void (await this.client.send(command)) };
   }
 
   close(): void {

@@ -119,6 +119,17 @@ export const DRAIN_RULES = [
   },
 ];
 
+/** What Salvor needs to be allowed to do with what it scales. */
+export const SCALE_RULES = [
+  { apiGroups: [''], resources: ['namespaces'], verbs: ['get'] },
+  { apiGroups: ['apps'], resources: ['deployments', 'statefulsets'], verbs: ['get', 'list', 'patch'] },
+  { apiGroups: ['apps'], resources: ['replicasets'], verbs: ['get', 'list'] },
+  { apiGroups: [''], resources: ['replicationcontrollers'], verbs: ['get', 'list'] },
+  { apiGroups: ['autoscaling'], resources: ['horizontalpodautoscalers'], verbs: ['get', 'list', 'patch'] },
+  { apiGroups: ['keda.sh'], resources: ['scaledobjects'], verbs: ['get', 'list', 'patch'] },
+  { apiGroups: ['apiextensions.k8s.io'], resources: ['customresourcedefinitions'], verbs: ['get'] },
+];
+
 /** A person (or a controller) at the sandbox's cluster: what a test does to it and sees of it, not through Salvor. */
 export class TestCluster {
   /** The name by which targets call it. */
@@ -171,6 +182,20 @@ export class TestCluster {
 
   async delete(...objects: KubernetesObject[]): Promise<void> {
     for (const object of objects) await this.#objects.delete(object);
+  }
+
+  /** Any object as it is now. */
+  read(object: KubernetesObject): Promise<KubernetesObject> {
+    const { name = '', namespace } = object.metadata ?? {};
+    return this.#objects.read({ ...object, metadata: { name, ...(namespace && { namespace }) } });
+  }
+
+  /** A merge patch of any object, as a person would make it with kubectl. */
+  async patch(object: KubernetesObject, body: object, fieldManager = 'kubectl-edit'): Promise<void> {
+    const { apiVersion, kind, metadata: { name, namespace } = {} } = object;
+    const { metadata, ...rest } = body as KubernetesObject;
+    const patch = { apiVersion, kind, ...rest, metadata: { ...metadata, name, ...(namespace && { namespace }) } };
+    await this.#objects.patch(patch, undefined, undefined, fieldManager, undefined, PatchStrategy.MergePatch);
   }
 
   /** The target key of a pod. */

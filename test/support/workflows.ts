@@ -10,6 +10,7 @@ import type { Evidence, EvidenceActivities, LookRequest } from '../../model/evid
 import type { HeraldActivities, HeraldOrder, HushActivities } from '../../model/herald.ts';
 import { MESSAGE, remediationId, responderId, WORKFLOW, watchQueue } from '../../model/names.ts';
 import type { Assessment, InstancePort } from '../../model/ports/instance.ts';
+import type { ScalablePort } from '../../model/ports/scalable.ts';
 import type { Batch, Request } from '../../model/request.ts';
 import type { ResponderInput, ResponderState } from '../../model/responder.ts';
 import type { ResolvedGates, ResolvedRule } from '../../model/rule.ts';
@@ -21,7 +22,8 @@ import { eventually } from './wait.ts';
 export type Outside = EvidenceActivities &
   ClearanceActivities &
   HushActivities &
-  Pick<HeraldActivities, 'herald'> & {
+  Pick<HeraldActivities, 'herald'> &
+  Partial<ScalablePort> & {
     submit(request: { responder: string; batch: Batch }): Promise<void>;
     /** Slots that a responder gives back to the limits. */
     give(key: string, back: { responder: string; slots: number; unused: number }): Promise<void>;
@@ -84,6 +86,7 @@ export async function startBench(
     ...settleActivities({ client, taskQueue, store: { append }, free, herald }),
     ...auditActivities({ append }),
     ...{ look, herald, submit, untilCleared, hush },
+    ...scaling(overrides),
     ...recorded(instance, calls),
   };
   const shared = { connection, activities, shutdownForceTime: '1 second' } as const;
@@ -105,6 +108,16 @@ export async function startBench(
       await Promise.all(running);
       await connection.close();
     },
+  };
+}
+
+/** Of the overrides: a worker takes no activity that is undefined. */
+function scaling({ readScale, watchBacklog, scaleTo, giveScaleBack }: Partial<ScalablePort>): Partial<ScalablePort> {
+  return {
+    ...(readScale && { readScale }),
+    ...(watchBacklog && { watchBacklog }),
+    ...(scaleTo && { scaleTo }),
+    ...(giveScaleBack && { giveScaleBack }),
   };
 }
 

@@ -1,6 +1,6 @@
 import { randomUUID } from 'node:crypto';
 import { Client, Connection, WorkflowUpdateFailedError } from '@temporalio/client';
-import { fenceOf } from '../../activities/instance.ts';
+import { fenceOf } from '../../activities/attempt.ts';
 import { switchActivities } from '../../activities/switch.ts';
 import type { BreakerOrder, CircuitBreakerOptions, Dependency } from '../../model/breaker/options.ts';
 import type { BreakerStanding } from '../../model/breaker/standing.ts';

@@ -1,10 +1,16 @@
 import { randomUUID } from 'node:crypto';
-import { CancelledFailure } from '@temporalio/common';
+import { ApplicationFailure, CancelledFailure } from '@temporalio/common';
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest';
 import { storyOf as historyStory } from '../../cli/history.ts';
 import type { ClearanceActivities, Objection } from '../../model/clearance.ts';
 import { MESSAGE, remediationId } from '../../model/names.ts';
-import type { Assessment, HoldRequest, HoldResult, InstancePort } from '../../model/ports/instance.ts';
+import {
+  type Assessment,
+  type HoldRequest,
+  type HoldResult,
+  INSTANCE_ERRORS,
+  type InstancePort,
+} from '../../model/ports/instance.ts';
 import type { Ending, Story } from '../../model/remediation.ts';
 import { NODE_OPTIONS, type ResolvedRule } from '../../model/rule.ts';
 import { type Sandbox, startSandbox } from '../../sandbox/sandbox.ts';
@@ -27,6 +33,7 @@ import { failureOf, holdsForEver, nameIn, reportsOf, stillSick, waitsForEver, wo
 const usual = instance();
 const worlds = new Map<string, Partial<InstancePort>>();
 const clearings = new Map<string, ClearanceActivities['untilCleared']>();
+let hushed: () => Promise<string> = async () => 'nothing is silenced';
 const freed: { workload: string; runId: string }[] = [];
 const MINUTE = 60_000;
 const outside = {
@@ -35,6 +42,7 @@ const outside = {
   free: async (workload: string, runId: string) => {
     freed.push({ workload, runId });
   },
+  hush: () => hushed(),
 };
 
 let sandbox: Sandbox<'temporal'>;
@@ -61,11 +69,12 @@ type Sick = Extract<Assessment, { verdict: 'sick' }>;
 interface Given {
   with?: Partial<ResolvedRule['with']>;
   escalate?: boolean;
+  hush?: boolean;
   key?: (of: string) => string;
 }
 
 async function heal(own: Partial<InstancePort>, given: Given = {}) {
-  const { key = node, escalate = false } = given;
+  const { key = node, escalate = false, hush = false } = given;
   const target = key(name);
   worlds.set(nameIn(target), own);
   const usually = rule(name);
@@ -73,6 +82,7 @@ async function heal(own: Partial<InstancePort>, given: Given = {}) {
     ...usually,
     with: { ...usually.with, ...given.with },
     onFailure: { escalate },
+    hush,
   };
   await deliver(bench, batch(r, [request(name, { target })]));
   const { runId } = await eventually('started', () =>
@@ -325,6 +335,33 @@ describe('what its cut has replaced', () => {
     expect((await storyOf(handle)).held).toEqual([]);
   });
 
+  it('is silent until its replacement serves, and heard while it is kept', async () => {
+    const served = door();
+    let [silent, ended] = [0, 0];
+    hushed = async () => {
+      silent += 1;
+      try {
+        return await waitsForEver();
+      } finally {
+        ended += 1;
+      }
+    };
+    const own = quarantined(LONG);
+    const verify: InstancePort['verify'] = async (asked) => {
+      await served.opened;
+      return usual.verify(asked);
+    };
+    const handle = await heal({ ...own, verify }, { key: pod, hush: true });
+    await eventually('silent', () => silent === 1);
+    expect(ended).toBe(0);
+    served.open();
+    await inPhase(handle, 'keep');
+    await eventually('heard', () => ended === 1);
+    await handle.cancel();
+    expect(await failureOf(handle.result())).toBeInstanceOf(CancelledFailure);
+    expect([silent, ended]).toEqual([1, 1]);
+  });
+
   it('takes no slot while it is kept', async () => {
     const handle = await heal(quarantined(LONG), { key: pod });
     await inPhase(handle, 'keep');
@@ -346,6 +383,47 @@ describe('what its cut has replaced', () => {
     });
     expect(callsOf()).toEqual(['assess', 'cut', 'verify', 'restore']);
     expect((await storyOf(handle)).held).toEqual([]);
+  });
+
+  it('of a group whose numbers have changed meanwhile is decided about anew, by the numbers of now', async () => {
+    const key = (of: string) => machine(of);
+    const contested = ApplicationFailure.nonRetryable('desired was 4 and is 3 now', INSTANCE_ERRORS.contested);
+    let [looks, cuts] = [0, 0];
+    const looked = async ({ target }: { target: string }): Promise<Sick> => {
+      const before = 4 - Math.min(looks++, 1);
+      return { ...sick(target), held: [{ field: 'DesiredCapacity', before, set: before - 1 }] };
+    };
+    const asked: unknown[] = [];
+    const handle = await heal(
+      {
+        assess: looked,
+        cut: async ({ held, ...request }) => {
+          asked.push(held[0]?.before);
+          if (++cuts === 1) throw contested;
+          return usual.cut({ held, ...request });
+        },
+        restore: async () => [],
+      },
+      { key },
+    );
+    expect(await handle.result()).toMatchObject({ outcome: 'recovered' });
+    expect(callsOf(nameIn(machine(name))).slice(-6)).toEqual(['assess', 'cut', 'restore', 'assess', 'cut', 'hold']);
+    expect(asked).toEqual([4, 3]);
+    expect((await storyOf(handle)).held).toEqual([]);
+  });
+
+  it('of a group that never holds still fails after so many looks, and of a pod at once', async () => {
+    const contested = ApplicationFailure.nonRetryable('it was changed', INSTANCE_ERRORS.contested);
+    const own: Partial<InstancePort> = { cut: () => Promise.reject(contested), restore: async () => [] };
+    const handle = await heal(own, { key: machine });
+    expect((await failureOf(handle.result()))?.message).toContain('it was changed');
+    const { changes, lines } = await storyOf(handle);
+    expect(changes).toEqual([]);
+    expect(lines.filter(({ text }) => text.endsWith('it is looked at again'))).toHaveLength(4);
+    name = `${name}-b`;
+    const other = await heal(own, { key: pod });
+    expect((await failureOf(other.result()))?.message).toContain('it was changed');
+    expect(callsOf()).toEqual(['assess', 'cut', 'restore']);
   });
 
   it('and is not to be kept is done away with at once, and its end is told when it is the end', async () => {

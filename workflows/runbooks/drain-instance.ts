@@ -1,8 +1,11 @@
+import { patched } from '@temporalio/workflow';
 import type { Held } from '../../model/change.ts';
 import { formatDuration } from '../../model/duration.ts';
-import type { CutRequest } from '../../model/ports/instance.ts';
+import { type CutRequest, INSTANCE_ERRORS } from '../../model/ports/instance.ts';
 import type { Ending } from '../../model/remediation.ts';
 import { type DrainInstanceOptions, NODE_OPTIONS } from '../../model/rule.ts';
+import { parseTarget } from '../../model/target.ts';
+import { explain, failureType } from '../failures.ts';
 import type { Life } from '../life.ts';
 import { afterHold, holding } from './drain-hold.ts';
 import { replacedByCut } from './drain-keep.ts';
@@ -16,15 +19,17 @@ import { wordsOf } from './drain-words.ts';
  */
 export async function drainInstance(life: Life<'drain-instance'>): Promise<Ending> {
   const options = life.input.rule.with;
-  const found = await look(life);
-  life.evidence('diagnosis', found.verdict, found.why, found.verdict === 'sick' ? factsOf(found) : undefined);
-  if (found.verdict !== 'sick') return leftAlone(life, found);
-  life.because(found.why);
-  const { uid } = found.instance;
-  const over = await life.propose(found.plan, found.why, () => lookedAgain(life, uid));
+  const seen = await look(life);
+  life.evidence('diagnosis', seen.verdict, seen.why, seen.verdict === 'sick' ? factsOf(seen) : undefined);
+  if (seen.verdict !== 'sick') return leftAlone(life, seen);
+  life.because(seen.why);
+  const { uid } = seen.instance;
+  const over = await life.propose(seen.plan, seen.why, () => lookedAgain(life, uid));
   if (over) return over;
 
-  const cutRequest = await cutTraffic(life, found);
+  const done = await cutAsFound(life, seen);
+  if ('outcome' in done) return done;
+  const { found, cutRequest } = done;
   if (found.course?.kind === 'replacement') return replacedByCut(life, cutRequest, found, found.course);
 
   const deadline = life.in(options.recoverWithin);
@@ -47,6 +52,41 @@ async function lookedAgain(life: Life<'drain-instance'>, uid: string): Promise<E
   life.evidence('diagnosis', found.verdict, found.why);
   life.say(describe(found));
   return found.verdict === 'sick' ? undefined : leftAlone(life, found);
+}
+
+/** How often a group that changes again and again is looked at anew. */
+const CUTS = 5;
+
+/**
+ * The numbers of an Auto Scaling group change while nothing is wrong: when another of its instances is taken out at the same
+ * moment, or when it scales. What was decided by the old ones is decided anew; nothing was touched by then.
+ */
+async function cutAsFound(
+  life: Life<'drain-instance'>,
+  found: Sick,
+  tries = 1,
+): Promise<Ending | { found: Sick; cutRequest: CutRequest }> {
+  const { instance, plan } = found;
+  try {
+    return { found, cutRequest: await cutTraffic(life, found) };
+  } catch (error) {
+    const changes = failureType(error) === INSTANCE_ERRORS.contested && parseTarget(instance.key).type === 'asg';
+    if (!changes || tries >= CUTS || !patched('cut-anew')) throw error;
+    life.say(`${explain(error)}; it is looked at again`);
+    // The note of an attempt that got no further is taken away.
+    const undone = await life.giveUp(life.end('refused', explain(error)));
+    if (undone.outcome === 'failed') return undone;
+  }
+  const now = await look(life, instance.uid);
+  life.evidence('diagnosis', now.verdict, now.why, now.verdict === 'sick' ? factsOf(now) : undefined);
+  if (now.verdict !== 'sick') return leftAlone(life, now);
+  if (life.input.rule.mode === 'propose' && now.plan.digest !== plan.digest)
+    return life.again(
+      'plan-changed',
+      `its group has changed since the approval, and the plan with it: ${now.plan.digest}`,
+    );
+  life.story.plan = now.plan;
+  return cutAsFound(life, now, tries + 1);
 }
 
 async function cutTraffic(life: Life<'drain-instance'>, found: Sick): Promise<CutRequest> {

@@ -3,12 +3,13 @@ import type { Runbook } from '../../model/rule.ts';
 import type { Life } from '../life.ts';
 import { circuitBreaker } from './circuit-breaker.ts';
 import { drainInstance } from './drain-instance.ts';
+import { scaleOnBacklog } from './scale-on-backlog.ts';
 
 /** All runbooks. A new one is one file and one line here. */
 const RUNBOOKS: { [R in Runbook]: (life: Life<R>) => Promise<Ending> } = {
   'drain-instance': drainInstance,
+  'scale-on-backlog': scaleOnBacklog,
   'circuit-breaker': circuitBreaker,
-  'scale-on-backlog': async (life) => life.end('failed', 'not yet'),
 };
 
 /** The runbook of its rule. */

@@ -9,7 +9,7 @@ import type { Machines } from '../../machines.ts';
 import type { Cluster } from '../cluster.ts';
 import { examine } from '../examine.ts';
 import { CORDON, describeChange, fieldPath, heldByAnother, holdsOn, leftOut, writerOf } from '../fields.ts';
-import { absence, exclusion } from '../health.ts';
+import { absence, exclusion, protectedBy } from '../health.ts';
 import { NODES, type Node, type Pod, type Ref } from '../objects.ts';
 import { keyOf } from '../owner.ts';
 import { NODE } from './health.ts';
@@ -37,10 +37,10 @@ export async function assess(
   const node = await cluster.get<Node>(ref);
   const gone = absence(node, uid, 'node');
   if (!node || gone) return { verdict: 'gone', why: gone ?? '' };
-  const out = protection(node, options) ?? heldByAnother(node.metadata, actor.remediation);
+  const out = protection(node, options, protectedLabels) ?? heldByAnother(node.metadata, actor.remediation);
   if (out) return { verdict: 'protected', why: out };
 
-  const { healthy, why: seen } = await examine(cluster.name, node, options.health, check, NODE);
+  const { healthy, why: seen } = await examine(cluster, node, options.health, check, NODE);
   const left = leftOut(node, actor.remediation);
   const why = left === undefined ? seen : `${seen}, ${left}`;
   const own = (holdsOn(node.metadata) ?? []).filter(({ remediation }) => remediation === actor.remediation);
@@ -71,8 +71,12 @@ export async function assess(
 }
 
 /** Why the node is not a target; undefined where it may be one. */
-function protection({ metadata }: Node, { node = NODE_OPTIONS }: DrainInstanceOptions): string | undefined {
-  const excluded = exclusion(metadata, undefined);
+function protection(
+  { metadata }: Node,
+  { node = NODE_OPTIONS }: DrainInstanceOptions,
+  protectedLabels: readonly string[],
+): string | undefined {
+  const excluded = exclusion(metadata, undefined) ?? protectedBy(metadata, protectedLabels);
   if (excluded) return excluded;
   return isControlPlane(metadata) && !node.controlPlane
     ? 'it is a node of the control plane (node.controlPlane: true in the rule allows those)'

@@ -7,11 +7,21 @@ import { Sleeper } from '../../pulse.ts';
 import type { Cluster } from '../cluster.ts';
 import { ApiError, explain, isPassing } from '../errors.ts';
 import { evict, type NotNow, pauseAfter } from '../eviction.ts';
-import { absence, controllerOf } from '../health.ts';
+import { absence, controllerOf, protectedBy } from '../health.ts';
 import { type Node, PODS, type Pod, type Ref } from '../objects.ts';
 import { keyOf } from '../owner.ts';
 import { movedWith } from './moved.ts';
-import { isGoing, lastOfItsKind, obstacle, podsOn, shortName, someOf, stays } from './pods.ts';
+import {
+  isGoing,
+  lastOfItsKind,
+  type Obstacle,
+  obstacle,
+  obstacleNow,
+  podsOn,
+  shortName,
+  someOf,
+  stays,
+} from './pods.ts';
 
 /** What an attempt tells the next one. */
 export interface Memory {
@@ -128,7 +138,8 @@ export class Drain {
     const gone = absence(node, request.instance.uid, 'node');
     if (!node || gone) return { result: 'gone', why: gone ?? '' };
     await this.#given.meanwhile(node);
-    if (node.spec?.unschedulable !== true && !memory.terminating) return { result: 'failed', why: UNCORDONED };
+    const stop = memory.terminating ? undefined : this.#stopped(node);
+    if (stop) return { result: 'failed', why: stop };
     const pods = (await podsOn(cluster, node.metadata.name, pulse.signal)).filter((pod) => !stays(pod));
     this.#findAnswers(pods.filter((pod) => !isGoing(pod)));
     // One whose eviction was granted while this was read is going too, though it was not yet when it was read.
@@ -139,6 +150,13 @@ export class Drain {
     this.#waiting = new Map(waiting.map((pod) => [pod.metadata.uid, pod]));
     this.#sortOut();
     return this.#end();
+  }
+
+  /** Why no more of its pods go, by what a person has done to the node meanwhile. */
+  #stopped({ metadata, spec }: Node): string | undefined {
+    if (spec?.unschedulable !== true) return UNCORDONED;
+    const guarded = protectedBy(metadata, this.#given.protectedLabels);
+    return guarded && `${guarded} by now, so no more of its pods go`;
   }
 
   /** What was asked for without an answer, and is gone or going: it was Salvor. What is still there is asked for anew. */
@@ -162,10 +180,14 @@ export class Drain {
 
   #sortOut(): void {
     for (const uid of this.#stuck.keys()) if (!this.#waiting.has(uid)) this.#stuck.delete(uid);
-    for (const [uid, pod] of this.#waiting) {
+    for (const pod of this.#waiting.values()) {
       const found = obstacle(pod, this.#options);
-      if (found) this.#stuck.set(uid, { name: shortName(pod), why: `${found.what} (${found.remedy})` });
+      if (found) this.#sticks(pod, found);
     }
+  }
+
+  #sticks(pod: Pod, { what, remedy }: Obstacle): void {
+    this.#stuck.set(pod.metadata.uid, { name: shortName(pod), why: `${what} (${remedy})` });
   }
 
   #end(): Drained | undefined {
@@ -228,6 +250,9 @@ export class Drain {
       this.#waiting.delete(uid);
       return;
     }
+    // A drain may take long, and a person may set it in the midst.
+    const found = await obstacleNow(cluster, pod, this.#options);
+    if (found) return this.#sticks(pod, found);
     const last = await lastOfItsKind(cluster, pod, protectedLabels);
     if (last) return this.#notNow(uid, { why: last, status: 429 });
     const key = keyOf(cluster.name, namespace, { apiVersion: 'v1', kind: 'Pod', name, uid });

@@ -1,5 +1,5 @@
 import type { Subject } from '../../checks.ts';
-import type { Kind } from '../examine.ts';
+import type { Kind, Place } from '../examine.ts';
 import { conditionOf, describeCondition, type Health, isTrue } from '../health.ts';
 import type { Node } from '../objects.ts';
 import { instanceIdOf } from './pool.ts';
@@ -11,12 +11,12 @@ const readiness = (node: Node): Health =>
     : { healthy: false, why: describeCondition(node, 'Ready') };
 
 /** Its own address is that within the cluster. */
-function subjectOf(cluster: string, { metadata, spec, status }: Node): Subject {
+function subjectOf({ name: cluster, isLocal: local }: Place, { metadata, spec, status }: Node): Subject {
   const instance = instanceIdOf(spec);
   const address = status?.addresses?.find(({ type }) => type === 'InternalIP')?.address;
   return {
     values: { cluster, node: metadata.name, ...(instance && { instance }) },
-    ...(address && { address }),
+    ...(address && { address, local }),
   };
 }
 

@@ -1,8 +1,10 @@
 import type { NodeOptions } from '../../../model/rule.ts';
 import type { Cluster } from '../cluster.ts';
+import { holdsOn } from '../fields.ts';
 import { carriesProtected, controllerOf, exclusion, isDaemonSet, isStatic, isTrue } from '../health.ts';
-import { type KubeObject, type Metadata, NAMESPACES, PODS, type Pod } from '../objects.ts';
+import { type KubeObject, type Metadata, NAMESPACES, NODES, type Node, PODS, type Pod } from '../objects.ts';
 import { readController, selectorText } from '../owner.ts';
+import { isQuarantine, staysInQuarantine } from '../quarantine.ts';
 
 /** All pods that the API knows on a node. */
 export async function podsOn(cluster: Cluster, node: string, signal?: AbortSignal): Promise<Pod[]> {
@@ -26,7 +28,7 @@ export function stays({ metadata, status }: Pod): boolean {
 export const isGoing = ({ metadata }: Pod): boolean => metadata.deletionTimestamp !== undefined;
 
 /** Why a pod is not evicted, for people, and what a person can do; as in `kubectl drain`. */
-interface Obstacle {
+export interface Obstacle {
   what: string;
   remedy: string;
 }
@@ -34,12 +36,14 @@ interface Obstacle {
 /** What keeps a pod from being evicted by these options; undefined where nothing does. */
 export function obstacle(pod: Pod, options: NodeOptions): Obstacle | undefined {
   const excluded = exclusion(pod.metadata, undefined);
-  if (excluded) return { what: excluded, remedy: 'remove the annotation' };
+  if (excluded) return { what: excluded, remedy: REMOVE };
   if (!controllerOf(pod.metadata) && !options.bare)
-    return {
-      what: 'it has no controller: nothing would start it again',
-      remedy: 'node.bare: true in the rule evicts such pods too',
-    };
+    return (
+      kept(pod) ?? {
+        what: 'it has no controller: nothing would start it again',
+        remedy: 'node.bare: true in the rule evicts such pods too',
+      }
+    );
   const volume = pod.spec?.volumes?.find(({ emptyDir }) => emptyDir !== undefined);
   if (volume && !options.emptyDir)
     return {
@@ -48,6 +52,27 @@ export function obstacle(pod: Pod, options: NodeOptions): Obstacle | undefined {
     };
   return undefined;
 }
+
+/** Salvor itself has taken it from its controller, which has another one by now: the pod is kept for whoever looks into it. */
+function kept(pod: Pod): Obstacle | undefined {
+  const notes = holdsOn(pod.metadata) ?? [];
+  if (!staysInQuarantine(pod, notes)) return undefined;
+  const { remediation, until } = notes.find((note) => isQuarantine(note, pod.metadata.uid)) ?? {};
+  return {
+    what: `remediation ${remediation} keeps it in quarantine until ${until}`,
+    remedy: `salvor cancel or salvor release ${remediation} gives it back, and node.bare: true in the rule evicts it`,
+  };
+}
+
+/** The same, and of its namespace, as it is this moment. */
+export async function obstacleNow(cluster: Cluster, pod: Pod, options: NodeOptions): Promise<Obstacle | undefined> {
+  const own = obstacle(pod, options);
+  if (own) return own;
+  const excluded = (await excludedNamespaces(cluster, [pod])).get(pod.metadata.namespace ?? '');
+  return excluded ? { what: excluded, remedy: REMOVE } : undefined;
+}
+
+const REMOVE = 'remove the annotation';
 
 const NAMED = 3;
 
@@ -71,7 +96,7 @@ export async function obstacles(
   const excluded = await excludedNamespaces(cluster, concerned);
   for (const pod of concerned) {
     const text = excluded.get(pod.metadata.namespace ?? '');
-    if (text) found.push({ pod, text: `${text} (remove the annotation)` });
+    if (text) found.push({ pod, text: `${text} (${REMOVE})` });
   }
   if (found.length === 0) return undefined;
   const reasons = Map.groupBy(found, ({ text }) => text);
@@ -91,7 +116,8 @@ async function excludedNamespaces(cluster: Cluster, pods: readonly Pod[]): Promi
 }
 
 /**
- * Why a pod that Salvor or Temporal may run on must stay for now: no other one of its owner is Ready on another node.
+ * Why a pod that Salvor or Temporal may run on must stay for now: no other one of its owner is Ready on another node that is not
+ * cordoned. What runs on a cordoned one may be about to go too: another drain counts with this pod as this one does with that.
  * Undefined where it may go.
  */
 export async function lastOfItsKind(
@@ -104,15 +130,16 @@ export async function lastOfItsKind(
   if (!label) return undefined;
   const owner = controllerOf(metadata);
   const others = owner ? await podsOf(cluster, metadata) : [];
-  const elsewhere = others.some(
-    (one) =>
-      controllerOf(one.metadata)?.uid === owner?.uid &&
-      one.spec?.nodeName !== spec?.nodeName &&
-      !isGoing(one) &&
-      isTrue(one, 'Ready'),
-  );
-  if (elsewhere) return undefined;
-  return `${shortName(pod)} carries the protected label ${label}, and no other pod of its owner is Ready on another node`;
+  const elsewhere = others.flatMap((one) => {
+    const counts = controllerOf(one.metadata)?.uid === owner?.uid && !isGoing(one) && isTrue(one, 'Ready');
+    return counts && one.spec?.nodeName !== undefined && one.spec.nodeName !== spec?.nodeName ? one.spec.nodeName : [];
+  });
+  for (const name of new Set(elsewhere)) {
+    const node = await cluster.get<Node>({ ...NODES, name });
+    if (node && node.spec?.unschedulable !== true) return undefined;
+  }
+  const cordoned = elsewhere.length > 0 ? ' that is not cordoned' : '';
+  return `${shortName(pod)} carries the protected label ${label}, and no other pod of its owner is Ready on another node${cordoned}`;
 }
 
 /** The pods that the controller of this one selects. */

@@ -109,7 +109,7 @@ class Replacement {
     if (!this.#terminates || memory.terminating) return undefined;
     const node = await cluster.get<Node>(ref);
     if (node?.metadata.uid !== request.instance.uid) return undefined;
-    const { healthy, why } = await examine(cluster.name, node, request.options?.health, check, NODE);
+    const { healthy, why } = await examine(cluster, node, request.options?.health, check, NODE);
     return healthy ? why : undefined;
   }
 

@@ -78,11 +78,17 @@ test('many groups are read by fifties, and all of an account by pages', async ()
 
 test('the policy for its role allows what it calls, and nothing else', async () => {
   const root = new URL('../../../', import.meta.url);
-  const source = await readFile(new URL('providers/aws/account.ts', root), 'utf8');
+  const calledIn = async (file: string, service: string) => {
+    const source = await readFile(new URL(`providers/aws/${file}`, root), 'utf8');
+    return [...source.matchAll(/new (?:sdk\.)?(\w+)Command\(/g)].map(([, name]) => `${service}:${name}`);
+  };
   const policy = JSON.parse(await readFile(new URL('deploy/aws/iam-policy.json', root), 'utf8')) as {
     Statement: { Effect: string; Action: string[] }[];
   };
-  const called = new Set([...source.matchAll(/new (\w+)Command\(/g)].map(([, name]) => `autoscaling:${name}`));
+  const called = new Set([
+    ...(await calledIn('account.ts', 'autoscaling')),
+    ...(await calledIn('metrics.ts', 'cloudwatch')),
+  ]);
   expect(policy.Statement.flatMap(({ Action }) => Action).sort()).toEqual([...called].sort());
   expect(policy.Statement.map(({ Effect }) => Effect)).toEqual(['Allow', 'Allow', 'Allow']);
 });

@@ -92,6 +92,7 @@ describe('above MinSize', () => {
     expect(instances.map(({ InstanceId }) => InstanceId)).not.toContain(it.id);
     expect(await world.aws.notes(it.group)).toEqual({});
     expect(it.mutations.slice(2)).toEqual([
+      `CreateOrUpdateTags ${note(it)}`,
       'SetDesiredCapacity 2',
       `CreateOrUpdateTags ${note(it)}`,
       'TerminateInstanceInAutoScalingGroup without decrement',

@@ -1,0 +1,125 @@
+import type { BacklogResult, Scale, ScalePoint, WatchBacklogRequest, WatchState } from '../../model/ports/scalable.ts';
+import { MOST_POINTS, thinned } from '../../model/scaling/chart.ts';
+import { type Decision, type ScalingOptions, stalled } from '../../model/scaling/controller.ts';
+import { parseTarget } from '../../model/target.ts';
+import type { Pulse } from '../instance.ts';
+import { beating, Sleeper } from '../pulse.ts';
+import type { ScalableProvider } from '../scalable.ts';
+import type { Signals } from '../signals.ts';
+import { controllerOptions, decideNow, lookBack, newestOf, pointOf } from './look.ts';
+import { readSignals } from './signals.ts';
+
+/** What an attempt tells the next one. */
+interface Memory {
+  state: WatchState;
+  points: ScalePoint[];
+}
+
+/** Looks at signals and replicas until what is set is not what is asked for any more, or something else is to be decided. */
+export async function watchBacklog(
+  request: WatchBacklogRequest,
+  { scalable, signals, pulse }: { scalable: ScalableProvider; signals: Signals; pulse: Pulse },
+): Promise<BacklogResult> {
+  const memory = (pulse.last as Memory | undefined) ?? { state: request.state, points: [] };
+  const watch = new Watch(request, memory, scalable, signals);
+  const sleeper = new Sleeper();
+  return beating(
+    pulse,
+    () => watch.memory,
+    async () => {
+      for (;;) {
+        const began = Date.now();
+        const result = await watch.look(pulse.signal);
+        if (result) return result;
+        pulse.beat(watch.memory);
+        await sleeper.sleep(request.options.every - (Date.now() - began), pulse.signal);
+      }
+    },
+  );
+}
+
+class Watch {
+  memory: Memory;
+  readonly #request: WatchBacklogRequest;
+  readonly #scalable: ScalableProvider;
+  readonly #signals: Signals;
+  readonly #controller: ScalingOptions;
+
+  constructor(request: WatchBacklogRequest, memory: Memory, scalable: ScalableProvider, signals: Signals) {
+    this.memory = memory;
+    this.#request = request;
+    this.#scalable = scalable;
+    this.#signals = signals;
+    this.#controller = controllerOptions(request.options, request.scale);
+  }
+
+  /** One look. @returns what is to be decided; nothing where all stays as it is */
+  async look(signal: AbortSignal): Promise<BacklogResult | undefined> {
+    const { target, actor, scale: found, options } = this.#request;
+    const reading = await this.#scalable.read(actor.remediation, found.object.uid);
+    if (reading.verdict === 'gone') return { verdict: 'gone', why: reading.why, points: this.memory.points };
+    if (reading.verdict === 'protected') return this.#result('overruled', reading.why, { by: reading.why, to: null });
+    const { scale } = reading;
+    const overruled = await this.#overruledBy(scale);
+    if (overruled) return overruled;
+
+    const to = Date.now();
+    const window = { from: to - lookBack(options), to, step: options.every };
+    const asked = { options, target: parseTarget(target), strict: false };
+    const { samples, problems } = await readSignals(this.#signals, asked, window, signal);
+    const { state: before, points } = this.memory;
+    const { state, decision } = decideNow(before.controller, scale, newestOf(samples), this.#controller);
+    this.memory = {
+      state: this.#remembered({ ...before, controller: state }, scale, decision),
+      points: thinned([...points, pointOf(decision)], MOST_POINTS / 2),
+    };
+    return this.#verdict(decision, scale, [decision.reason, ...problems].join('; '));
+  }
+
+  /** Somebody else has set its size, or something else sets it now. */
+  async #overruledBy({ by }: Scale): Promise<BacklogResult | undefined> {
+    const { scale: found, set } = this.#request;
+    const { object, field } = found.by;
+    if (by.object.key !== object.key || by.object.uid !== object.uid || by.field !== field) {
+      const who = `${by.field} of ${by.object.key}`;
+      return this.#result('overruled', `its size is set by ${who} now, not by ${field} of ${object.key}`, {
+        ...{ by: who, to: by.value },
+      });
+    }
+    if (by.value === set) return undefined;
+    const who = (await this.#scalable.whoSet(found)) ?? 'somebody else';
+    const why = `${who} set ${field} from ${set} to ${by.value ?? 'absent'}`;
+    return this.#result('overruled', why, { by: who, to: by.value });
+  }
+
+  #remembered(state: WatchState, { ready }: Scale, { at, hold, desired }: Decision): WatchState {
+    const { set } = this.#request;
+    const { min } = this.#controller;
+    const { goodSince = at, unready, controller } = state;
+    const isGood = set === min && desired <= min && hold !== 'missing-data' && hold !== 'partial-data';
+    const isSlow = set > min && ready < set;
+    return {
+      controller,
+      ...(isGood && { goodSince }),
+      ...(isSlow && { unready: unready && unready.ready >= ready ? unready : { ready, since: at } }),
+    };
+  }
+
+  #verdict({ at, desired }: Decision, now: Scale, why: string): BacklogResult | undefined {
+    const { set, options, deadline } = this.#request;
+    const { goodSince, unready, controller } = this.memory.state;
+    if (unready && at - unready.since >= options.readyWithin)
+      return this.#result('unready', `${unready.ready} of ${set} are ready, and no more of them became so; ${why}`);
+    const stall = set > this.#controller.min ? stalled(controller, this.#controller) : undefined;
+    if (stall) return this.#result('stalled', stall.reason);
+    // What an autoscaler of its own has added is no size that Salvor has to set.
+    const isMore = desired > set && desired > now.desired;
+    if (isMore || desired < set) return this.#result('scale', why, { to: desired });
+    if (goodSince !== undefined && at - goodSince >= options.goodFor) return this.#result('good', why);
+    return at >= Date.parse(deadline) ? this.#result('later', why) : undefined;
+  }
+
+  #result(verdict: Exclude<BacklogResult['verdict'], 'gone'>, why: string, more: object = {}): BacklogResult {
+    return { verdict, why, ...this.memory, ...more } as BacklogResult;
+  }
+}

@@ -1,0 +1,123 @@
+import { formatDuration } from '../../model/duration.ts';
+import type { Ending } from '../../model/remediation.ts';
+import { isLong } from '../runs.ts';
+import { goodAgain, leftAlone, overruled, stopped, unhelped } from './scale-ends.ts';
+import { untilCleared } from './scale-hold.ts';
+import {
+  type Course,
+  describe,
+  giveBack,
+  isContested,
+  look,
+  raise,
+  type ScaleLife,
+  type Short,
+  scaleTo,
+  watch,
+} from './scale-steps.ts';
+
+/** Looks at a size that somebody changes meanwhile, before it is given up. */
+const MOST_CONTESTED = 3;
+
+/**
+ * Scales on signals from upstream, before it hurts: the size follows what waits, and goes back to what it was. What a person
+ * sets meanwhile is respected.
+ */
+export async function scaleOnBacklog(life: ScaleLife): Promise<Ending> {
+  const { carried } = life.input;
+  if (carried) return follow(life, resumed(life, carried.course as Course));
+  for (let tries = 1; ; tries += 1) {
+    const found = await look(life);
+    life.evidence('diagnosis', found.verdict, found.why, found.verdict === 'short' ? factsOf(found) : undefined);
+    if (found.verdict !== 'short') return leftAlone(life, found);
+    life.because(found.why);
+    const { uid } = found.scale.object;
+    const over = await life.propose(found.plan, found.why, () => lookedAgain(life, uid));
+    if (over) return over;
+    const course = await raised(life, found, tries === MOST_CONTESTED);
+    if (course) return follow(life, course);
+  }
+}
+
+/** Scaled up for the first time; nothing where somebody else has changed its size since it was looked at. */
+async function raised(life: ScaleLife, found: Short, isLast: boolean): Promise<Course | undefined> {
+  life.phase('scale', `${found.scale.why}: it is set to ${found.desired}`, { what: 'follow the signals' });
+  try {
+    return await raise(life, found);
+  } catch (error) {
+    if (isLast || !isContested(error)) throw error;
+    life.released();
+    life.say('somebody else has changed its size meanwhile: looking again');
+    return undefined;
+  }
+}
+
+/** While it waits for a person: how it ends, where nothing is short any more. */
+async function lookedAgain(life: ScaleLife, uid: string): Promise<Ending | undefined> {
+  const found = await look(life, uid);
+  life.evidence('diagnosis', found.verdict, found.why);
+  life.say(describe(found));
+  return found.verdict === 'short' ? undefined : leftAlone(life, found);
+}
+
+/** From the first change to the end. */
+async function follow(life: ScaleLife, begun: Course): Promise<Ending> {
+  let course = begun;
+  for (let contested = 0; ; ) {
+    following(life, course);
+    const result = await watch(life, course);
+    const { verdict, why } = result;
+    if (verdict === 'gone') {
+      life.released();
+      return life.end('not-needed', why);
+    }
+    course = { ...course, state: result.state };
+    if (verdict === 'good') return goodAgain(life, course, why);
+    if (verdict === 'overruled') return overruled(life, course, why);
+    if (verdict === 'stalled' || verdict === 'unready') return unhelped(life, course, result);
+    if (verdict === 'scale') {
+      const made = await setTo(life, course, result);
+      if (made === 'contested') contested += 1;
+      else contested = 0;
+      if (contested === MOST_CONTESTED) return overruled(life, course, 'somebody else keeps changing its size');
+      if (made === 'set') course = { ...course, set: result.to };
+      else if (typeof made === 'object') return made;
+    }
+    life.writeDown();
+    if (isLong()) await life.goOn(course);
+  }
+}
+
+/** Sets what is asked for now, when nothing objects to it. @returns how it ends, where something objects for good */
+async function setTo(
+  life: ScaleLife,
+  course: Course,
+  { to, why }: { to: number; why: string },
+): Promise<'set' | 'contested' | 'held back' | Ending> {
+  life.phase('scale', why, { what: `scale ${to > course.set ? 'up' : 'down'} to ${to}` });
+  try {
+    await scaleTo(life, course, to);
+    return 'set';
+  } catch (error) {
+    // Who has changed it is found by the next look.
+    if (isContested(error)) return 'contested';
+    const objection = await untilCleared(life, course, error);
+    return objection ? stopped(life, course, objection.reason) : 'held back';
+  }
+}
+
+function following(life: ScaleLife, { scale, set }: Course): void {
+  const { goodFor } = life.input.rule.with;
+  const before = scale.by.value ?? 'absent';
+  life.phase('follow', `${scale.by.field} is ${set} (it was ${before}): following the signals`, {
+    what: `follow the signals; give it back when they were good for ${formatDuration(goodFor)}`,
+  });
+}
+
+/** In a later run: what is held is taken back as before. */
+function resumed(life: ScaleLife, course: Course): Course {
+  life.holding.resume('scale it up', () => giveBack(life, course.scale));
+  return course;
+}
+
+const factsOf = ({ scale, desired, plan }: Short) => ({ scale, desired, plan });

@@ -1,0 +1,132 @@
+import { ActivityCancellationType, proxyActivities, proxyLocalActivities } from '@temporalio/workflow';
+import type { Change, Held } from '../../model/change.ts';
+import { INSTANCE_ERRORS } from '../../model/ports/instance.ts';
+import type { BacklogResult, ScalablePort, Scale, ScaleReading, WatchState } from '../../model/ports/scalable.ts';
+import { thinned } from '../../model/scaling/chart.ts';
+import { failureType } from '../failures.ts';
+import type { Life } from '../life.ts';
+import { ownWatchQueue } from '../waits.ts';
+
+export type ScaleLife = Life<'scale-on-backlog'>;
+export type Short = Extract<ScaleReading, { verdict: 'short' }>;
+
+/** Where the runbook stands: plain JSON, for a next run goes on with it. */
+export interface Course {
+  /** As it was found. */
+  scale: Scale;
+  /** What Salvor has set last. */
+  set: number;
+  state: WatchState;
+}
+
+export const MINUTE = 60_000;
+const DAY = 24 * 60 * MINUTE;
+const RETRY = { initialInterval: '500 milliseconds', maximumInterval: '20 seconds' } as const;
+
+const { readScale } = proxyLocalActivities<ScalablePort>({
+  summary: 'look at its size and its signals',
+  startToCloseTimeout: '10 seconds',
+  localRetryThreshold: '2 seconds',
+  scheduleToCloseTimeout: '5 minutes',
+  retry: RETRY,
+});
+
+/** Milliseconds after which a watch answers in any case, so that the run can go on as new. */
+export const WATCH_FOR = DAY;
+
+/** On the queue of the waits, and noticed dead within ten seconds. */
+const watching = (): ScalablePort['watchBacklog'] =>
+  proxyActivities<ScalablePort>({
+    summary: 'follow the signals until something is to be decided',
+    taskQueue: ownWatchQueue(),
+    scheduleToCloseTimeout: WATCH_FOR + 10 * MINUTE,
+    heartbeatTimeout: '10 seconds',
+    cancellationType: ActivityCancellationType.WAIT_CANCELLATION_COMPLETED,
+    retry: RETRY,
+  }).watchBacklog;
+
+const setting = (summary: string): ScalablePort['scaleTo'] =>
+  proxyActivities<ScalablePort>({
+    summary,
+    startToCloseTimeout: '20 seconds',
+    scheduleToCloseTimeout: '5 minutes',
+    cancellationType: ActivityCancellationType.WAIT_CANCELLATION_COMPLETED,
+    retry: RETRY,
+  }).scaleTo;
+
+/** An undo is tried for a day. */
+const givingBack = proxyActivities<ScalablePort>({
+  summary: 'give its size back',
+  startToCloseTimeout: '20 seconds',
+  scheduleToCloseTimeout: '1 day',
+  retry: { ...RETRY, maximumInterval: '1 minute' },
+}).giveScaleBack;
+
+export const look = (life: ScaleLife, uid?: string): Promise<ScaleReading> => {
+  const { target, rule } = life.input;
+  return readScale({ target, options: rule.with, actor: life.actor, ...(uid !== undefined && { uid }) });
+};
+
+export const describe = ({ verdict, why }: Pick<ScaleReading, 'verdict' | 'why'>): string => `${verdict}: ${why}`;
+
+export async function watch(life: ScaleLife, course: Course): Promise<BacklogResult> {
+  const { target, rule } = life.input;
+  const watched = watching()({
+    ...{ target, options: rule.with, actor: life.actor, deadline: life.in(WATCH_FOR) },
+    ...course,
+  });
+  const result = await life.looking(watched, async () => describe(await look(life, course.scale.object.uid)));
+  life.story.chart = thinned([...(life.story.chart ?? []), ...result.points]);
+  life.evidence('backlog', result.verdict, result.why, factsOf(result));
+  return result;
+}
+
+/** What is on record of a look: the figures on which it was decided. */
+function factsOf({ points }: BacklogResult): Record<string, unknown> | undefined {
+  const last = points.at(-1);
+  return last && { ...last };
+}
+
+/** Sets the size for the first time: from here on it is held. */
+export async function raise(life: ScaleLife, { scale, desired, state }: Short): Promise<Course> {
+  const held = [heldOf(life, scale, desired)];
+  const clearance = life.clearance(scale.workload, 'nothing');
+  const back = () => giveBack(life, scale);
+  await life.change(
+    'scale it up',
+    (audit) =>
+      setting(`set ${scale.by.field} to ${desired}`)({
+        ...{ step: 'scale', actor: life.actor, scale, from: scale.by.value, to: desired, held, audit },
+        ...(clearance && { clearance }),
+      }),
+    { held, undo: back },
+  );
+  return { scale, set: desired, state };
+}
+
+/** Sets it anew; on the way down nothing may object, for that is a part of giving it back. */
+export async function scaleTo(life: ScaleLife, course: Course, to: number): Promise<void> {
+  const { scale, set } = course;
+  const held = [heldOf(life, scale, to)];
+  const clearance = to > set ? life.clearance(scale.workload, 'nothing') : undefined;
+  await life.holding.changeAgain(held, (audit) =>
+    setting(`set ${scale.by.field} to ${to}`)({
+      ...{ step: 'scale', actor: life.actor, scale, from: set, to, held, audit },
+      ...(clearance && { clearance }),
+    }),
+  );
+}
+
+/** Exactly as it was. */
+export const giveBack = (life: ScaleLife, scale: Scale): Promise<Change[]> =>
+  givingBack({ step: 'restore', actor: life.actor, scale, held: life.story.held });
+
+/** For how long it may be held without being set anew. */
+const HELD_FOR = 30 * DAY;
+
+function heldOf(life: ScaleLife, { by }: Scale, to: number): Held {
+  const { object, field, value } = by;
+  return { object, field, before: value, set: to, ...life.actor, until: life.in(HELD_FOR) };
+}
+
+export const isContested = (error: unknown): boolean => failureType(error) === INSTANCE_ERRORS.contested;
