@@ -70,6 +70,19 @@ export function equal(a: Json | undefined, b: Json | undefined): boolean {
   return a === b;
 }
 
+/** Whether what was asked for is there, with whatever was added to it; what is empty may as well be absent. */
+export function covers(found: Json | undefined, asked: Json | undefined): boolean {
+  if (Array.isArray(asked) && Array.isArray(found))
+    return asked.length === found.length && asked.every((one, i) => covers(found[i], one));
+  if (isObject(asked)) {
+    const entries = Object.entries(asked);
+    if (isObject(found)) return entries.every(([key, value]) => covers(valueAt(found, [key]), value));
+    return found === undefined && entries.every(([, value]) => covers(undefined, value));
+  }
+  if (found === undefined && Array.isArray(asked)) return asked.length === 0;
+  return equal(found, asked) || (found === undefined && !asked);
+}
+
 /** A JSON merge patch (RFC 7386), applied. */
 export function merged(target: Json | undefined, patch: Json): Json {
   if (!isObject(patch)) return patch;

@@ -48,7 +48,7 @@ const invalid = (message: string, cause?: unknown): FinalError => new FinalError
 /** @throws FinalError `Invalid` where setting the default variant would not do what it is meant to */
 function check(text: Json | undefined, { flag, open, closed }: FlagSwitch, name: string): void {
   if (typeof text !== 'string') throw invalid(`${name} is not there: the ConfigMap has no such key in its data`);
-  const definition = valueAt(JSON.parse(text) as Json, ['flags', flag]);
+  const definition = valueAt(parsed(text, name), ['flags', flag]);
   const found = isObject(definition) ? definition : {};
   const variants = isObject(found['variants']) ? Object.keys(found['variants']) : [];
   for (const variant of [open, closed])
@@ -60,13 +60,17 @@ function check(text: Json | undefined, { flag, open, closed }: FlagSwitch, name:
     throw invalid(`${name} has targeting rules, which go before its default variant: expected a flag without them`);
 }
 
-/** Where the value stands in the text. JSON is YAML too, whose reader tells where each value stands. */
-function spotOf(text: string, flag: string, name: string): { value: string; start: number; end: number } {
+function parsed(text: string, name: string): Json {
   try {
-    JSON.parse(text);
+    return JSON.parse(text) as Json;
   } catch (cause) {
     throw invalid(`${name} cannot be set: what is there is no JSON: ${(cause as Error).message}`, cause);
   }
+}
+
+/** Where the value stands in the text. JSON is YAML too, whose reader tells where each value stands. */
+function spotOf(text: string, flag: string, name: string): { value: string; start: number; end: number } {
+  parsed(text, name);
   const document = parseDocument(text, { schema: 'json', uniqueKeys: false });
   let at: unknown = document.contents;
   for (const key of ['flags', flag, 'defaultVariant']) at = lastOf(at, key);

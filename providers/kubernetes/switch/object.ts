@@ -1,5 +1,5 @@
 import type { Dependency } from '../../../model/breaker/options.ts';
-import { equal, type JsonObject } from '../../../model/breaker/patch.ts';
+import { covers, equal, type JsonObject } from '../../../model/breaker/patch.ts';
 import type { Change, Held } from '../../../model/change.ts';
 import type { KeepOpenRequest, KeptOpen, SetSwitchRequest, SwitchReading } from '../../../model/ports/switch.ts';
 import { FinalError } from '../../errors.ts';
@@ -104,16 +104,15 @@ class ObjectSwitch implements Switched, ReleasableSwitch {
     );
     const wanted = withNotes(form.want(base, request.position), live, own, notes);
     const at = { step: request.step, ...object };
-    if (equal(live, wanted)) return this.#madeBefore(live, at, own, since);
-    await mayWrite();
-    const { auditId } = await this.writer.write(live, wanted);
     // What was noted and is not set any more is given back by this.
     const fields = [...new Set([...own, ...notes].map(({ field }) => field))];
-    return fields.flatMap((field) => {
-      const [from, to] = [form.read(live, field), form.read(made, field)];
-      if (equal(from, to)) return [];
-      const [before, after] = [textOf(from), textOf(to)];
-      return [changeOf({ ...at, auditId }, { what: describe(form, field, before, after), field, before, after })];
+    const moved = fields.filter((field) => !equal(form.read(live, field), form.read(made, field)));
+    if (moved.length === 0 && sameNotes(own, notes)) return this.#madeBefore(live, at, own, since);
+    await mayWrite();
+    const { auditId } = await this.writer.write(live, wanted);
+    return moved.map((field) => {
+      const [before, after] = [textOf(form.read(live, field)), textOf(form.read(made, field))];
+      return changeOf({ ...at, auditId }, { what: describe(form, field, before, after), field, before, after });
     });
   }
 
@@ -140,7 +139,7 @@ class ObjectSwitch implements Switched, ReleasableSwitch {
     const { form } = this;
     const refuse = (why: string) =>
       new FinalError(`did not open ${form.title}: ${why}; nothing was touched`, { type: 'Contested' });
-    const other = breakerNotes(live).find((note) => !own.includes(note));
+    const other = breakerNotes(live).find(({ remediation }) => !own.some((note) => note.remediation === remediation));
     if (other) throw refuse(`remediation ${other.remediation} holds ${other.field} until ${other.until}`);
     if (own.some(({ remediation }) => remediation === actor.remediation)) return;
     const base = putBackAll(form, live, own);
@@ -159,6 +158,12 @@ class ObjectSwitch implements Switched, ReleasableSwitch {
     const wanted = form.want(base, position);
     const made: JsonObject = equal(live, wanted) ? live : ((await writer.tried(live, wanted)) ?? wanted);
     const slots = form.slots(base, made, position);
+    const dropped = form.slots(base, wanted, position).find(({ field, set }) => !covers(form.read(made, field), set));
+    if (slots.length === 0 && dropped)
+      throw new FinalError(
+        `${form.title}: opening it would change nothing, for the API drops ${dropped.field}: expected a field that it knows`,
+        { type: 'Invalid' },
+      );
     const size = slots.reduce((sum, { before, set }) => sum + `${textOf(before)}${textOf(set)}`.length, 0);
     if (size <= LARGEST_HOLD) return { slots, made };
     throw new FinalError(
@@ -182,3 +187,9 @@ class ObjectSwitch implements Switched, ReleasableSwitch {
     });
   }
 }
+
+/** Until when is no part of it: what is held stays held as it was noted. */
+const sameNotes = (a: readonly Note[], b: readonly Note[]): boolean =>
+  a.length === b.length && a.every((one) => b.some((other) => equal(identity(one), identity(other))));
+
+const identity = ({ field, before, set, remediation }: Note): JsonObject => ({ field, before, set, remediation });

@@ -1,6 +1,7 @@
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import {
+  covers,
   difference,
   equal,
   filled,
@@ -143,4 +144,16 @@ describe('pointers', () => {
 it('a place is filled where it is the whole text', () => {
   const value: Json = { a: ['${share}', 'at ${share}'], b: { c: '${rest}' } };
   expect(filled(value, { '${share}': 10, '${rest}': 90 })).toEqual({ a: [10, 'at ${share}'], b: { c: 90 } });
+});
+
+it.each<[Json | undefined, Json | undefined, boolean]>([
+  [{ a: [{ b: 1, more: true }] }, { a: [{ b: 1 }] }, true],
+  [{ a: [{ b: 1 }, 2] }, { a: [{ b: 1 }] }, false],
+  [{}, { a: [], b: { c: {} }, d: '', e: null, f: 0 }, true],
+  [{}, { a: [0] }, false],
+  [{}, { a: { b: 'x' } }, false],
+  [undefined, undefined, true],
+  [{ a: 1 }, { a: 2 }, false],
+])('%j covers %j: %s', (found, asked, is) => {
+  expect(covers(found, asked)).toBe(is);
 });
