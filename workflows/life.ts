@@ -359,7 +359,8 @@ export class Life<R extends Runbook = Runbook> {
     const { outcome, reason, plan } = ending;
     const planDigest = input.rule.mode === 'act' ? undefined : story.plan?.digest;
     const planned = { ...(plan && { plan }), ...(planDigest && { planDigest }) };
-    this.#notes.add({ kind: 'ended', outcome, reason, ...planned, lines: story.lines });
+    const { lines, chart } = story;
+    this.#notes.add({ kind: 'ended', outcome, reason, ...planned, lines, ...(chart && { chart }) });
     let toTell = { ...this.#toTell(ending), ...(order && { herald: order }) };
     // Again for what is noted while it is under way, which may be long: a person may still ask for the end.
     for (let noted = 0; noted < this.#notes.count; toTell = {}) {

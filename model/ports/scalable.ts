@@ -37,19 +37,21 @@ export interface ReadScaleRequest {
 }
 
 export type ScaleReading =
-  | { verdict: 'gone' | 'protected' | 'good'; why: string }
-  | {
-      /** The signals ask for more than there is. */
-      verdict: 'short';
-      why: string;
-      scale: Scale;
-      /** What is asked for now. */
-      desired: number;
-      /** To go on with. */
-      state: WatchState;
-      /** What acting would do. */
-      plan: Plan;
-    };
+  | { verdict: 'gone' | 'protected'; why: string }
+  | ({ why: string; scale: Scale } & ScaleOutlook &
+      /** The signals ask for more than there is: for how many. */
+      (
+        | { verdict: 'short'; desired: number }
+        /** They do not, so far. */
+        | { verdict: 'good' }
+      ));
+
+interface ScaleOutlook {
+  /** To go on with. */
+  state: WatchState;
+  /** What acting would do. */
+  plan: Plan;
+}
 
 /** A target's size, and what it is set by. */
 export interface Scale {
@@ -81,8 +83,10 @@ export interface WatchBacklogRequest {
   options: ScaleOnBacklogOptions;
   /** As it was found: its identities, and what it goes back to. */
   scale: Scale;
-  /** What Salvor has set last. */
-  set: number;
+  /** What Salvor has set last, or, where it has not acted yet, what it found. */
+  set: number | null;
+  /** It has not acted yet: it looks whether it has to. */
+  unheld?: true;
   state: WatchState;
   /** ISO time at which it answers in any case (`later`). */
   deadline: string;

@@ -32,10 +32,12 @@ export function intervalBetween(a: Sample, b: Sample, rate: number | undefined):
   );
   const even = least > 0 && most <= least * MOST_CHANGE;
   if (came === undefined && (served === undefined || !even)) return undefined;
+  const perReplica = served !== undefined && even ? short(served / seconds / ((least + most) / 2)) : undefined;
   return {
     ...{ from: a.at, to: b.at, saturated },
     ...(came !== undefined && { arrivals: short(came / seconds) }),
-    ...(served !== undefined && even && { perReplica: short(served / seconds / ((least + most) / 2)) }),
+    // Of so little of a replica that its rate is no number there is none.
+    ...(Number.isFinite(perReplica) && { perReplica }),
   };
 }
 

@@ -39,24 +39,21 @@ export async function readScale(
   );
   const { state, decision } = decideNow(before, scale, newest, controller);
   const why = [decision.reason, ...problems].join('; ');
-  if (decision.desired > scale.desired) {
-    const plan = planOf({ target, options, scale, desired: decision.desired, controller });
-    return { verdict: 'short', why, scale, desired: decision.desired, state: newState(state), plan };
-  }
+  const { desired } = decision;
+  const outlook = { why, scale, state: newState(state), plan: planOf({ target, options, scale, controller }) };
+  if (desired > scale.desired) return { verdict: 'short', desired, ...outlook };
   const asked = Math.max(0, ...Object.values(decision.evidence.asked));
-  if (asked > scale.desired && scale.desired >= controller.max)
-    return {
-      verdict: 'protected',
-      why: `it has all that it may have (${controller.max}), and more is asked for: ${why}`,
-    };
-  return { verdict: 'good', why };
+  if (asked > scale.desired && scale.desired >= controller.max) {
+    const most = `it has all that it may have (${controller.max}), and more is asked for`;
+    return { verdict: 'protected', why: `${most}: ${why}` };
+  }
+  return { verdict: 'good', ...outlook };
 }
 
 interface Planned {
   target: string;
   options: ScaleOnBacklogOptions;
   scale: Scale;
-  desired: number;
   controller: ScalingOptions;
 }
 
@@ -64,15 +61,15 @@ interface Planned {
  * What a person approves is the room that Salvor has, not the number of one moment: that changes while he reads it, and is none
  * of the digest.
  */
-function planOf({ target, options, scale, desired, controller }: Planned): Plan {
+function planOf({ target, options, scale, controller }: Planned): Plan {
   const { object, field, value } = scale.by;
   const before = value ?? 'absent';
-  const what = `${field}: ${before} → ${desired} now, between ${floorOf(options, scale)} and ${controller.max} as the signals ask`;
+  const room = `between ${floorOf(options, scale)} and ${controller.max}`;
+  const what = `${field}: ${before} → as the signals ask, ${room}`;
   const changes = [{ what, object, field, before: value, after: controller.max }];
   const steps = [
-    `set ${field} of ${object.key} from ${before} to ${desired} (${scale.why})`,
-    `follow the signals between ${floorOf(options, scale)} and ${controller.max}`,
-    `when they are good for long enough: set it to ${before} again`,
+    `set ${field} of ${object.key} (now ${before}) as the signals ask, ${room} (${scale.why})`,
+    `when they are good for long enough: ${value === null ? 'remove it again' : `set it to ${before} again`}`,
   ];
   const fixed = changes.map(({ what: _, ...change }) => change);
   return { steps, changes, digest: digest({ target, changes: fixed, options }) };

@@ -76,6 +76,19 @@ class Watch {
     return this.#verdict(decision, scale, [decision.reason, ...problems].join('; '));
   }
 
+  /**
+   * Replicas of which no more are asked for when it is over: those that there were. Of an autoscaler that is more than its
+   * minimum, which it then goes back to: how many there are is its own matter again.
+   */
+  get #enough(): number {
+    return Math.max(this.#controller.min, this.#request.scale.desired);
+  }
+
+  /** What is set; where it is left to its default, the least that it may be. */
+  get #set(): number {
+    return this.#request.set ?? this.#controller.min;
+  }
+
   /** Somebody else has set its size, or something else sets it now. */
   async #overruledBy({ by }: Scale): Promise<BacklogResult | undefined> {
     const { scale: found, set } = this.#request;
@@ -88,15 +101,19 @@ class Watch {
     }
     if (by.value === set) return undefined;
     const who = (await this.#scalable.whoSet(found)) ?? 'somebody else';
-    const why = `${who} set ${field} from ${set} to ${by.value ?? 'absent'}`;
+    const why = `${who} set ${field} from ${set ?? 'absent'} to ${by.value ?? 'absent'}`;
     return this.#result('overruled', why, { by: who, to: by.value });
   }
 
-  #remembered(state: WatchState, { ready }: Scale, { at, hold, desired }: Decision): WatchState {
-    const { set } = this.#request;
+  #remembered(state: WatchState, { ready, desired: wanted }: Scale, { at, hold, desired }: Decision): WatchState {
+    const { unheld } = this.#request;
     const { min } = this.#controller;
+    const set = this.#set;
     const { goodSince = at, unready, controller } = state;
-    const isGood = set === min && desired <= min && hold !== 'missing-data' && hold !== 'partial-data';
+    // Not to know what one replica serves is no reason to hold what is not held.
+    const isKnown = hold !== 'missing-data' && (hold !== 'partial-data' || unheld === true);
+    const isEnough = unheld ? desired <= wanted : set === min && desired <= this.#enough;
+    const isGood = isKnown && isEnough;
     const isSlow = set > min && ready < set;
     return {
       controller,
@@ -106,15 +123,17 @@ class Watch {
   }
 
   #verdict({ at, desired }: Decision, now: Scale, why: string): BacklogResult | undefined {
-    const { set, options, deadline } = this.#request;
+    const { unheld, options, deadline } = this.#request;
+    const set = this.#set;
     const { goodSince, unready, controller } = this.memory.state;
     if (unready && at - unready.since >= options.readyWithin)
       return this.#result('unready', `${unready.ready} of ${set} are ready, and no more of them became so; ${why}`);
     const stall = set > this.#controller.min ? stalled(controller, this.#controller) : undefined;
     if (stall) return this.#result('stalled', stall.reason);
     // What an autoscaler of its own has added is no size that Salvor has to set.
-    const isMore = desired > set && desired > now.desired;
-    if (isMore || desired < set) return this.#result('scale', why, { to: desired });
+    const to = desired <= this.#enough ? this.#controller.min : desired;
+    const isMore = to > set && to > now.desired;
+    if (isMore || (to < set && !unheld)) return this.#result('scale', why, { to });
     if (goodSince !== undefined && at - goodSince >= options.goodFor) return this.#result('good', why);
     return at >= Date.parse(deadline) ? this.#result('later', why) : undefined;
   }

@@ -139,7 +139,7 @@ describe('hold', () => {
     const { request, found } = await cordoned(own, pool, options);
     expect(found).toMatchObject({ why: 'the node is Ready, but the disk is ill', traffic: { way: 'cordon' } });
     const address = (await pool.node())?.status?.addresses?.find(({ type }) => type === 'InternalIP')?.address;
-    expect(asked[0]).toEqual({ values: { cluster: 'sandbox', node: pool.first }, address });
+    expect(asked[0]).toEqual({ values: { cluster: 'sandbox', node: pool.first }, address, local: true });
     const running = own.run('hold', { ...request, step: 'restore', deadline: inMs(600_000), stableFor: 500 });
     const before = asked.length;
     await eventually('it was asked again', () => asked.length > before);

@@ -3,6 +3,7 @@ import { CancelledFailure } from '@temporalio/common';
 import { describe, expect, onTestFinished, test } from 'vitest';
 import type { ReplaceResult } from '../../model/ports/instance.ts';
 import { HeldBack, type Pulse } from '../../providers/instance.ts';
+import type { Memory } from '../../providers/kubernetes/node/drain.ts';
 import { Kubernetes } from '../../providers/kubernetes/provider.ts';
 import { budget, nameOf, uidOf, type WorkloadOptions } from '../support/kubernetes.ts';
 import { barePod, daemonSet, type Pool, placed } from '../support/nodes.ts';
@@ -261,14 +262,17 @@ describe('durability', () => {
       { options: nodeOptions({ parallel: 4 }) },
     );
     await bench.cluster.create(budget(namespace, 'one', 8));
-    let last: unknown;
+    let last: Memory | undefined;
     for (const at of [5, 4]) {
       let asked = 0;
-      // What the server knew last, and no answer after it: as of a worker that is killed right after it asked.
+      let dead = false;
+      // What the server knew last, and no answer after it: as of a worker that is killed right after it asked for one that no
+      // budget keeps.
       const fence = async (_: Uint8Array, details: unknown) => {
+        if (dead) throw new Error('killed');
         asked += 1;
-        if (asked > at) throw new Error('killed');
-        last = structuredClone(details);
+        last = structuredClone(details as Memory);
+        dead = asked >= at && Object.values(last.asked).some((one) => one.key.includes('/pod/two-') && !one.at);
       };
       await expect(bench.run('replace', replace, last, { fence }).result).rejects.toThrow(/killed/);
     }

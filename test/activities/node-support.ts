@@ -1,6 +1,7 @@
 import { onTestFinished } from 'vitest';
 import type { CutRequest, Owner, ReplaceRequest } from '../../model/ports/instance.ts';
 import { type DrainInstanceOptions, NODE_OPTIONS, type NodeOptions } from '../../model/rule.ts';
+import { overtakenLeftOut } from '../support/audit.ts';
 import { Pool } from '../support/nodes.ts';
 import { actor, type Bench, inMs, OPTIONS, type Sick } from './instance-support.ts';
 
@@ -47,6 +48,9 @@ export async function cordoned(bench: Bench, pool: Pool, options = nodeOptions()
   return { found, request, replace };
 }
 
-/** What Salvor changed of a node, or tried to. */
-export const mutations = (bench: Bench, name: string) =>
-  bench.sandbox.kubernetes.readAudit({ user: 'salvor', resource: 'nodes', name });
+/**
+ * What Salvor changed of a node, or tried to. What is refused for the version that was read (409) is made again by the next
+ * version: the node's own status changes at any time.
+ */
+export const mutations = async (bench: Bench, name: string) =>
+  overtakenLeftOut(await bench.sandbox.kubernetes.readAudit({ user: 'salvor', resource: 'nodes', name }));

@@ -30,7 +30,7 @@ const stack = useStack({
       max: 20,
       startUp: '2s',
       every: '1s',
-      goodFor: '3s',
+      goodFor: '15s',
       readyWithin: '5m',
       stalledAfter: '10m',
       behavior: { scaleDown: { stabilizationWindow: '5s' } },
@@ -59,8 +59,8 @@ afterEach(() => {
 async function queueOf(name: string): Promise<{ queue: Queue; namespace: string; target: string }> {
   const namespace = await stack.cluster.namespace(name);
   await stack.cluster.create(deployment({ namespace, name, replicas: 2 }));
-  const { kubeconfig } = stack.sandbox.kubernetes;
-  const queue = new Queue({ namespace, name, perPod: PER_POD, kubeconfig });
+  const workers = async () => (await apps.readNamespacedDeployment({ namespace, name })).status?.readyReplicas ?? 0;
+  const queue = new Queue({ labels: { namespace, queue: name }, workers, perWorker: PER_POD });
   queues.push(queue);
   await eventually('two pods work', () => queue.ready === 2, PATIENCE);
   stack.exporter.others.push(() => queue.metrics());

@@ -109,14 +109,12 @@ describe('a target that is short of replicas', () => {
     const { handle } = await heal({ watchBacklog: inTurn(watched('scale', { to: 2 }), watched('good')) });
     await handle.result();
     const once = (await handle.fetchHistory()).events?.length ?? 0;
-    console.log('EVENTS', once);
     expect(once).toBeLessThanOrEqual(50);
     name = `t${randomUUID().slice(0, 8)}`;
     const more = [9, 5, 7, 2].map((to) => watched('scale', { to }));
     const { handle: longer } = await heal({ watchBacklog: inTurn(...more, watched('good')) });
     await longer.result();
     const all = (await longer.fetchHistory()).events?.length ?? 0;
-    console.log('EVENTS', all);
     expect((all - once) / 3).toBeLessThanOrEqual(12);
   });
 
@@ -146,13 +144,31 @@ describe('a target that is short of replicas', () => {
 
 describe('what needs no change', () => {
   it.each([
-    ['good', 'not-needed'],
     ['gone', 'not-needed'],
     ['protected', 'refused'],
   ] as const)('%s: %s', async (verdict, outcome) => {
     const { handle, sized } = await heal({ readScale: async () => ({ verdict, why: 'seen so' }) });
     expect(await handle.result()).toEqual({ outcome, reason: 'seen so', changes: [] });
     expect(sized.writes).toEqual([]);
+  });
+
+  const good = async ({ target }: { target: string }) => {
+    const { desired: _, ...seen } = short(target);
+    return { ...seen, verdict: 'good' as const, why: 'nothing waits' };
+  };
+
+  it('good signals: followed for a while, for an alert on a slope comes before them; then it is left alone', async () => {
+    const { handle, sized } = await heal({ readScale: good, watchBacklog: inTurn(watched('good')) });
+    expect(await handle.result()).toMatchObject({ outcome: 'not-needed', reason: 'it is good', changes: [] });
+    expect(callsOf()).toEqual(['readScale', 'watchBacklog']);
+    expect(sized.writes).toEqual([]);
+  });
+
+  it('good signals that ask for more a while later: then it is scaled', async () => {
+    const turns = inTurn(watched('scale', { to: 5 }), watched('good'));
+    const { handle, sized } = await heal({ readScale: good, watchBacklog: turns });
+    expect(await handle.result()).toMatchObject({ outcome: 'remediated' });
+    expect(sized.writes).toEqual(['2 → 5', 'back 5 → 2']);
   });
 
   it('is only observed where the rule says so', async () => {

@@ -1,4 +1,5 @@
 import { formatDuration } from '../../model/duration.ts';
+import type { ScaleReading } from '../../model/ports/scalable.ts';
 import type { Ending } from '../../model/remediation.ts';
 import { isLong } from '../runs.ts';
 import { goodAgain, leftAlone, overruled, stopped, unhelped } from './scale-ends.ts';
@@ -6,6 +7,7 @@ import { untilCleared } from './scale-hold.ts';
 import {
   type Course,
   describe,
+  type Good,
   giveBack,
   isContested,
   look,
@@ -26,17 +28,38 @@ const MOST_CONTESTED = 3;
 export async function scaleOnBacklog(life: ScaleLife): Promise<Ending> {
   const { carried } = life.input;
   if (carried) return follow(life, resumed(life, carried.course as Course));
-  for (let tries = 1; ; tries += 1) {
-    const found = await look(life);
-    life.evidence('diagnosis', found.verdict, found.why, found.verdict === 'short' ? factsOf(found) : undefined);
+  for (let tries = 0; ; ) {
+    const seen = await look(life);
+    life.evidence('diagnosis', seen.verdict, seen.why, 'scale' in seen ? factsOf(seen) : undefined);
+    const found = seen.verdict === 'good' ? await untilShort(life, seen) : seen;
+    if (!found) continue;
     if (found.verdict !== 'short') return leftAlone(life, found);
     life.because(found.why);
     const { uid } = found.scale.object;
     const over = await life.propose(found.plan, found.why, () => lookedAgain(life, uid));
     if (over) return over;
+    tries += 1;
     const course = await raised(life, found, tries === MOST_CONTESTED);
     if (course) return follow(life, course);
   }
+}
+
+/**
+ * An alert on a slope fires before the signals ask for anything, and says nothing more while it goes on firing: so they are
+ * followed for as long as they must be good in any case.
+ *
+ * @returns nothing where its size was changed meanwhile: it is looked at anew
+ */
+async function untilShort(life: ScaleLife, seen: Good): Promise<ScaleReading | undefined> {
+  const { goodFor } = life.input.rule.with;
+  const { scale } = seen;
+  const what = `leave it alone when they were good for ${formatDuration(goodFor)}`;
+  life.phase('diagnose', `${seen.why}: following the signals, without a change so far`, { what });
+  const result = await watch(life, { scale, set: scale.by.value, unheld: true, state: seen.state });
+  const { verdict, why } = result;
+  if (verdict === 'gone') return { verdict, why };
+  if (verdict === 'scale') return { ...seen, verdict: 'short', why, desired: result.to, state: result.state };
+  return verdict === 'good' ? { ...seen, why } : undefined;
 }
 
 /** Scaled up for the first time; nothing where somebody else has changed its size since it was looked at. */
@@ -120,4 +143,4 @@ function resumed(life: ScaleLife, course: Course): Course {
   return course;
 }
 
-const factsOf = ({ scale, desired, plan }: Short) => ({ scale, desired, plan });
+const factsOf = ({ scale, plan }: Short | Good) => ({ scale, plan });

@@ -1,7 +1,14 @@
 import { ActivityCancellationType, proxyActivities, proxyLocalActivities } from '@temporalio/workflow';
 import type { Change, Held } from '../../model/change.ts';
 import { INSTANCE_ERRORS } from '../../model/ports/instance.ts';
-import type { BacklogResult, ScalablePort, Scale, ScaleReading, WatchState } from '../../model/ports/scalable.ts';
+import type {
+  BacklogResult,
+  ScalablePort,
+  Scale,
+  ScaleReading,
+  WatchBacklogRequest,
+  WatchState,
+} from '../../model/ports/scalable.ts';
 import { thinned } from '../../model/scaling/chart.ts';
 import { failureType } from '../failures.ts';
 import type { Life } from '../life.ts';
@@ -9,6 +16,7 @@ import { ownWatchQueue } from '../waits.ts';
 
 export type ScaleLife = Life<'scale-on-backlog'>;
 export type Short = Extract<ScaleReading, { verdict: 'short' }>;
+export type Good = Extract<ScaleReading, { verdict: 'good' }>;
 
 /** Where the runbook stands: plain JSON, for a next run goes on with it. */
 export interface Course {
@@ -69,7 +77,10 @@ export const look = (life: ScaleLife, uid?: string): Promise<ScaleReading> => {
 
 export const describe = ({ verdict, why }: Pick<ScaleReading, 'verdict' | 'why'>): string => `${verdict}: ${why}`;
 
-export async function watch(life: ScaleLife, course: Course): Promise<BacklogResult> {
+export async function watch(
+  life: ScaleLife,
+  course: Omit<Course, 'set'> & Pick<WatchBacklogRequest, 'set' | 'unheld'>,
+): Promise<BacklogResult> {
   const { target, rule } = life.input;
   const watched = watching()({
     ...{ target, options: rule.with, actor: life.actor, deadline: life.in(WATCH_FOR) },

@@ -120,7 +120,8 @@ export class Patient {
 
   request(found: Sick, step = 'cut'): CutRequest & { held: Held[] } {
     const { actor, options } = this;
-    const held = found.held.map((one) => ({ ...one, object: found.instance, ...actor, until: soon(600_000) }));
+    const until = soon(600_000);
+    const held = found.held.map((one) => ({ ...one, object: found.instance, ...actor, until }));
     return { step, actor, instance: found.instance, held, options };
   }
 

@@ -8,6 +8,7 @@ import type { Attempt } from '../../../providers/instance.ts';
 import { Kubernetes } from '../../../providers/kubernetes/provider.ts';
 import type { AuditEvent } from '../../../sandbox/audit-log.ts';
 import { type Sandbox, startSandbox } from '../../../sandbox/sandbox.ts';
+import { overtakenLeftOut } from '../../support/audit.ts';
 import { deployment, SCALE_RULES, statefulSet, TestCluster } from '../../support/kubernetes.ts';
 import { eventually } from '../../support/wait.ts';
 
@@ -176,6 +177,11 @@ export class ScaleBench {
   /** What Salvor changed in a namespace, or tried to. */
   writes(namespace: string): Promise<AuditEvent[]> {
     return this.sandbox.kubernetes.readAudit({ user: 'salvor', namespace });
+  }
+
+  /** Less those that were refused for the version that was read: controllers write too, and then it is done anew. */
+  async made(namespace: string): Promise<AuditEvent[]> {
+    return overtakenLeftOut(await this.writes(namespace));
   }
 }
 

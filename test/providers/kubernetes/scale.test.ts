@@ -39,8 +39,8 @@ async function thereAndBack(namespace: string, kind: string, object: KubernetesO
   const first = attempt();
   const changes = await provider.scaleTo(request, first);
   expect(changes).toMatchObject([{ step: 'scale', object: scale.by.object, field, before: value, after: to }]);
-  expect(first.state.asked).toBe(1);
-  const [write, ...others] = await bench.writes(namespace);
+  expect(first.state.asked).toBeGreaterThan(0);
+  const [write, ...others] = await bench.made(namespace);
   expect(others).toEqual([]);
   expect(write).toMatchObject({ verb: 'patch', auditID: changes[0]!.requestId });
   expect(write!.requestURI).toContain('fieldManager=salvor-scale-on-backlog');
@@ -51,7 +51,7 @@ async function thereAndBack(namespace: string, kind: string, object: KubernetesO
   const [told] = await provider.scaleTo(request, again);
   expect(told).toMatchObject({ before: value, after: to, what: expect.stringContaining(LOST) });
   expect(again.state.asked).toBe(0);
-  expect(await bench.writes(namespace)).toHaveLength(1);
+  expect(await bench.made(namespace)).toHaveLength(1);
 
   const given = await provider.giveBack(back(scale, to), attempt());
   expect(given).toMatchObject([{ step: 'give-back', field, before: to, after: value }]);
