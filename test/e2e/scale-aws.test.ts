@@ -28,7 +28,7 @@ let workers = 0;
 const PATIENCE = 90_000;
 const BOUND = 8_000;
 const PER_INSTANCE = 20;
-const [BASE, RUSH] = [30, 90];
+const [BASE, RUSH] = [20, 90];
 
 beforeAll(async () => {
   await exporter.listen();

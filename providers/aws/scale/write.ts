@@ -95,7 +95,8 @@ export function wayBack(
   const now = ownDesired(group);
   const { min, max } = limitsOf(group);
   const to = Math.max(min, Math.min(max, before ?? now));
-  const returned = note !== undefined && now === to && note.set === to && note.from !== to;
+  // What the runbook itself has set before, step by step, is no way back that was lost.
+  const returned = note !== undefined && now === to && note.set === to && note.from !== to && own?.set !== to;
   const ours = now !== to && [note?.from, note?.set, own?.set].includes(now);
   return { before, to, ours, ...(returned && { lost: { from: note.from, to } }) };
 }
