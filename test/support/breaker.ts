@@ -177,6 +177,18 @@ export class BreakerStack {
     this.worker = undefined;
   }
 
+  /** Delivers an alert, and waits for the remediation that it starts. */
+  async heal(): Promise<void> {
+    const run = () =>
+      this.remediation.describe().then(
+        ({ runId }) => runId,
+        () => undefined,
+      ); // there may be none yet
+    const before = await run();
+    await this.alert();
+    await eventually('its remediation has begun', async () => (await run()) !== before);
+  }
+
   /** Delivers an alert, as Alertmanager does. */
   async alert(status: 'firing' | 'resolved' = 'firing', startsAt = new Date().toISOString()): Promise<string> {
     const alert = {
@@ -245,7 +257,7 @@ export class BreakerStack {
           probe: { http: { url: `http://${this.dependency.address}${PROBE_PATH}` }, within: '500ms', failures: 2 },
           openFor: '2s',
           maxOpen: '8s',
-          healthyFor: '1s',
+          healthyFor: '6s',
           halfOpen: { successes: 2, trials: 10, every: '200ms', within: '10s' },
           assertEvery: '200ms',
           ...dependency,
