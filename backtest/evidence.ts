@@ -63,6 +63,10 @@ function assumedDuration(rule: ResolvedRule): number {
   switch (rule.runbook) {
     case 'drain-instance':
       return rule.with.recoverWithin;
+    case 'circuit-breaker': {
+      const open = Object.values(rule.with.dependencies).map(({ openFor }) => openFor);
+      return open.length > 0 ? Math.min(...open) : 0;
+    }
     case 'scale-on-backlog':
       return rule.with.startUp + (rule.with.backlog?.drainWithin ?? 0) + rule.with.goodFor;
   }

@@ -26,6 +26,7 @@ export function gatewayDesk(url: string, token: string): Desk {
     pause: (request) => order('pause', request),
     resume: (request) => order('resume', request),
     decide: (answer, request) => order(answer, request),
+    breaker: (what, request) => order(`breakers/${what}`, request),
   };
 }
 

@@ -1,9 +1,11 @@
 import type { Client } from '@temporalio/client';
 import { VERDICT_ERRORS } from '../model/approval.ts';
+import { BREAKER_REFUSED } from '../model/breaker/standing.ts';
 import type { Config } from '../model/config.ts';
 import { parseDuration } from '../model/duration.ts';
 import { InputError } from '../model/input-error.ts';
 import { unknownPrefix } from '../model/pause.ts';
+import { orderBreaker } from '../providers/temporal/breakers.ts';
 import { pause, resume } from '../providers/temporal/control.ts';
 import { RefusedUpdateError, UnansweredError } from '../providers/temporal/updates.ts';
 import { decide } from '../providers/temporal/verdict.ts';
@@ -28,6 +30,12 @@ export function temporalDesk({ client, config, by }: { client: Client; config: C
     async resume(order) {
       return { ...(await resume(place, { ...order, by }).catch(explained)), ...noteOf(order.prefix) };
     },
+    async breaker(what, { dependency, reason, for: duration }) {
+      if (!config.dependencies.some(({ name }) => name === dependency))
+        throw new CliError(`there is no dependency ${dependency} in the configuration`, { status: EXIT.failed });
+      const until = duration === undefined ? {} : { until: new Date(Date.now() + read(duration)).toISOString() };
+      return await orderBreaker({ client, config }, dependency, { order: what, by, reason, ...until }).catch(explained);
+    },
     async decide(answer, { id: meant, digest, comment }) {
       const run = await findProposed(client, meant);
       await decide(client, run, { answer, by, groups: [], digest, comment }).catch(explained);
@@ -46,7 +54,7 @@ function read(duration: string): number {
   }
 }
 
-const VERDICT_TYPES: ReadonlySet<string> = new Set(Object.values(VERDICT_ERRORS));
+const VERDICT_TYPES: ReadonlySet<string> = new Set([...Object.values(VERDICT_ERRORS), BREAKER_REFUSED]);
 
 function explained(error: unknown): never {
   if (error instanceof UnansweredError) {

@@ -4,6 +4,7 @@ import type { Client } from '@temporalio/client';
 import type { Config } from '../model/config.ts';
 import { isLoopback, parseHostAndPort } from '../model/config-fields.ts';
 import type { Pause } from '../model/pause.ts';
+import type { Ordered } from '../providers/temporal/breakers.ts';
 import type { Resumed } from '../providers/temporal/control.ts';
 import type { Context } from './command.ts';
 import { loadConfig } from './configuration.ts';
@@ -16,6 +17,7 @@ export interface Desk {
   pause(order: PauseRequest): Promise<{ pause: Pause; note?: string }>;
   resume(order: { prefix: string; reason: string }): Promise<Resumed & { note?: string }>;
   decide(answer: 'approve' | 'deny', order: VerdictRequest): Promise<Decided>;
+  breaker(what: 'open' | 'close', order: BreakerRequest): Promise<Ordered>;
 }
 
 export interface PauseRequest {
@@ -24,6 +26,13 @@ export interface PauseRequest {
   for?: string;
   reason: string;
   undo: boolean;
+}
+
+export interface BreakerRequest {
+  dependency: string;
+  /** A duration, as it is written. Of `open` only. */
+  for?: string;
+  reason: string;
 }
 
 export interface VerdictRequest {

@@ -3,6 +3,7 @@ import { Command, CommanderError } from 'commander';
 import { approve } from './approve.ts';
 import { audit } from './audit.ts';
 import { backtest } from './backtest.ts';
+import { breaker } from './breaker.ts';
 import { cancel } from './cancel.ts';
 import { config } from './config.ts';
 import { deny } from './deny.ts';
@@ -40,6 +41,7 @@ const COMMANDS: readonly ((program: Command) => void)[] = [
   cancel,
   pause,
   resume,
+  breaker,
   held,
   release,
   audit,

@@ -84,7 +84,19 @@ export type About = Omit<Run, 'workflowId'>;
  * Phases in which a remediation mostly waits: for a person, for the target to heal, for a budget, for the replacement, or for
  * what it keeps.
  */
-const WAITS: ReadonlySet<string> = new Set(['queue', 'propose', 'hold', 'held back', 'replace', 'verify', 'keep']);
+const WAITS: ReadonlySet<string> = new Set([
+  'queue',
+  'propose',
+  'hold',
+  'held back',
+  'replace',
+  'verify',
+  'keep',
+  'confirming',
+  'open',
+  'half-open',
+  'closed',
+]);
 
 /** @param more what else happened, such as a cancel that the story does not know of */
 export function timelineOfStory(

@@ -3,15 +3,19 @@ import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify';
 import type { Logger } from 'pino';
 import { z } from 'zod';
 import { VERDICT_ERRORS, type Verdict } from '../model/approval.ts';
+import { BREAKER_REFUSED } from '../model/breaker/standing.ts';
 import type { Config } from '../model/config.ts';
 import { parseDuration } from '../model/duration.ts';
 import { InputError } from '../model/input-error.ts';
 import { INVALID_ORDER, prefixFault, standing, unknownPrefix } from '../model/pause.ts';
+import { orderBreaker } from '../providers/temporal/breakers.ts';
 import { pause, resume } from '../providers/temporal/control.ts';
 import { readPauses } from '../providers/temporal/pauses.ts';
 import { findProposal, ID_PREFIX, type Meant } from '../providers/temporal/runs.ts';
 import { RefusedUpdateError, UnansweredError } from '../providers/temporal/updates.ts';
 import { decide } from '../providers/temporal/verdict.ts';
+import type { Authenticate } from './auth.ts';
+import { addBreakers } from './breakers.ts';
 import { failureOf } from './failure.ts';
 import type { GatewayMetrics } from './metrics.ts';
 import { Pace, type Person, recognizer } from './people.ts';
@@ -40,6 +44,8 @@ const duration = z.string().transform((text, ctx): number => {
 
 const RESUME = z.strictObject({ prefix, reason: z.string().default('') });
 const PAUSE = RESUME.extend({ for: duration.optional(), undo: z.boolean().default(false) });
+const CLOSE = z.strictObject({ dependency: z.string().max(100), reason: z.string().max(1_000).default('') });
+const OPEN = CLOSE.extend({ for: duration.optional() });
 const VERDICT = z.strictObject({
   id: z.string().max(1_000),
   digest: z.string().min(1).max(200),
@@ -53,11 +59,13 @@ export interface OrderParts {
   metrics: GatewayMetrics;
   /** The webhook's token. */
   webhook?: (() => string) | undefined;
+  /** Whoever may deliver alerts may read too. */
+  authenticate: Authenticate;
 }
 
 /** What people order (`/v1/…`), each with a token of their own. */
 export function addOrders(app: FastifyInstance, parts: OrderParts): void {
-  const { config, client, log, metrics, webhook } = parts;
+  const { config, client, log, metrics, webhook, authenticate } = parts;
   const place = { client, taskQueue: config.temporal.taskQueue };
   const admit = doorman(config.gateway.people, webhook);
   const inTime = <T>(ask: () => Promise<T>): Promise<T> => client.withDeadline(Date.now() + ANSWER_WITHIN, ask);
@@ -104,6 +112,20 @@ export function addOrders(app: FastifyInstance, parts: OrderParts): void {
       return { id, target, rule, answer, by: verdict.by, digest };
     });
   }
+  for (const order of ['open', 'close'] as const) {
+    route(`breakers/${order}`, order === 'open' ? OPEN : CLOSE, async (body, { name }) => {
+      const { dependency, reason, for: ms } = body as z.output<typeof OPEN>;
+      known(dependency, config);
+      const until = ms === undefined ? {} : { until: new Date(Date.now() + ms).toISOString() };
+      return await orderBreaker({ client, config }, dependency, { order, by: `person:${name}`, reason, ...until });
+    });
+  }
+  const recognize = recognizer(config.gateway.people, webhook);
+  addBreakers(app, {
+    ...{ config, client, metrics },
+    mayRead: (authorization) => authenticate(authorization) || recognize(authorization) !== undefined,
+    rejected: (error, reply) => rejected(error, reply, log),
+  });
   app.get('/v1/pauses', {
     onRequest: async (request, reply) => admit(request, reply),
     onResponse: async (_request, reply) => metrics.orders.inc({ order: 'pauses', code: reply.statusCode }),
@@ -187,9 +209,18 @@ function runOf(found: Meant, meant: string) {
   );
 }
 
+function known(dependency: string, { dependencies }: Config): void {
+  if (dependencies.some(({ name }) => name === dependency)) return;
+  throw new Rejection(`There is no dependency "${dependency}" in the configuration.`, {
+    status: 404,
+    reason: 'no-breaker',
+  });
+}
+
 /** HTTP statuses of what a workflow refuses, by the type that it gives. */
 const REFUSALS: Record<string, number> = {
   [INVALID_ORDER]: 422,
+  [BREAKER_REFUSED]: 409,
   [VERDICT_ERRORS.nothingWaits]: 409,
   [VERDICT_ERRORS.stale]: 409,
   [VERDICT_ERRORS.notAllowed]: 403,
@@ -227,6 +258,13 @@ function noteOf(prefix: string, { clusters, rules }: Config): { note?: string } 
 
 /** What an order is about, for the log. */
 function about(order: unknown): object {
-  const { prefix, id, digest } = order as { prefix?: string; id?: string; digest?: string };
-  return { ...(prefix !== undefined && { prefix }), ...(id !== undefined && { id, digest }) };
+  const { prefix, id, digest, dependency } = order as Record<
+    'prefix' | 'id' | 'digest' | 'dependency',
+    string | undefined
+  >;
+  return {
+    ...(prefix !== undefined && { prefix }),
+    ...(dependency !== undefined && { dependency }),
+    ...(id !== undefined && { id, digest }),
+  };
 }

@@ -157,7 +157,14 @@ function appOf(parts: Parts): FastifyInstance {
   app.setNotFoundHandler(async (_request, reply) => reply.code(404).send({ error: 'Nothing is served here.' }));
 
   addWebhook(app, parts, metrics);
-  addOrders(app, { config, client, log, metrics, webhook: credentials.bearer });
+  addOrders(app, {
+    config,
+    client,
+    log,
+    metrics,
+    webhook: credentials.bearer,
+    authenticate: authenticator(credentials),
+  });
   app.get('/healthz', async () => ({ status: 'ok' }));
   app.get('/readyz', async (_request, reply) => {
     if (await isReady(client, config.temporal.namespace, log)) return { status: 'ready' };

@@ -1,4 +1,5 @@
 import type { z } from 'zod';
+import { dependencyName } from './breaker/schema.ts';
 import { messageFor, tokenHash } from './config-fields.ts';
 import type { ConfigFile, ConfigProblem } from './config-file.ts';
 import {
@@ -31,6 +32,8 @@ export function crossChecks(source: ConfigFile): ConfigProblem[] {
   const accounts = listAt(source.value, 'aws').map((one) => awsName.safeParse(fieldOf(one, 'name')).data);
   const aws = accounts.map((name) => ({ name }));
   const world = { prometheus: fieldOf(source.value, 'prometheus'), clusters, aws };
+  const dependencies = listAt(source.value, 'dependencies');
+  const dependencyNames = dependencies.map((one) => dependencyName.safeParse(fieldOf(one, 'name')).data);
   const people = listAt(fieldOf(source.value, 'gateway'), 'people');
   return [
     ...duplicates(
@@ -39,6 +42,8 @@ export function crossChecks(source: ConfigFile): ConfigProblem[] {
       source,
     ),
     ...duplicates(accounts, ['aws'], source),
+    ...duplicates(dependencyNames, ['dependencies'], source),
+    ...dependencies.flatMap((one, i) => dependencyFaults(one, i, world, source)),
     ...clusters.flatMap(({ aws }, i) => {
       const name = awsName.safeParse(aws).data;
       const message = name === undefined ? undefined : unknownAmong(name, accounts, unknownAws);
@@ -62,7 +67,7 @@ export function crossChecks(source: ConfigFile): ConfigProblem[] {
     ...rules.flatMap((rule, i) => {
       const target = ruleTarget.safeParse(fieldOf(rule, 'target')).data;
       const runbook = RUNBOOKS.find((name) => name === fieldOf(rule, 'runbook'));
-      const message = target && targetProblem(target, runbook, world, accounts);
+      const message = target && targetProblem(target, runbook, world, { accounts, dependencies: dependencyNames });
       const spec = runbook && RUNBOOK_SPECS[runbook];
       const faults = target && spec?.mayAccept(target) ? spec.faults(fieldOf(rule, 'with'), target, world) : [];
       return [
@@ -159,17 +164,45 @@ function withoutAlertmanager(rule: unknown, i: number, source: ConfigFile): Conf
   ];
 }
 
+/** Where the parts of a switch name a cluster. */
+const IN_CLUSTERS = [['envoy', 'pods'], ['kubernetes'], ['flag']] as const;
+
+/** What a dependency needs of the rest of the file. */
+function dependencyFaults(one: unknown, i: number, { clusters, prometheus }: KnownWorld, source: ConfigFile) {
+  const by = fieldOf(one, 'switch');
+  const known = clusters.map(({ name }) => name);
+  const asked = [
+    ...(fieldOf(one, 'confirm') === undefined ? [] : [['confirm']]),
+    ...(fieldOf(fieldOf(one, 'probe'), 'promql') === undefined ? [] : [['probe', 'promql']]),
+  ];
+  return [
+    ...IN_CLUSTERS.flatMap((path) => {
+      const section = path.reduce<unknown>((inner, key) => fieldOf(inner, key), by);
+      const name = clusterName.safeParse(fieldOf(section, 'cluster')).data;
+      const message = name === undefined ? undefined : unknownAmong(name, known, unknownCluster);
+      return message === undefined ? [] : [source.problem(['dependencies', i, 'switch', ...path, 'cluster'], message)];
+    }),
+    ...(prometheus === undefined ? asked : []).map((path) =>
+      source.problem(
+        ['dependencies', i, ...path],
+        'expected prometheus: { url: http://… } in the file, which could be asked',
+      ),
+    ),
+  ];
+}
+
 function targetProblem(
   target: TargetTemplate,
   runbook: Runbook | undefined,
   { clusters }: KnownWorld,
-  accounts: (string | undefined)[],
+  { accounts, dependencies }: { accounts: (string | undefined)[]; dependencies: (string | undefined)[] },
 ): string | undefined {
   const spec = runbook && RUNBOOK_SPECS[runbook];
   if (spec && !spec.mayAccept(target)) return `${runbook} takes ${spec.takes} only`;
   const [type, name] = [literalSegment(target, 0), literalSegment(target, 1)];
   if (name === undefined) return undefined;
   if (type === 'asg') return unknownAmong(name, accounts, unknownAws);
+  if (type === 'dependency') return unknownAmong(name, dependencies, unknownDependency);
   if (type !== 'k8s') return undefined;
   return unknownAmong(
     name,
@@ -202,6 +235,14 @@ export function unknownAws(name: string, accounts: readonly string[]): string | 
   if (accounts.length === 0)
     return `the AWS account ${name} is not configured, nor is any: expected aws: [{ name: ${name}, region: … }]`;
   return `the AWS account ${name} is not configured: the accounts are ${accounts.join(', ')}${meantBy(name, accounts)}`;
+}
+
+/** Why there is no breaker for a dependency; undefined where it is configured. */
+export function unknownDependency(name: string, dependencies: readonly string[]): string | undefined {
+  if (dependencies.includes(name)) return undefined;
+  if (dependencies.length === 0)
+    return `the dependency ${name} is not configured, nor is any: expected dependencies: [{ name: ${name}, … }]`;
+  return `the dependency ${name} is not configured: the dependencies are ${dependencies.join(', ')}${meantBy(name, dependencies)}`;
 }
 
 function meantBy(name: string, known: readonly string[]): string {

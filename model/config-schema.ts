@@ -1,4 +1,5 @@
 import { z } from 'zod';
+import { dependencySchema } from './breaker/schema.ts';
 import {
   auditUrl,
   duration,
@@ -133,6 +134,7 @@ export const ruleSchema = z.discriminatedUnion(
   [
     ruleFor('drain-instance', RUNBOOK_SPECS['drain-instance'].options.prefault({})),
     ruleFor('scale-on-backlog', RUNBOOK_SPECS['scale-on-backlog'].options),
+    ruleFor('circuit-breaker', RUNBOOK_SPECS['circuit-breaker'].options.prefault({})),
   ],
   {
     error: (issue) => (issue.code === 'invalid_union' ? `expected the runbook ${runbookNames.join(', ')}` : undefined),
@@ -315,6 +317,10 @@ export function configSchema(resolvePath: (path: string) => string) {
       .meta({ description: 'Every member of the Alertmanager pair or cluster.' }),
     clusters: z.array(cluster).prefault([]).meta({ description: 'Kubernetes clusters that targets may be in.' }),
     aws: z.array(aws).prefault([]).meta({ description: 'AWS accounts and regions that targets may be in.' }),
+    dependencies: z
+      .array(dependencySchema(path))
+      .prefault([])
+      .meta({ description: 'What the fleet calls, each with a breaker: the targets dependency/<name>.' }),
     limits: limitFields.optional(),
     defaults: section({ gates: defaultGates.prefault({}) })
       .prefault({})

@@ -1,5 +1,6 @@
 // biome-ignore lint/correctness/noNodejsModules: no workflow imports this file
 import { dirname, resolve } from 'node:path';
+import type { Dependency } from './breaker/options.ts';
 import { besideRunbooks, crossChecks } from './config-checks.ts';
 import { messageFor } from './config-fields.ts';
 import { ConfigFile, type ConfigProblem } from './config-file.ts';
@@ -9,10 +10,11 @@ import { digest } from './digest.ts';
 import type { ResolvedLimits } from './limits.ts';
 import type { Matcher } from './matcher.ts';
 import type { ResolvedGates, ResolvedRule } from './rule.ts';
+import { nameIn, withDependencies } from './runbooks/circuit-breaker.ts';
 import type { TargetTemplate } from './target.ts';
 import type { Template } from './template.ts';
 
-export { unknownAws, unknownCluster } from './config-checks.ts';
+export { unknownAws, unknownCluster, unknownDependency } from './config-checks.ts';
 export type { ConfigProblem } from './config-file.ts';
 
 /** The configuration, checked and resolved: durations in milliseconds, sizes in bytes, paths absolute. */
@@ -30,6 +32,7 @@ export interface Config {
   alertmanager?: { urls: string[] };
   clusters: ClusterConfig[];
   aws: AwsConfig[];
+  dependencies: Dependency[];
   /** Over all rules, and so in each of them; absent: none. */
   limits?: ResolvedLimits;
   defaults: { gates: ResolvedGates };
@@ -83,6 +86,7 @@ export function parseConfig(text: string, file: string): ParseResult {
     // Limits that limit nothing would only be asked for nothing.
     ...(limits && Object.keys(limits).length > 0 && { limits }),
     escalate: sections.alertmanager !== undefined,
+    dependencies: sections.dependencies,
   };
   const configured = rules.map((rule, i) => resolveRule(rule, common, source.lineOf(['rules', i])));
   const { gates, limits: over } = common;
@@ -99,6 +103,7 @@ export function namedFiles({
   telemetry,
   audit,
   clusters,
+  dependencies,
 }: Config): { setting: string; path: string }[] {
   const tls = typeof temporal.tls === 'object' ? temporal.tls : {};
   const files: Record<string, string | undefined> = {
@@ -113,6 +118,12 @@ export function namedFiles({
     'telemetry.otlp.headersFile': telemetry?.otlp.headersFile,
     'audit.passwordFile': audit?.passwordFile,
     ...Object.fromEntries(clusters.map(({ kubeconfig }, i) => [`clusters[${i}].kubeconfig`, kubeconfig])),
+    ...Object.fromEntries(
+      dependencies.flatMap(({ switch: by, probe }, i) => [
+        [`dependencies[${i}].switch.http.headersFile`, by.http?.headersFile],
+        [`dependencies[${i}].probe.http.headersFile`, probe?.http?.headersFile],
+      ]),
+    ),
   };
   return Object.entries(files).flatMap(([setting, path]) => (path === undefined ? [] : [{ setting, path }]));
 }
@@ -126,6 +137,7 @@ interface Common {
   limits?: ResolvedLimits;
   /** Whether there is an Alertmanager that an escalation could go to. */
   escalate: boolean;
+  dependencies: readonly Dependency[];
 }
 
 function resolveRule(parsed: ParsedRule, common: Common, line: number): ConfiguredRule {
@@ -134,7 +146,10 @@ function resolveRule(parsed: ParsedRule, common: Common, line: number): Configur
     name: parsed.name,
     runbook: parsed.runbook,
     mode: parsed.mode,
-    with: parsed.with,
+    with:
+      parsed.runbook === 'circuit-breaker'
+        ? withDependencies(parsed.with, nameIn(parsed.target), common.dependencies)
+        : parsed.with,
     gates: mergeGates(common.gates, gates),
     onFailure: { escalate: parsed.onFailure.escalate ?? common.escalate },
     hush: parsed.hush,

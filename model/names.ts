@@ -33,6 +33,8 @@ export const MESSAGE = {
   look: 'look',
   /** Update of a proposal: a {@link import('./approval.ts').Verdict}. */
   decide: 'decide',
+  /** Update of a remediation by circuit-breaker: a {@link import('./breaker/options.ts').BreakerOrder}; answers a {@link import('./breaker/standing.ts').BreakerStanding}. */
+  breaker: 'breaker',
   /** Updates of `salvor/control`. */
   pause: 'pause',
   resume: 'resume',

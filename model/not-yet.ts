@@ -12,9 +12,7 @@ export interface NotYet {
 }
 
 export const NOT_YET: readonly NotYet[] = [
-  { at: 'dependencies', instead: 'remove it; the runbook circuit-breaker does not exist yet' },
   { at: 'stacks', instead: 'remove it; the runbook revert-drift does not exist yet' },
-  { at: 'rules.*.runbook', value: 'circuit-breaker', instead: 'use drain-instance' },
   { at: 'rules.*.runbook', value: 'revert-drift', instead: 'use drain-instance' },
   { at: 'rules.*.schedule', instead: 'remove it; rules start by alerts only' },
 ];

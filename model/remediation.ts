@@ -1,5 +1,6 @@
 import type { Approval } from './approval.ts';
 import type { AuditNote } from './audit.ts';
+import type { BreakerState, Transition } from './breaker/machine.ts';
 import type { Change, Held } from './change.ts';
 import type { Outcome } from './outcome.ts';
 import type { Plan } from './plan.ts';
@@ -108,6 +109,8 @@ export interface Story {
   lines: { at: string; text: string; phase?: string }[];
   changes: Change[];
   held: Held[];
+  /** Of circuit-breaker: how the breaker stands, and how it came to that, oldest first. */
+  breaker?: { state: BreakerState; timeline: Transition[] };
   /** Of scale-on-backlog: what there is to draw, at most 240 points. */
   chart?: ScalePoint[];
   ending?: Ending;

@@ -1,5 +1,5 @@
 import type { Alert } from './alertmanager.ts';
-import { type Config, type ConfiguredRule, unknownAws, unknownCluster } from './config.ts';
+import { type Config, type ConfiguredRule, unknownAws, unknownCluster, unknownDependency } from './config.ts';
 import { digest } from './digest.ts';
 import { shown } from './input-error.ts';
 import { labelValue } from './labels.ts';
@@ -28,6 +28,7 @@ export type ProblemReason =
   | 'invalid-value'
   | 'unknown-cluster'
   | 'unknown-aws'
+  | 'unknown-dependency'
   | 'unsupported-target'
   | 'invalid-scope';
 
@@ -107,6 +108,10 @@ export function targetFault(
   if (target.type === 'asg') {
     const problem = unknownAws(target.aws, namesOf(config.aws));
     return problem === undefined ? undefined : { reason: 'unknown-aws', problem };
+  }
+  if (target.type === 'dependency') {
+    const problem = unknownDependency(target.name, namesOf(config.dependencies));
+    return problem === undefined ? undefined : { reason: 'unknown-dependency', problem };
   }
   return undefined;
 }

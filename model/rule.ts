@@ -1,4 +1,5 @@
 import type { Bound } from './bound.ts';
+import type { CircuitBreakerOptions } from './breaker/options.ts';
 import type { ResolvedLimits } from './limits.ts';
 import type { ScaleOnBacklogOptions } from './scaling/options.ts';
 
@@ -23,13 +24,14 @@ interface RuleFor<R extends Runbook> {
   limits?: ResolvedLimits;
 }
 
-export const RUNBOOKS = ['drain-instance', 'scale-on-backlog'] as const;
+export const RUNBOOKS = ['drain-instance', 'scale-on-backlog', 'circuit-breaker'] as const;
 export type Runbook = (typeof RUNBOOKS)[number];
 
 /** What may stand under `with:`, by runbook. */
 export interface RunbookOptions {
   'drain-instance': DrainInstanceOptions;
   'scale-on-backlog': ScaleOnBacklogOptions;
+  'circuit-breaker': CircuitBreakerOptions;
 }
 
 /** How much a rule is trusted: observe records what it would do; propose waits for a person's approval of it; act acts. */

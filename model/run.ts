@@ -1,4 +1,5 @@
 import { parse as parseYaml } from 'yaml';
+import type { CircuitBreakerOptions } from './breaker/options.ts';
 import type { Config } from './config.ts';
 import { messageFor } from './config-fields.ts';
 import { digest } from './digest.ts';
@@ -7,6 +8,7 @@ import { runRule } from './names.ts';
 import { nearest } from './nearest.ts';
 import { targetFault } from './routing.ts';
 import { type Mode, type ResolvedRule, RUNBOOKS } from './rule.ts';
+import { withDependencies } from './runbooks/circuit-breaker.ts';
 import { RUNBOOK_SPECS } from './runbooks.ts';
 import { defaultScope, formatTarget, parseTarget, parseTargetTemplate } from './target.ts';
 
@@ -49,7 +51,10 @@ export function resolveRun(order: RunOrder, config: Config): ResolvedRun {
     name: runRule(runbook),
     runbook,
     mode: order.mode,
-    with: options.data,
+    with:
+      runbook === 'circuit-breaker'
+        ? dependencyOf(options.data as CircuitBreakerOptions, aim.target, config)
+        : options.data,
     gates: config.defaults.gates,
     // A person waits for it, and sees how it ends.
     onFailure: { escalate: false },
@@ -60,6 +65,12 @@ export function resolveRun(order: RunOrder, config: Config): ResolvedRun {
     // The options were read by the schema of this very runbook.
   } as ResolvedRule;
   return { ok: true, rule, ruleDigest: digest(rule), target: aim.target, scope: aim.scope };
+}
+
+/** What the configuration says of the dependency that is the target. */
+function dependencyOf(options: CircuitBreakerOptions, key: string, { dependencies }: Config): CircuitBreakerOptions {
+  const target = parseTarget(key);
+  return withDependencies(options, target.type === 'dependency' ? target.name : '', dependencies);
 }
 
 function aimAt(runbook: ResolvedRule['runbook'], key: string, config: Config) {

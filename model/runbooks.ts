@@ -1,4 +1,5 @@
 import type { Runbook, RunbookOptions } from './rule.ts';
+import { circuitBreakerSpec } from './runbooks/circuit-breaker.ts';
 import { drainInstanceSpec } from './runbooks/drain-instance.ts';
 import { scaleOnBacklogSpec } from './runbooks/scale-on-backlog.ts';
 import type { RunbookSpec } from './runbooks/spec.ts';
@@ -7,4 +8,5 @@ import type { RunbookSpec } from './runbooks/spec.ts';
 export const RUNBOOK_SPECS = {
   'drain-instance': drainInstanceSpec,
   'scale-on-backlog': scaleOnBacklogSpec,
+  'circuit-breaker': circuitBreakerSpec,
 } as const satisfies { [R in Runbook]: RunbookSpec<RunbookOptions[R]> };

@@ -1,17 +1,22 @@
+import type { Dependency } from '../model/breaker/options.ts';
 import type { Held } from '../model/change.ts';
 import type { AwsConfig } from '../model/config.ts';
 import { formatTarget, parseTarget, type Target } from '../model/target.ts';
 import { Aws } from './aws/provider.ts';
 import type { Check } from './checks.ts';
 import { checksOf } from './checks-of.ts';
+import { dependencyEvidence } from './dependency-evidence.ts';
 import { FinalError } from './errors.ts';
 import type { EvidenceProvider } from './evidence.ts';
 import type { HeldOn, InstanceProvider, Release } from './instance.ts';
 import type { ClusterConfig } from './kubernetes/cluster.ts';
 import { Kubernetes } from './kubernetes/provider.ts';
+import { proberOf } from './prober-of.ts';
 import type { ScalableProvider } from './scalable.ts';
 import type { Signals } from './signals.ts';
 import { signalsOf } from './signals-of.ts';
+import type { Prober, Switches } from './switch.ts';
+import { switchesOf } from './switches-of.ts';
 
 /** What of `salvor.yaml` names the world that the providers reach. */
 export interface WorldConfig {
@@ -21,6 +26,7 @@ export interface WorldConfig {
   })[];
   /** Accounts and regions. */
   aws?: readonly AwsConfig[];
+  dependencies?: readonly Dependency[];
   /** Asked by the checks of rules. */
   prometheus?: { url: string } | undefined;
   /** Labels (`key` or `key=value`) of what is never a target; by default what Salvor and Temporal run on. */
@@ -31,6 +37,9 @@ export interface WorldConfig {
 export interface Registry {
   /** @throws FinalError `UnknownTarget` where no configured provider has such an instance; InputError for no target */
   instance(target: string): InstanceProvider;
+  /** What keeps callers from dependencies. */
+  switches: Switches;
+  prober: Prober;
   /** @throws FinalError `UnknownTarget` where its size is none that can be set; InputError for no target */
   scalable(target: string): ScalableProvider;
   /** Where the signals of rules are read. */
@@ -83,6 +92,7 @@ export function createRegistry(config: WorldConfig): HoldingRegistry {
   const accounts = new Map((config.aws ?? []).map((account) => [account.name, new Aws(account, { check })]));
   const clusters = clustersOf(config, accounts, check);
   for (const { cluster } of clusters.values()) void cluster.warm();
+  const switches = switchesOf({ clusters, dependencies: config.dependencies ?? [] });
   const clusterOf = (key: string, name: string): Kubernetes => known(clusters, name, key, 'cluster');
   const accountOf = (key: string, name: string): Aws => known(accounts, name, key, 'aws');
 
@@ -116,7 +126,8 @@ export function createRegistry(config: WorldConfig): HoldingRegistry {
         release,
       };
     }
-    throw unknownTarget(`${key} is nothing that is drained or scaled`);
+    if (target.type === 'dependency') return ofDependency(key, switches);
+    throw unknownTarget(`${key} is nothing that is drained or scaled, and no dependency`);
   }
 
   async function canonical(key: string): Promise<string> {
@@ -137,6 +148,8 @@ export function createRegistry(config: WorldConfig): HoldingRegistry {
 
   return {
     instance: (key) => providersOf(key).instance(),
+    switches,
+    prober: proberOf({ prometheus: config.prometheus }),
     scalable: (key) => providersOf(key).scalable(),
     signals: signalsOf({ prometheus: config.prometheus, accounts }),
     evidence: (key) => providersOf(key).evidence,
@@ -149,10 +162,22 @@ export function createRegistry(config: WorldConfig): HoldingRegistry {
         ...{ name: `aws ${name}`, prefix: `asg/${name}/`, find: () => it.find() },
       })),
     ],
-    release: async (held, dryRun) => providersOf(held.object.key).release(held, dryRun),
+    release: async (held, dryRun) =>
+      held.runbook === 'circuit-breaker'
+        ? switches.release(held, dryRun)
+        : providersOf(held.object.key).release(held, dryRun),
     close: async () => {
       await Promise.all([...clusters.values(), ...accounts.values()].map((it) => it.close()));
     },
+  };
+}
+
+function ofDependency(key: string, switches: Switches): Providers {
+  return {
+    instance: () => throwing(undrainable(key)),
+    scalable: () => throwing(unscalable(key)),
+    evidence: dependencyEvidence,
+    release: (held, dryRun) => switches.release(held, dryRun),
   };
 }
 

@@ -13,6 +13,7 @@ import type { Pauses } from '../activities/pauses.ts';
 import { scalableActivities } from '../activities/scalable.ts';
 import { settleActivities } from '../activities/settle.ts';
 import { submitActivities } from '../activities/submit.ts';
+import { switchActivities } from '../activities/switch.ts';
 import type { AuditWriter } from '../model/audit.ts';
 import type { Config } from '../model/config.ts';
 import { watchQueue } from '../model/names.ts';
@@ -44,6 +45,8 @@ export function activitiesOf(means: Means): { work: object; watch: object } {
   const clearance = clearanceOf({ pauses, budgets, client, evidence, ruleMode });
   const fence = fenceOf(client);
   const instance = instanceActivities(registry, fence, announcing(store), clearance.clear);
+  const { switches, prober } = registry;
+  const breaker = switchActivities({ switches, prober, fence, announce: announcing(store), clear: clearance.clear });
   const scalable = scalableActivities(registry, fence, announcing(store), clearance.clear);
   const herald = heraldOf({ client, taskQueue });
   const alertmanagers = (config.alertmanager?.urls ?? []).map((url) => new Alertmanager(url));
@@ -57,6 +60,7 @@ export function activitiesOf(means: Means): { work: object; watch: object } {
   return {
     work: {
       ...instance,
+      ...breaker,
       ...scalable,
       ...dispatchActivities({ client, taskQueue, searchAttributes, give: leases.give, herald }),
       ...evidenceActivities({ registry, pauses, lease: leases.lease, busy: busyOf(client) }),
@@ -66,6 +70,7 @@ export function activitiesOf(means: Means): { work: object; watch: object } {
     },
     watch: {
       ...instance,
+      ...breaker,
       ...scalable,
       ...auditActivities(counted),
       ...settleActivities({ client, taskQueue, store: counted, free: budgets.free, herald }),

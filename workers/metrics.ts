@@ -1,5 +1,7 @@
 import { Counter, collectDefaultMetrics, Gauge, Histogram, Registry } from 'prom-client';
 import type { AuditEntry, AuditNote, AuditPage, AuditWriter } from '../model/audit.ts';
+import { BREAKER_PHASES } from '../model/breaker/machine.ts';
+import type { BreakerStanding } from '../model/breaker/standing.ts';
 import { remediationId, WORKFLOW } from '../model/names.ts';
 import { OUTCOMES } from '../model/outcome.ts';
 import type { ResolvedRule } from '../model/rule.ts';
@@ -129,6 +131,23 @@ export class WorkerMetrics {
       'Escalations that are open: what they are about is not healthy yet.',
       async () => (await standing()).escalations,
     );
+  }
+
+  /** How the breakers of all dependencies stand, one series for each state: 1 for that in which it is. */
+  breakers(read: () => Promise<BreakerStanding[]>): void {
+    new Gauge({
+      name: 'salvor_breaker_state',
+      help: 'Whether the breaker of a dependency is in a state.',
+      labelNames: ['dependency', 'state'] as const,
+      registers: [this.registry],
+      async collect() {
+        // As above: no value at all.
+        const standings = await read().catch(() => []);
+        this.reset();
+        for (const { dependency, state: now } of standings)
+          for (const state of BREAKER_PHASES) this.set({ dependency, state }, state === now ? 1 : 0);
+      },
+    });
   }
 
   /** The same writer; what it has taken is counted. */

@@ -10,6 +10,8 @@ import {
   workflowInfo,
 } from '@temporalio/workflow';
 import type { AuditEntry, AuditPage } from '../model/audit.ts';
+import type { BreakerOrder } from '../model/breaker/options.ts';
+import type { BreakerStanding } from '../model/breaker/standing.ts';
 import type { Change } from '../model/change.ts';
 import type { ClearanceRequest } from '../model/clearance.ts';
 import type { HeraldActivities, HeraldOrder, OwnAlert } from '../model/herald.ts';
@@ -55,6 +57,10 @@ export class Life<R extends Runbook = Runbook> {
   readonly holding: Holding;
   /** Run ID of its first run: what responder, record and people know it by. */
   readonly runId: string;
+  /** Takes a person's order about its breaker; of runbooks that have one, from when they do. */
+  onOrder: ((order: BreakerOrder) => Promise<BreakerStanding>) | undefined;
+  /** Nothing more is done but to tell of the end. */
+  over = false;
   readonly #notes: Notes;
   #hints = 0;
   #cancelledBy: CancelRequest | undefined;
@@ -264,6 +270,11 @@ export class Life<R extends Runbook = Runbook> {
     await this.#hush?.handOver();
   }
 
+  /** All that was noted and is not yet known to be on record, for an activity to write down. */
+  notesSoFar(): AuditPage {
+    return this.#notes.page('fitting');
+  }
+
   end(outcome: Outcome, reason: string, plan?: string[]): Ending {
     return { outcome, reason, changes: this.story.changes, ...(plan && { plan }) };
   }
@@ -337,6 +348,7 @@ export class Life<R extends Runbook = Runbook> {
   /** Ends the silence, tells responder and people, and puts all on record; the workflow does not end before. */
   async settle(ending: Ending): Promise<void> {
     const { input, story } = this;
+    this.over = true;
     await this.#hush?.end();
     const order = this.#lastOrder(ending);
     story.ending = ending;

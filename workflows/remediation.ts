@@ -1,8 +1,10 @@
 import {
   ApplicationFailure,
+  allHandlersFinished,
   CancellationScope,
   CancelledFailure,
   ContinueAsNew,
+  condition,
   defineQuery,
   defineSignal,
   defineUpdate,
@@ -12,6 +14,8 @@ import {
   workflowInfo,
 } from '@temporalio/workflow';
 import type { Verdict } from '../model/approval.ts';
+import type { BreakerOrder } from '../model/breaker/options.ts';
+import { BREAKER_REFUSED, type BreakerStanding } from '../model/breaker/standing.ts';
 import { MESSAGE } from '../model/names.ts';
 import { INSTANCE_ERRORS } from '../model/ports/instance.ts';
 import type { CancelRequest, Ending, RemediationInput, Story } from '../model/remediation.ts';
@@ -23,6 +27,7 @@ import { runbookOf } from './runbooks/registry.ts';
 const resolved = defineSignal(MESSAGE.resolved);
 const cancel = defineSignal<[CancelRequest]>(MESSAGE.cancel);
 const decide = defineUpdate<void, [Verdict]>(MESSAGE.decide);
+const breaker = defineUpdate<BreakerStanding, [BreakerOrder]>(MESSAGE.breaker);
 const story = defineQuery<Story>(MESSAGE.story);
 
 /**
@@ -38,6 +43,11 @@ export async function remediation(input: RemediationInput): Promise<Ending> {
     validator: (verdict) => life.proposal.validate(verdict),
   });
   setHandler(story, () => life.story);
+  setHandler(breaker, (order) => orderOf(life)(order), {
+    validator: (_order) => {
+      orderOf(life);
+    },
+  });
   let ending: Ending;
   let cancellation: unknown;
   try {
@@ -57,7 +67,10 @@ export async function remediation(input: RemediationInput): Promise<Ending> {
     else if (CancellationScope.current().consideredCancelled) cancellation = new CancelledFailure(explain(error));
     ending = await life.giveUp(endOf(life, cancellation ?? error));
   }
-  await CancellationScope.nonCancellable(() => life.settle(ending));
+  await CancellationScope.nonCancellable(async () => {
+    await life.settle(ending);
+    await condition(allHandlersFinished);
+  });
   if (cancellation) throw cancellation; // the server records it as cancelled, as it was asked
   if (ending.outcome === 'failed') throw ApplicationFailure.nonRetryable(ending.reason, 'RemediationFailed', ending);
   return ending;
@@ -75,6 +88,14 @@ setWorkflowOptions(() => {
   if (!currentDeploymentVersion?.deploymentName) return {};
   return { versioningBehavior: UPGRADES.has(memo?.['runbook']) ? 'AUTO_UPGRADE' : 'PINNED' };
 }, remediation);
+
+/** @throws ApplicationFailure for the person who ordered */
+function orderOf(life: Life): NonNullable<Life['onOrder']> {
+  const { onOrder, over, input } = life;
+  if (onOrder && !over) return onOrder;
+  const why = over ? 'it is about to end: order it again' : `${input.target} has no breaker that can be set now`;
+  throw ApplicationFailure.nonRetryable(why, BREAKER_REFUSED);
+}
 
 function endOf(life: Life, error: unknown): Ending {
   if (isCancellation(error)) return life.end('cancelled', life.whoCancelled);

@@ -1,3 +1,24 @@
+/** Options of circuit-breaker (`with:`). */
+export interface CircuitBreakerOptions {
+  /** The alert alone opens it. */
+  trustAlert: boolean;
+  /** By name, those that the rule's target may be: they travel with the rule, for workflows read no file. */
+  dependencies: Record<string, Dependency>;
+  /** A person has ordered it, and it is started for that. */
+  order?: BreakerOrder;
+}
+
+/** A person's word about a breaker. */
+export interface BreakerOrder {
+  order: 'open' | 'close';
+  /** `person:<name>`, or `unverified:<name>` */
+  by: string;
+  /** ISO time until which it stays open; absent: until somebody closes it. Of `open` only. */
+  until?: string;
+  /** Empty where none was given. */
+  reason: string;
+}
+
 /** A dependency under `dependencies:`, durations in milliseconds. It is the target `dependency/<name>`. */
 export interface Dependency {
   /** A name as of {@link import('../target.ts').CONFIGURED_NAME}. */

@@ -3,6 +3,7 @@ import type { BreakerState, Transition } from '../breaker/machine.ts';
 import type { Dependency } from '../breaker/options.ts';
 import type { Change, Held, ObjectRef } from '../change.ts';
 import type { ClearanceRequest } from '../clearance.ts';
+import type { Plan } from '../plan.ts';
 import type { Actor } from './instance.ts';
 
 /**
@@ -13,7 +14,7 @@ import type { Actor } from './instance.ts';
  */
 export interface SwitchPort {
   /** How the switch stands, and what opening it would change. A short read. */
-  readSwitch(request: SwitchRequest): Promise<SwitchReading>;
+  readSwitch(request: SwitchRequest): Promise<SwitchReading & { plan: Plan }>;
   /** Sets it. */
   setSwitch(request: SetSwitchRequest): Promise<Change[]>;
   /**

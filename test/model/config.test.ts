@@ -14,6 +14,7 @@ describe('a configuration', () => {
         worker: {},
         clusters: [],
         aws: [],
+        dependencies: [],
         defaults: {
           gates: {
             maxInFlight: 1,

@@ -3,6 +3,7 @@ import { Client, type Connection } from '@temporalio/client';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { pausesOf } from '../../activities/pauses.ts';
 import type { AuditEntry, AuditPage, AuditStream } from '../../model/audit.ts';
+import { type BreakerStanding, closedStanding } from '../../model/breaker/standing.ts';
 import { STORM_MEMO } from '../../model/clearance.ts';
 import { BUILT_IN_GATES } from '../../model/config-schema.ts';
 import {
@@ -163,6 +164,29 @@ describe('what stands is told', () => {
     expect(later).toContain('salvor_storms{rule="pods"} 0\n');
     expect(later).not.toContain('salvor_storms{rule="removed"}');
   });
+});
+
+it('the state of a breaker is 1, its other states 0; none where Temporal does not answer', async () => {
+  const metrics = new WorkerMetrics(
+    [],
+    async () => 0,
+    async () => NOTHING,
+  );
+  let standing: BreakerStanding | Error = { ...closedStanding('payments'), state: 'open' };
+  metrics.breakers(async () => {
+    if (standing instanceof Error) throw standing;
+    return [standing];
+  });
+  const states = async () => (await textOf(metrics)).split('\n').filter((line) => /^salvor_breaker_state{/.test(line));
+  const series = (state: string, value: number) =>
+    `salvor_breaker_state{dependency="payments",state="${state}"} ${value}`;
+  expect(await states()).toEqual(
+    ['closed', 'confirming', 'open', 'half-open'].map((state) => series(state, state === 'open' ? 1 : 0)),
+  );
+  standing = closedStanding('payments');
+  expect(await states()).toContain(series('closed', 1));
+  standing = new Error('no answer');
+  expect(await states()).toEqual([]);
 });
 
 describe('what stands in Temporal', () => {

@@ -1,6 +1,7 @@
 import type { Ending } from '../../model/remediation.ts';
 import type { Runbook } from '../../model/rule.ts';
 import type { Life } from '../life.ts';
+import { circuitBreaker } from './circuit-breaker.ts';
 import { drainInstance } from './drain-instance.ts';
 import { scaleOnBacklog } from './scale-on-backlog.ts';
 
@@ -8,6 +9,7 @@ import { scaleOnBacklog } from './scale-on-backlog.ts';
 const RUNBOOKS: { [R in Runbook]: (life: Life<R>) => Promise<Ending> } = {
   'drain-instance': drainInstance,
   'scale-on-backlog': scaleOnBacklog,
+  'circuit-breaker': circuitBreaker,
 };
 
 /** The runbook of its rule. */

@@ -1,0 +1,60 @@
+import { planOf } from '../model/breaker/plan.ts';
+import type { Change } from '../model/change.ts';
+import type { DriveBeat, Driven, SetSwitchRequest, SwitchPort } from '../model/ports/switch.ts';
+import type { Prober, Switches } from '../providers/switch.ts';
+import { type Announce, attempt, type Clear, type Fence, notCleared, pulse } from './attempt.ts';
+import { Drive } from './drive.ts';
+import { asFailure, asUndoFailure } from './errors.ts';
+
+export interface SwitchOptions {
+  switches: Switches;
+  prober: Prober;
+  fence: Fence;
+  announce?: Announce;
+  clear?: Clear;
+}
+
+/** The activities behind the Switch port. */
+export function switchActivities({
+  switches,
+  prober,
+  fence,
+  announce = async () => undefined,
+  clear = async () => undefined,
+}: SwitchOptions): SwitchPort {
+  const failing = async <T>(act: () => Promise<T>, failure: (error: unknown) => unknown = asFailure): Promise<T> => {
+    try {
+      return await act();
+    } catch (error) {
+      throw failure(error);
+    }
+  };
+
+  async function set(request: SetSwitchRequest): Promise<Change[]> {
+    const provider = switches.of(request.dependency);
+    const objection = request.clearance && (await clear(request.clearance));
+    if (objection) throw notCleared(objection);
+    return await provider.set(request, attempt(fence));
+  }
+
+  return {
+    readSwitch: ({ dependency }) =>
+      failing(async () => {
+        const reading = await switches.of(dependency).read();
+        return { ...reading, plan: planOf(dependency, reading) };
+      }),
+    setSwitch: async (request) => {
+      if (request.audit) await announce(request.audit);
+      // Closing gives the traffic back: it is tried on as an undo is.
+      return failing(() => set(request), request.position === 'closed' ? asUndoFailure : asFailure);
+    },
+    driveBreaker: (request) =>
+      failing(async (): Promise<Driven> => {
+        if (request.audit) await announce(request.audit);
+        const own = pulse(fence);
+        const last = own.last as DriveBeat | undefined;
+        const drive = new Drive(request, { provider: switches.of(request.dependency), prober, pulse: own, last });
+        return await drive.run();
+      }),
+  };
+}

@@ -1,0 +1,133 @@
+import type { Dependency } from '../../model/breaker/options.ts';
+import type { Held } from '../../model/change.ts';
+import type { Plan } from '../../model/plan.ts';
+import type { SetSwitchRequest, SwitchReading } from '../../model/ports/switch.ts';
+import type { Ending } from '../../model/remediation.ts';
+import { parseTarget } from '../../model/target.ts';
+import { objectionOf } from '../failures.ts';
+import type { Life } from '../life.ts';
+import { Breaker } from './breaker.ts';
+import { closing, DAY, opening, readSwitch } from './breaker-steps.ts';
+
+type BreakerLife = Life<'circuit-breaker'>;
+type Reading = SwitchReading & { plan: Plan };
+
+/**
+ * Callers of a dependency that is down are kept from it for a set period. Its failure is confirmed first; then the switch is
+ * opened and kept open, the dependency is tried, and callers are let back when it is healthy. It is then watched for a while,
+ * and opened again, for longer, where it fails again.
+ */
+export async function circuitBreaker(life: BreakerLife): Promise<Ending> {
+  const dependency = dependencyOf(life);
+  if (!dependency)
+    return life.end('failed', `${life.input.target} is not among the dependencies of the configuration (any more)`);
+  const { order } = life.input.rule.with;
+  const breaker = new Breaker(life, dependency);
+  const reading = await readSwitch({ dependency, actor: life.actor });
+  life.evidence('switch', typeof reading.position === 'string' ? reading.position : 'share', reading.why, {
+    held: reading.held,
+  });
+  if (reading.position === 'open') return openAlready(life, reading);
+
+  if (order) breaker.orders(order);
+  else await confirm(life, breaker);
+  if (breaker.state.phase === 'open') {
+    life.because(breaker.state.reason);
+    const over = await life.propose(reading.plan, breaker.state.reason, async () => undefined);
+    if (over) return over;
+  } else if (!breaker.state.by) return notOpened(life, breaker);
+  return await live(life, breaker, reading);
+}
+
+function dependencyOf({ input: { target, rule } }: BreakerLife): Dependency | undefined {
+  const parsed = parseTarget(target);
+  return parsed.type === 'dependency' ? rule.with.dependencies[parsed.name] : undefined;
+}
+
+const openAlready = (life: BreakerLife, { why }: Reading): Ending =>
+  life.end('refused', `its switch is open, and it was not this remediation that opened it: ${why}`);
+
+/** An alert alone opens nothing, unless the rule says so. */
+async function confirm(life: BreakerLife, breaker: Breaker): Promise<void> {
+  const { alert, rule } = life.input;
+  breaker.happens({ kind: 'alert', why: `the alert ${alert.alertname} fires`, trusted: rule.with.trustAlert });
+  while (breaker.state.phase === 'confirming') await breaker.drive('see whether it fails', []);
+}
+
+function notOpened(life: BreakerLife, { state }: Breaker): Ending {
+  const unconfirmed = life.story.breaker?.timeline.at(-1)?.cause === 'unconfirmed';
+  return unconfirmed ? life.again('unconfirmed', state.reason) : life.end('not-needed', state.reason);
+}
+
+/** From when it is opened, or closed by a person, until nothing is to be remembered of it. */
+async function live(life: BreakerLife, breaker: Breaker, reading: Reading): Promise<Ending> {
+  let end = await (breaker.state.phase === 'open' ? whileOpen(life, breaker, reading) : undefined);
+  let done: Pick<Ending, 'outcome' | 'reason'> | undefined;
+  while (!end) {
+    breaker.stands();
+    const { by, until, reason } = breaker.state;
+    const handedOver = done !== undefined;
+    // The word of a person who closed it stays the reason when it is no longer in force.
+    if (done?.reason !== reason) done = { outcome: by === undefined ? 'recovered' : 'cancelled', reason };
+    // Slot and place are free from here on; it is watched all the same, for what fails again is a relapse.
+    if (!handedOver) await life.handOver(done.outcome, reason);
+    if (until === null) return life.end(done.outcome, reason);
+    await breaker.drive('see whether it stays healthy', []);
+    if (breaker.state.phase === 'open') end = await openedAgain(life, breaker);
+  }
+  return end;
+}
+
+/** @returns how it ends; nothing where it is closed now */
+async function whileOpen(life: BreakerLife, breaker: Breaker, reading: Reading): Promise<Ending | undefined> {
+  const held = await open(life, breaker, reading);
+  while (breaker.state.phase !== 'closed') {
+    breaker.stands();
+    const contested = await breaker.drive('keep it open, then try it', held);
+    if (!contested) continue;
+    // What somebody else has set is theirs.
+    life.released();
+    return life.end('failed', `somebody else has closed its switch, and it is left so: ${contested.why}`);
+  }
+  life.record(await closing(requestOf(life, breaker, 'closed', held)));
+  life.released();
+  return undefined;
+}
+
+async function openedAgain(life: BreakerLife, breaker: Breaker): Promise<Ending | undefined> {
+  const { dependency, state } = breaker;
+  try {
+    return await whileOpen(life, breaker, await readSwitch({ dependency, actor: life.actor }));
+  } catch (error) {
+    const objection = objectionOf(error)?.objection;
+    if (!objection) throw error;
+    // The alert, which fires or will, is what asks for it again.
+    return life.end('recovered', `${state.reason}; it was not opened again: ${objection.reason}`);
+  }
+}
+
+async function open(life: BreakerLife, breaker: Breaker, reading: Reading): Promise<Held[]> {
+  const until = life.in(LONGEST);
+  const held: Held[] = reading.held.map((field) => ({ ...field, ...life.actor, until }));
+  // A person's word is not for a gate to weigh.
+  const clearance = breaker.state.by === undefined ? life.clearance(life.input.target, 'nothing') : undefined;
+  const request = requestOf(life, breaker, 'open', held);
+  await life.change('open the switch', (audit) => opening({ ...request, audit, ...(clearance && { clearance }) }), {
+    held,
+    undo: () => closing(requestOf(life, breaker, 'closed', held)),
+  });
+  return held;
+}
+
+const requestOf = (
+  life: BreakerLife,
+  { dependency }: Breaker,
+  position: 'open' | 'closed',
+  held: Held[],
+): SetSwitchRequest => ({
+  ...{ dependency, actor: life.actor, position, held },
+  step: position === 'open' ? 'open' : 'close',
+});
+
+/** Relapses have no end of their own: what is held for longer is for a person to look at. */
+const LONGEST = 7 * DAY;
