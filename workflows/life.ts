@@ -1,6 +1,7 @@
 import { defineSearchAttributeKey, SearchAttributeType } from '@temporalio/common';
 import {
   CancellationScope,
+  CancelledFailure,
   condition,
   isCancellation,
   log,
@@ -299,6 +300,8 @@ export class Life<R extends Runbook = Runbook> {
     this.say('its history has become long: it goes on in a new run');
     await this.#hush?.end();
     const kept = { ...story, lines: story.lines.slice(-MOST_LINES), changes: story.changes.slice(-MOST_CHANGES) };
+    // A cancel is not passed on to the next run.
+    if (CancellationScope.current().consideredCancelled) throw new CancelledFailure(this.whoCancelled);
     const carried: CarriedRun = { runId, story: kept, notes: this.#notes.carry(), raised: this.#raised, course };
     return goOnAsNew({ ...(this.input as RemediationInput), carried });
   }

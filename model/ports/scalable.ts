@@ -112,7 +112,7 @@ export type BacklogResult =
       | { verdict: 'stalled' }
       /** What was added did not become ready in time. */
       | { verdict: 'unready' }
-      /** Somebody else set the size: by whom, and to what; it is respected. */
+      /** Somebody else, or something else, sets the size: who, and to what; it is respected. */
       | { verdict: 'overruled'; by: string; to: number | null }
       /** Its deadline: nothing has changed. */
       | { verdict: 'later' }
@@ -151,4 +151,6 @@ export interface GiveScaleBackRequest {
   actor: Actor;
   scale: Scale;
   held: Held[];
+  /** Only the note of what is held goes: the size stays as it is, whoever has set it. */
+  letGo?: true;
 }

@@ -22,6 +22,7 @@ export function scaleOnBacklogFaults(written: unknown, target: TargetTemplate, w
   return SIGNALS.flatMap((path) => {
     const signal = valueAt(written, path);
     return [
+      ...counterFaults(path, valueAt(signal, ['cloudwatch'])),
       ...promqlFaults([...path, 'promql'], valueAt(signal, ['promql']), target, world),
       ...cloudwatchFaults([...path, 'cloudwatch'], valueAt(signal, ['cloudwatch']), target, world),
     ];
@@ -52,6 +53,15 @@ function cloudwatchFaults(path: string[], query: unknown, target: TargetTemplate
   if (typeof name !== 'string' || accounts.some((one) => one.name === undefined || one.name === name)) return [];
   const known = accounts.map((one) => one.name).join(', ');
   return [{ path: [...path, 'aws'], message: `the AWS account ${name} is not configured: the accounts are ${known}` }];
+}
+
+/** CloudWatch has no counters: what came in each period can be told from a sum, and how many have been served ever cannot. */
+function counterFaults(path: readonly string[], query: unknown): OptionFault[] {
+  if (!isSection(query)) return [];
+  if (path[1] === 'served')
+    return [{ path: [...path, 'cloudwatch'], message: 'expected promql, a counter: CloudWatch has none' }];
+  if (path[1] !== 'arrivals' || query['statistic'] === 'Sum') return [];
+  return [{ path: [...path, 'cloudwatch', 'statistic'], message: 'expected Sum: what has arrived in each period' }];
 }
 
 const isGroup = (target: TargetTemplate): boolean => literalSegment(target, 0) === 'asg';

@@ -43,7 +43,7 @@ class Watch {
   readonly #request: WatchBacklogRequest;
   readonly #scalable: ScalableProvider;
   readonly #signals: Signals;
-  readonly #controller: ScalingOptions;
+  #controller: ScalingOptions;
 
   constructor(request: WatchBacklogRequest, memory: Memory, scalable: ScalableProvider, signals: Signals) {
     this.memory = memory;
@@ -55,11 +55,15 @@ class Watch {
 
   /** One look. @returns what is to be decided; nothing where all stays as it is */
   async look(signal: AbortSignal): Promise<BacklogResult | undefined> {
-    const { target, actor, scale: found, options } = this.#request;
+    const { target, actor, scale: found, options, unheld } = this.#request;
     const reading = await this.#scalable.read(actor.remediation, found.object.uid);
     if (reading.verdict === 'gone') return { verdict: 'gone', why: reading.why, points: this.memory.points };
-    if (reading.verdict === 'protected') return this.#result('overruled', reading.why, { by: reading.why, to: null });
+    // What is set stays so while it is not to be touched: an instance refresh ends, and a person takes his mark away again.
+    if (reading.verdict === 'protected')
+      return unheld ? this.#result('overruled', reading.why, { by: reading.why, to: null }) : this.#later(reading.why);
     const { scale } = reading;
+    // Its own limits may change meanwhile; what it goes back to does not.
+    this.#controller = controllerOptions(options, { ...found, max: scale.max });
     const overruled = await this.#overruledBy(scale);
     if (overruled) return overruled;
 
@@ -106,15 +110,16 @@ class Watch {
   }
 
   #remembered(state: WatchState, { ready, desired: wanted }: Scale, { at, hold, desired }: Decision): WatchState {
-    const { unheld } = this.#request;
+    const { unheld, scale: found } = this.#request;
     const { min } = this.#controller;
     const set = this.#set;
+    const unreadyBefore = Math.max(0, found.desired - found.ready);
     const { goodSince = at, unready, controller } = state;
     // Not to know what one replica serves is no reason to hold what is not held.
     const isKnown = hold !== 'missing-data' && (hold !== 'partial-data' || unheld === true);
     const isEnough = unheld ? desired <= wanted : set === min && desired <= this.#enough;
     const isGood = isKnown && isEnough;
-    const isSlow = set > min && ready < set;
+    const isSlow = set > min && ready < set - unreadyBefore;
     return {
       controller,
       ...(isGood && { goodSince }),
@@ -123,10 +128,10 @@ class Watch {
   }
 
   #verdict({ at, desired }: Decision, now: Scale, why: string): BacklogResult | undefined {
-    const { unheld, options, deadline } = this.#request;
+    const { unheld, options } = this.#request;
     const set = this.#set;
     const { goodSince, unready, controller } = this.memory.state;
-    if (unready && at - unready.since >= options.readyWithin)
+    if (unready && desired >= set && at - unready.since >= options.readyWithin)
       return this.#result('unready', `${unready.ready} of ${set} are ready, and no more of them became so; ${why}`);
     const stall = set > this.#controller.min ? stalled(controller, this.#controller) : undefined;
     if (stall) return this.#result('stalled', stall.reason);
@@ -135,7 +140,11 @@ class Watch {
     const isMore = to > set && to > now.desired;
     if (isMore || (to < set && !unheld)) return this.#result('scale', why, { to });
     if (goodSince !== undefined && at - goodSince >= options.goodFor) return this.#result('good', why);
-    return at >= Date.parse(deadline) ? this.#result('later', why) : undefined;
+    return this.#later(why, at);
+  }
+
+  #later(why: string, at = Date.now()): BacklogResult | undefined {
+    return at >= Date.parse(this.#request.deadline) ? this.#result('later', why) : undefined;
   }
 
   #result(verdict: Exclude<BacklogResult['verdict'], 'gone'>, why: string, more: object = {}): BacklogResult {

@@ -1,6 +1,6 @@
 import type { BacklogResult, ScaleReading } from '../../model/ports/scalable.ts';
 import type { Ending } from '../../model/remediation.ts';
-import { type Course, giveBack, type ScaleLife, type Short, scaleTo } from './scale-steps.ts';
+import { type Course, giveBack, letGo, type ScaleLife, type Short, scaleTo } from './scale-steps.ts';
 
 /** Nothing was done yet, and nothing is to be done. */
 export const leftAlone = (life: ScaleLife, { verdict, why }: Exclude<ScaleReading, Short>): Ending =>
@@ -14,8 +14,16 @@ export async function goodAgain(life: ScaleLife, course: Course, why: string): P
 
 /** Somebody else has set its size: it stays as he set it, and nothing is held any more. */
 export async function overruled(life: ScaleLife, course: Course, why: string): Promise<Ending> {
-  await givenBack(life, course, why);
+  life.phase('let go', why, { what: 'hold it no longer' });
+  life.record(await letGo(life, course.scale));
+  life.released();
   return life.end('refused', `overruled: ${why}. That is respected: Salvor has let go of it`);
+}
+
+/** It is gone, or another one has its name: an autoscaler that was raised for it may still be there. */
+export async function goneMeanwhile(life: ScaleLife, course: Course, why: string): Promise<Ending> {
+  await givenBack(life, course, why);
+  return life.end('not-needed', why);
 }
 
 /** The rule, or a person, does not let it act any more. */

@@ -2,7 +2,7 @@ import { formatDuration } from '../../model/duration.ts';
 import type { ScaleReading } from '../../model/ports/scalable.ts';
 import type { Ending } from '../../model/remediation.ts';
 import { isLong } from '../runs.ts';
-import { goodAgain, leftAlone, overruled, stopped, unhelped } from './scale-ends.ts';
+import { goneMeanwhile, goodAgain, leftAlone, overruled, stopped, unhelped } from './scale-ends.ts';
 import { untilCleared } from './scale-hold.ts';
 import {
   type Course,
@@ -10,6 +10,7 @@ import {
   type Good,
   giveBack,
   isContested,
+  letGo,
   look,
   raise,
   type ScaleLife,
@@ -69,6 +70,8 @@ async function raised(life: ScaleLife, found: Short, isLast: boolean): Promise<C
     return await raise(life, found);
   } catch (error) {
     if (isLast || !isContested(error)) throw error;
+    // An attempt whose answer was lost may have left its note.
+    life.record(await letGo(life, found.scale));
     life.released();
     life.say('somebody else has changed its size meanwhile: looking again');
     return undefined;
@@ -86,14 +89,13 @@ async function lookedAgain(life: ScaleLife, uid: string): Promise<Ending | undef
 /** From the first change to the end. */
 async function follow(life: ScaleLife, begun: Course): Promise<Ending> {
   let course = begun;
+  // What serves stays where a later step fails: to take it away while so much waits could only make it worse.
+  life.keeps();
   for (let contested = 0; ; ) {
     following(life, course);
     const result = await watch(life, course);
     const { verdict, why } = result;
-    if (verdict === 'gone') {
-      life.released();
-      return life.end('not-needed', why);
-    }
+    if (verdict === 'gone') return goneMeanwhile(life, course, why);
     course = { ...course, state: result.state };
     if (verdict === 'good') return goodAgain(life, course, why);
     if (verdict === 'overruled') return overruled(life, course, why);

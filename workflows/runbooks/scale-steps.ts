@@ -132,6 +132,10 @@ export async function scaleTo(life: ScaleLife, course: Course, to: number): Prom
 export const giveBack = (life: ScaleLife, scale: Scale): Promise<Change[]> =>
   givingBack({ step: 'restore', actor: life.actor, scale, held: life.story.held });
 
+/** The note of what is held goes; its size stays as it is, for it is somebody else's. */
+export const letGo = (life: ScaleLife, scale: Scale): Promise<Change[]> =>
+  givingBack({ step: 'restore', actor: life.actor, scale, held: life.story.held, letGo: true });
+
 /** For how long it may be held without being set anew. */
 const HELD_FOR = 30 * DAY;
 

@@ -52,7 +52,7 @@ export async function scaleTo(scene: GroupScene, request: ScaleToRequest, attemp
  */
 export async function giveBack(
   scene: GroupScene,
-  { actor, scale, held, step }: Omit<GiveScaleBackRequest, 'scale'> & { scale: Pick<Scale, 'by'> },
+  { actor, scale, held, step, letGo }: Omit<GiveScaleBackRequest, 'scale'> & { scale: Pick<Scale, 'by'> },
   attempt: Pick<Attempt, 'stillMine'>,
 ): Promise<Change[]> {
   const object = scale.by.object;
@@ -62,6 +62,10 @@ export async function giveBack(
   const { before, to, ours, lost } = wayBack(group, { note, held, found: scale.by.value });
   if (!note && (group.size !== undefined || before === undefined || !ours)) return [];
   await attempt.stillMine();
+  if (letGo) {
+    await scene.account.unnote(scene.group, DESIRED_CAPACITY);
+    return [];
+  }
   const changes: Change[] = [];
   if (ours && before !== undefined) {
     const now = ownDesired(group);

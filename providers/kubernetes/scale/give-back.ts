@@ -10,7 +10,7 @@ import { isHere, type Sized } from './objects.ts';
 import { cutToSecond } from './set.ts';
 import { describeSize, SizeWriter } from './writer.ts';
 
-export type GivingBack = Pick<GiveScaleBackRequest, 'step' | 'actor' | 'held'>;
+export type GivingBack = Pick<GiveScaleBackRequest, 'step' | 'actor' | 'held' | 'letGo'>;
 
 /**
  * The undo: sets the size to what it was, and sees to it that a write which is still on its way is refused when it arrives. It
@@ -18,7 +18,7 @@ export type GivingBack = Pick<GiveScaleBackRequest, 'step' | 'actor' | 'held'>;
  */
 export async function giveBack(
   cluster: Cluster,
-  { step, actor, held }: GivingBack,
+  { step, actor, held, letGo }: GivingBack,
   { since }: Pick<Attempt, 'since'>,
 ): Promise<Change[]> {
   const changes: Change[] = [];
@@ -28,8 +28,8 @@ export async function giveBack(
     const made = await deciding<Change[], Sized>(cluster, ref, async (found) => {
       if (!isHere(found, object)) return [];
       const writer = new SizeWriter({ cluster, ref, step, actor, object, field }, found);
-      const change = await giveBackSize(writer, one);
-      if (change) return [change];
+      const change = letGo ? await letGoOf(writer, one) : await giveBackSize(writer, one);
+      if (change || letGo) return change ? [change] : [];
       const before = givenBackBefore(writer, one, since);
       await overtake(writer);
       return before;
@@ -43,9 +43,16 @@ async function giveBackSize(writer: SizeWriter, held: Held): Promise<Change | un
   const { own, value } = writer;
   const before = (own ?? held).before as number | null;
   if (isOurs(writer, held) && value !== before) return writer.giveBack(before, describeSize(held.field, value, before));
+  return letGoOf(writer, held);
+}
+
+/** The note goes, and the size stays as it is. */
+async function letGoOf(writer: SizeWriter, held: Held): Promise<Change | undefined> {
+  const { own, value } = writer;
   if (!own) return undefined;
+  const before = own.before as number | null;
   const by = writer.writer?.manager ?? '(not recorded)';
-  const state = value === before ? `is ${shown(value)} again already` : `stays ${shown(value)}, set by ${by} meanwhile`;
+  const state = value === before ? `is ${shown(value)} again already` : `stays ${shown(value)}, set by ${by}`;
   return writer.release(`released the hold on ${held.field}, which ${state}`);
 }
 

@@ -168,16 +168,28 @@ describe('a watch of a backlog', () => {
     expect(result).toMatchObject({ verdict: 'scale', to: 1 });
   });
 
-  it.each([
-    ['gone', 'gone'],
-    ['protected', 'overruled'],
-  ] as const)('%s: %s', async (verdict, expected) => {
-    const result = await watch(
-      asking(4),
-      providing(() => ({ verdict, why: 'seen so' })),
-      saying({}),
-    );
-    expect(result).toMatchObject({ verdict: expected, why: 'seen so' });
+  it('gone: gone', async () => {
+    const gone = providing(() => ({ verdict: 'gone', why: 'seen so' }));
+    expect(await watch(asking(4), gone, saying({}))).toMatchObject({ verdict: 'gone', why: 'seen so' });
+  });
+
+  it('not to be touched: what is set stays, until the time is over; where nothing is set yet it is looked at anew', async () => {
+    const refresh = providing(() => ({ verdict: 'protected', why: 'an instance refresh runs' }));
+    const soon = new Date(Date.now());
+    expect(await watch(asking(4, {}, soon), refresh, saying({}))).toMatchObject({
+      verdict: 'later',
+      why: 'an instance refresh runs',
+    });
+    expect(await watch({ ...asking(4), unheld: true }, refresh, saying({}))).toMatchObject({ verdict: 'overruled' });
+  });
+
+  it('a limit that is changed meanwhile holds from then on', async () => {
+    const wide = providing(() => found({ ...standing(10, 10), max: 30 }));
+    const asked = asking(10);
+    const narrow = { ...asked, scale: { ...asked.scale, max: 10 } };
+    const result = await watch(narrow, wide, saying({ queue_length: 6_000 }));
+    expect(result).toMatchObject({ verdict: 'scale' });
+    expect(result.verdict === 'scale' && result.to).toBeGreaterThan(10);
   });
 
   it('goes on where the attempt before it was, and ends when it is told to', async () => {
