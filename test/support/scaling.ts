@@ -72,10 +72,10 @@ export class Sized {
     return before === to ? [] : [changeOf(step, scale, before, to)];
   };
 
-  readonly giveScaleBack: ScalablePort['giveScaleBack'] = async ({ step, scale, held }) => {
+  readonly giveScaleBack: ScalablePort['giveScaleBack'] = async ({ step, scale, held, letGo }) => {
     const before = this.value;
     const [own] = held;
-    if (before !== own?.set) return [];
+    if (letGo || before !== own?.set) return [];
     this.value = scale.by.value ?? 1;
     this.writes.push(`back ${before} → ${this.value}`);
     return before === this.value ? [] : [changeOf(step, scale, before, this.value)];

@@ -198,6 +198,35 @@ describe('what goes wrong', () => {
     expect(sized.value).toBe(2);
   });
 
+  it('something else comes to set the size: it stays as it is, and nothing is held any more', async () => {
+    const why = 'its size is set by spec.minReplicas of an autoscaler now';
+    const turns = inTurn(watched('overruled', { why, by: 'an autoscaler', to: 2 }));
+    const { handle, sized, runId } = await heal({ watchBacklog: turns });
+    expect(await handle.result()).toMatchObject({ outcome: 'refused', reason: expect.stringContaining(why) });
+    expect(sized.writes).toEqual(['2 → 6']);
+    expect(notesOf(runId).map(({ entry }) => entry.kind)).toContain('released');
+  });
+
+  it('a later step that fails: what serves stays, held, and a person is told', async () => {
+    const sizes = new Sized();
+    const scaleTo: ScalablePort['scaleTo'] = async (asked) => {
+      if (asked.to > 6) throw ApplicationFailure.nonRetryable('it is forbidden by now', INSTANCE_ERRORS.forbidden);
+      return sizes.scaleTo(asked);
+    };
+    const { handle, sized, runId } = await heal({ scaleTo, watchBacklog: inTurn(watched('scale', { to: 9 })) });
+    expect((await failureOf(handle.result()))?.message).toMatch(/it is forbidden by now.*salvor release/);
+    expect(sizes.writes).toEqual(['2 → 6']);
+    expect(sized.writes).toEqual([]);
+    expect(notesOf(runId).map(({ entry }) => entry.kind)).not.toContain('released');
+  });
+
+  it('it is gone: what was raised for it is given back', async () => {
+    const gone: BacklogResult = { verdict: 'gone', why: 'it was deleted', points: [] };
+    const { handle, sized } = await heal({ watchBacklog: inTurn(gone) });
+    expect(await handle.result()).toMatchObject({ outcome: 'not-needed', reason: 'it was deleted' });
+    expect(sized.writes).toEqual(['2 → 6', 'back 6 → 2']);
+  });
+
   it('a person who sets the size is respected: nothing is written over it, and nothing is held any more', async () => {
     const turns = inTurn(watched('overruled', { why: 'ada set spec.replicas from 6 to 3', by: 'ada', to: 3 }));
     const world = { watchBacklog: turns };

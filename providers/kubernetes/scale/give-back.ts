@@ -52,7 +52,7 @@ async function letGoOf(writer: SizeWriter, held: Held): Promise<Change | undefin
   if (!own) return undefined;
   const before = own.before as number | null;
   const by = writer.writer?.manager ?? '(not recorded)';
-  const state = value === before ? `is ${shown(value)} again already` : `stays ${shown(value)}, set by ${by}`;
+  const state = value === before ? `is ${shown(value)} again already` : `stays ${shown(value)}, set by ${by} meanwhile`;
   return writer.release(`released the hold on ${held.field}, which ${state}`);
 }
 

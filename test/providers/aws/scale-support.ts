@@ -53,6 +53,11 @@ export class Scaled {
     return this.port.giveBack(request, attempt);
   }
 
+  letGo(scale: Scale, set: number) {
+    const request = { step: 'restore', actor: this.actor, scale, held: this.held(scale, set), letGo: true as const };
+    return this.port.giveBack(request, pulse());
+  }
+
   /** As a person would. */
   async set(desired: number): Promise<void> {
     await this.world.aws.setDesired(this.group, desired);

@@ -123,6 +123,14 @@ describe('scaling', () => {
     expect([await it.desired(), it.mutations]).toEqual([3, []]);
   });
 
+  test('that is let go stays as it is, though Salvor was the last to set it', async () => {
+    const it = await Scaled.of(world, { min: 1, desired: 2, max: 8 });
+    const scale = await it.found();
+    await it.scale(scale, 2, 4);
+    expect(await it.letGo(scale, 4)).toEqual([]);
+    expect([await it.desired(), await it.note()]).toEqual([4, undefined]);
+  });
+
   test('what somebody else has set meanwhile is seen, and stays', async () => {
     const it = await Scaled.of(world, { min: 1, desired: 2, max: 9 });
     const scale = await it.found();

@@ -56,6 +56,15 @@ describe('a person who sets the size', () => {
     expect(await size(namespace)).toBe(3);
   });
 
+  test('and is let go: the size stays, though Salvor was the last to set it', async () => {
+    const { namespace, provider, scale } = await found();
+    await provider.scaleTo(toSize(scale, 5), attempt());
+    const changes = await provider.giveBack({ ...back(scale, 5), letGo: true }, attempt());
+    expect(changes).toMatchObject([{ field: `metadata.annotations[${HELD_ANNOTATION}]`, after: null }]);
+    expect(await provider.giveBack({ ...back(scale, 5), letGo: true }, attempt())).toEqual([]);
+    expect(await size(namespace)).toBe(5);
+  });
+
   test('back, before the answer to the first attempt could be told, is not overruled', async () => {
     const { namespace, provider, scale } = await found();
     const first = attempt();
