@@ -166,6 +166,18 @@ describe('what stands is told', () => {
   });
 });
 
+it('stale is what should have ended by now: a backlog and a breaker may take days, where they can be told apart', async () => {
+  const stale = async (count: (query: string) => Promise<number>) =>
+    (await textOf(new WorkerMetrics([], count, async () => NOTHING))).match(/^salvor_remediations_stale .*$/m)?.[0];
+  const isQuick = (query: string): boolean => query.includes("SalvorRunbook = 'drain-instance'");
+  expect(await stale(async (query) => (isQuick(query) ? 1 : 3))).toBe('salvor_remediations_stale 1');
+  const unknown = async (query: string): Promise<number> => {
+    if (isQuick(query)) throw new Error('no such attribute');
+    return 3;
+  };
+  expect(await stale(unknown)).toBe('salvor_remediations_stale 3');
+});
+
 it('the state of a breaker is 1, its other states 0; none where Temporal does not answer', async () => {
   const metrics = new WorkerMetrics(
     [],
