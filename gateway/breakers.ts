@@ -101,7 +101,9 @@ function shared(read: (name: string) => Promise<BreakerStanding>): (name: string
     const answer = read(name);
     known.set(name, { at: Date.now(), answer });
     // What failed is not remembered.
-    answer.catch(() => known.delete(name));
+    answer.catch(() => {
+      if (known.get(name)?.answer === answer) known.delete(name);
+    });
     return answer;
   };
 }

@@ -124,7 +124,7 @@ export function addOrders(app: FastifyInstance, parts: OrderParts): void {
   addBreakers(app, {
     ...{ config, client, metrics },
     mayRead: (authorization) => authenticate(authorization) || recognize(authorization) !== undefined,
-    rejected: (error, reply) => rejected(error, reply, log),
+    rejected: (error, reply) => rejected(error, reply, log, 'nothing could be read'),
   });
   app.get('/v1/pauses', {
     onRequest: async (request, reply) => admit(request, reply),
@@ -226,8 +226,12 @@ const REFUSALS: Record<string, number> = {
   [VERDICT_ERRORS.notAllowed]: 403,
 };
 
-/** What went wrong, for the one who ordered; what is a bug stays as it is. */
-function rejected(error: unknown, reply: FastifyReply, log: Logger): unknown {
+/**
+ * What went wrong, for the one who ordered; what is a bug stays as it is.
+ *
+ * @param so what came of it where Temporal cannot be reached
+ */
+function rejected(error: unknown, reply: FastifyReply, log: Logger, so = 'the order was not taken'): unknown {
   if (error instanceof Rejection) return error;
   if (error instanceof RefusedUpdateError) {
     const status = REFUSALS[error.type];
@@ -239,10 +243,10 @@ function rejected(error: unknown, reply: FastifyReply, log: Logger): unknown {
   const silent = error instanceof UnansweredError;
   if (!silent && failure.status === 'UNKNOWN') return error;
   reply.header('retry-after', RETRY_AFTER);
-  log.error({ temporal: failure }, 'an order of a person was not taken');
+  log.error({ temporal: failure }, so);
   const message = silent
     ? 'No worker of Salvor answers: the order was not taken, or not yet. Without a worker nothing is changed either. Look whether one runs, and try again.'
-    : 'Temporal cannot be reached: the order was not taken. Try again.';
+    : `Temporal cannot be reached: ${so}. Try again.`;
   return new Rejection(message, { status: 503, reason: 'unavailable', cause: error });
 }
 
