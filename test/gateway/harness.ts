@@ -27,11 +27,12 @@ const RULES = [
 ];
 
 /** Read as users' files are read, so that the gateway meets what the schema makes of them. */
-export function testConfig(temporal: object, gateway: object = {}): Config {
+export function testConfig(temporal: object, gateway: object = {}, dependencies: object[] = []): Config {
   const text = JSON.stringify({
     temporal: { taskQueue: `test-${randomUUID()}`, ...temporal },
     gateway: { listen: '127.0.0.1:0', ...gateway },
     clusters: [{ name: 'prod', context: 'prod' }],
+    dependencies,
     rules: RULES,
   });
   const parsed = parseConfig(text, 'salvor.yaml');
