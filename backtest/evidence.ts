@@ -69,6 +69,8 @@ function assumedDuration(rule: ResolvedRule): number {
     }
     case 'scale-on-backlog':
       return rule.with.startUp + (rule.with.backlog?.drainWithin ?? 0) + rule.with.goodFor;
+    case 'revert-drift':
+      return Math.max(0, ...Object.values(rule.with.stacks).map(({ minAge }) => minAge));
   }
 }
 

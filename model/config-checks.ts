@@ -13,6 +13,7 @@ import {
   ruleTarget,
 } from './config-schema.ts';
 import type { KnownWorld } from './drain-faults.ts';
+import { stackName } from './drift/schema.ts';
 import { shown } from './input-error.ts';
 import { nearest } from './nearest.ts';
 import { RUNBOOKS, type Runbook } from './rule.ts';
@@ -34,6 +35,8 @@ export function crossChecks(source: ConfigFile): ConfigProblem[] {
   const world = { prometheus: fieldOf(source.value, 'prometheus'), clusters, aws };
   const dependencies = listAt(source.value, 'dependencies');
   const dependencyNames = dependencies.map((one) => dependencyName.safeParse(fieldOf(one, 'name')).data);
+  const stacks = listAt(source.value, 'stacks');
+  const stackNames = stacks.map((one) => stackName.safeParse(fieldOf(one, 'name')).data);
   const people = listAt(fieldOf(source.value, 'gateway'), 'people');
   return [
     ...duplicates(
@@ -44,6 +47,8 @@ export function crossChecks(source: ConfigFile): ConfigProblem[] {
     ...duplicates(accounts, ['aws'], source),
     ...duplicates(dependencyNames, ['dependencies'], source),
     ...dependencies.flatMap((one, i) => dependencyFaults(one, i, world, source)),
+    ...duplicates(stackNames, ['stacks'], source),
+    ...stacks.flatMap((one, i) => stackFaults(one, i, world, source)),
     ...clusters.flatMap(({ aws }, i) => {
       const name = awsName.safeParse(aws).data;
       const message = name === undefined ? undefined : unknownAmong(name, accounts, unknownAws);
@@ -67,7 +72,9 @@ export function crossChecks(source: ConfigFile): ConfigProblem[] {
     ...rules.flatMap((rule, i) => {
       const target = ruleTarget.safeParse(fieldOf(rule, 'target')).data;
       const runbook = RUNBOOKS.find((name) => name === fieldOf(rule, 'runbook'));
-      const message = target && targetProblem(target, runbook, world, { accounts, dependencies: dependencyNames });
+      const message =
+        target &&
+        targetProblem(target, runbook, world, { accounts, dependencies: dependencyNames, stacks: stackNames });
       const spec = runbook && RUNBOOK_SPECS[runbook];
       const faults = target && spec?.mayAccept(target) ? spec.faults(fieldOf(rule, 'with'), target, world) : [];
       return [
@@ -191,11 +198,27 @@ function dependencyFaults(one: unknown, i: number, { clusters, prometheus }: Kno
   ];
 }
 
+/** What a stack needs of the rest of the file. */
+function stackFaults(one: unknown, i: number, { clusters, aws = [] }: KnownWorld, source: ConfigFile): ConfigProblem[] {
+  const cluster = clusterName.safeParse(fieldOf(fieldOf(one, 'manifests'), 'cluster')).data;
+  const account = awsName.safeParse(fieldOf(fieldOf(one, 'securityGroups'), 'aws')).data;
+  const problems = [
+    {
+      path: ['manifests', 'cluster'],
+      message: cluster && unknownAmong(cluster, namesOf(clusters), unknownCluster),
+    },
+    { path: ['securityGroups', 'aws'], message: account && unknownAmong(account, namesOf(aws), unknownAws) },
+  ];
+  return problems.flatMap(({ path, message }) => (message ? [source.problem(['stacks', i, ...path], message)] : []));
+}
+
+const namesOf = (list: readonly { name?: string | undefined }[]) => list.map(({ name }) => name);
+
 function targetProblem(
   target: TargetTemplate,
   runbook: Runbook | undefined,
   { clusters }: KnownWorld,
-  { accounts, dependencies }: { accounts: (string | undefined)[]; dependencies: (string | undefined)[] },
+  { accounts, dependencies, stacks }: Record<'accounts' | 'dependencies' | 'stacks', (string | undefined)[]>,
 ): string | undefined {
   const spec = runbook && RUNBOOK_SPECS[runbook];
   if (spec && !spec.mayAccept(target)) return `${runbook} takes ${spec.takes} only`;
@@ -203,6 +226,7 @@ function targetProblem(
   if (name === undefined) return undefined;
   if (type === 'asg') return unknownAmong(name, accounts, unknownAws);
   if (type === 'dependency') return unknownAmong(name, dependencies, unknownDependency);
+  if (type === 'stack') return unknownAmong(name, stacks, unknownStack);
   if (type !== 'k8s') return undefined;
   return unknownAmong(
     name,
@@ -243,6 +267,14 @@ export function unknownDependency(name: string, dependencies: readonly string[])
   if (dependencies.length === 0)
     return `the dependency ${name} is not configured, nor is any: expected dependencies: [{ name: ${name}, … }]`;
   return `the dependency ${name} is not configured: the dependencies are ${dependencies.join(', ')}${meantBy(name, dependencies)}`;
+}
+
+/** Why there is no source for a stack; undefined where it is configured. */
+export function unknownStack(name: string, stacks: readonly string[]): string | undefined {
+  if (stacks.includes(name)) return undefined;
+  if (stacks.length === 0)
+    return `the stack ${name} is not configured, nor is any: expected stacks: [{ name: ${name}, … }]`;
+  return `the stack ${name} is not configured: the stacks are ${stacks.join(', ')}${meantBy(name, stacks)}`;
 }
 
 function meantBy(name: string, known: readonly string[]): string {

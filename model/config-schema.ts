@@ -15,6 +15,7 @@ import {
   webUrl,
 } from './config-fields.ts';
 import { defaultGates, limitFields, ruleGates } from './config-gates.ts';
+import { stackSchema } from './drift/schema.ts';
 import { InputError } from './input-error.ts';
 import { parseMatchers } from './matcher.ts';
 import { nearest } from './nearest.ts';
@@ -135,6 +136,7 @@ export const ruleSchema = z.discriminatedUnion(
     ruleFor('drain-instance', RUNBOOK_SPECS['drain-instance'].options.prefault({})),
     ruleFor('scale-on-backlog', RUNBOOK_SPECS['scale-on-backlog'].options),
     ruleFor('circuit-breaker', RUNBOOK_SPECS['circuit-breaker'].options.prefault({})),
+    ruleFor('revert-drift', RUNBOOK_SPECS['revert-drift'].options.prefault({})),
   ],
   {
     error: (issue) => (issue.code === 'invalid_union' ? `expected the runbook ${runbookNames.join(', ')}` : undefined),
@@ -321,6 +323,10 @@ export function configSchema(resolvePath: (path: string) => string) {
       .array(dependencySchema(path))
       .prefault([])
       .meta({ description: 'What the fleet calls, each with a breaker: the targets dependency/<name>.' }),
+    stacks: z
+      .array(stackSchema(path))
+      .prefault([])
+      .meta({ description: 'What is to be as its source says: the targets stack/<name>.' }),
     limits: limitFields.optional(),
     defaults: section({ gates: defaultGates.prefault({}) })
       .prefault({})

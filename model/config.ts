@@ -7,14 +7,16 @@ import { ConfigFile, type ConfigProblem } from './config-file.ts';
 import { mergeGates } from './config-gates.ts';
 import { BUILT_IN_GATES, configSchema, type ParsedConfig, type ParsedRule } from './config-schema.ts';
 import { digest } from './digest.ts';
+import type { Stack } from './drift/options.ts';
 import type { ResolvedLimits } from './limits.ts';
 import type { Matcher } from './matcher.ts';
 import type { ResolvedGates, ResolvedRule } from './rule.ts';
 import { nameIn, withDependencies } from './runbooks/circuit-breaker.ts';
+import { withStacks } from './runbooks/revert-drift.ts';
 import type { TargetTemplate } from './target.ts';
 import type { Template } from './template.ts';
 
-export { unknownAws, unknownCluster, unknownDependency } from './config-checks.ts';
+export { unknownAws, unknownCluster, unknownDependency, unknownStack } from './config-checks.ts';
 export type { ConfigProblem } from './config-file.ts';
 
 /** The configuration, checked and resolved: durations in milliseconds, sizes in bytes, paths absolute. */
@@ -33,6 +35,7 @@ export interface Config {
   clusters: ClusterConfig[];
   aws: AwsConfig[];
   dependencies: Dependency[];
+  stacks: Stack[];
   /** Over all rules, and so in each of them; absent: none. */
   limits?: ResolvedLimits;
   defaults: { gates: ResolvedGates };
@@ -87,6 +90,7 @@ export function parseConfig(text: string, file: string): ParseResult {
     ...(limits && Object.keys(limits).length > 0 && { limits }),
     escalate: sections.alertmanager !== undefined,
     dependencies: sections.dependencies,
+    stacks: sections.stacks,
   };
   const configured = rules.map((rule, i) => resolveRule(rule, common, source.lineOf(['rules', i])));
   const { gates, limits: over } = common;
@@ -104,6 +108,7 @@ export function namedFiles({
   audit,
   clusters,
   dependencies,
+  stacks,
 }: Config): { setting: string; path: string }[] {
   const tls = typeof temporal.tls === 'object' ? temporal.tls : {};
   const files: Record<string, string | undefined> = {
@@ -124,8 +129,24 @@ export function namedFiles({
         [`dependencies[${i}].probe.http.headersFile`, probe?.http?.headersFile],
       ]),
     ),
+    ...Object.fromEntries(stacks.flatMap(filesOf)),
   };
   return Object.entries(files).flatMap(([setting, path]) => (path === undefined ? [] : [{ setting, path }]));
+}
+
+function filesOf({ opentofu, manifests, securityGroups }: Stack, i: number): [string, string | undefined][] {
+  const kinds = { opentofu, manifests, securityGroups };
+  return [
+    ...Object.entries(kinds).flatMap(([kind, source]): [string, string | undefined][] => [
+      [`stacks[${i}].${kind}.folder`, source?.folder],
+      [`stacks[${i}].${kind}.credentialsFile`, source?.credentialsFile],
+    ]),
+    [`stacks[${i}].opentofu.environmentFile`, opentofu?.environmentFile],
+    ...(opentofu?.backendConfigFiles ?? []).map((file, j): [string, string] => [
+      `stacks[${i}].opentofu.backendConfigFiles[${j}]`,
+      file,
+    ]),
+  ];
 }
 
 const inOrder = (problems: ConfigProblem[]): ConfigProblem[] =>
@@ -138,6 +159,14 @@ interface Common {
   /** Whether there is an Alertmanager that an escalation could go to. */
   escalate: boolean;
   dependencies: readonly Dependency[];
+  stacks: readonly Stack[];
+}
+
+/** What stands in sections of its own travels with the rule. */
+function optionsOf(rule: ParsedRule, { dependencies, stacks }: Common): ParsedRule['with'] {
+  if (rule.runbook === 'circuit-breaker') return withDependencies(rule.with, nameIn(rule.target), dependencies);
+  if (rule.runbook === 'revert-drift') return withStacks(rule.with, nameIn(rule.target), stacks);
+  return rule.with;
 }
 
 function resolveRule(parsed: ParsedRule, common: Common, line: number): ConfiguredRule {
@@ -146,10 +175,7 @@ function resolveRule(parsed: ParsedRule, common: Common, line: number): Configur
     name: parsed.name,
     runbook: parsed.runbook,
     mode: parsed.mode,
-    with:
-      parsed.runbook === 'circuit-breaker'
-        ? withDependencies(parsed.with, nameIn(parsed.target), common.dependencies)
-        : parsed.with,
+    with: optionsOf(parsed, common),
     gates: mergeGates(common.gates, gates),
     onFailure: { escalate: parsed.onFailure.escalate ?? common.escalate },
     hush: parsed.hush,

@@ -1,5 +1,12 @@
 import type { Alert } from './alertmanager.ts';
-import { type Config, type ConfiguredRule, unknownAws, unknownCluster, unknownDependency } from './config.ts';
+import {
+  type Config,
+  type ConfiguredRule,
+  unknownAws,
+  unknownCluster,
+  unknownDependency,
+  unknownStack,
+} from './config.ts';
 import { digest } from './digest.ts';
 import { shown } from './input-error.ts';
 import { labelValue } from './labels.ts';
@@ -29,6 +36,7 @@ export type ProblemReason =
   | 'unknown-cluster'
   | 'unknown-aws'
   | 'unknown-dependency'
+  | 'unknown-stack'
   | 'unsupported-target'
   | 'invalid-scope';
 
@@ -112,6 +120,10 @@ export function targetFault(
   if (target.type === 'dependency') {
     const problem = unknownDependency(target.name, namesOf(config.dependencies));
     return problem === undefined ? undefined : { reason: 'unknown-dependency', problem };
+  }
+  if (target.type === 'stack') {
+    const problem = unknownStack(target.name, namesOf(config.stacks));
+    return problem === undefined ? undefined : { reason: 'unknown-stack', problem };
   }
   return undefined;
 }

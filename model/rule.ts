@@ -1,5 +1,6 @@
 import type { Bound } from './bound.ts';
 import type { CircuitBreakerOptions } from './breaker/options.ts';
+import type { RevertDriftOptions } from './drift/options.ts';
 import type { ResolvedLimits } from './limits.ts';
 import type { ScaleOnBacklogOptions } from './scaling/options.ts';
 
@@ -24,7 +25,7 @@ interface RuleFor<R extends Runbook> {
   limits?: ResolvedLimits;
 }
 
-export const RUNBOOKS = ['drain-instance', 'scale-on-backlog', 'circuit-breaker'] as const;
+export const RUNBOOKS = ['drain-instance', 'scale-on-backlog', 'circuit-breaker', 'revert-drift'] as const;
 export type Runbook = (typeof RUNBOOKS)[number];
 
 /** What may stand under `with:`, by runbook. */
@@ -32,6 +33,7 @@ export interface RunbookOptions {
   'drain-instance': DrainInstanceOptions;
   'scale-on-backlog': ScaleOnBacklogOptions;
   'circuit-breaker': CircuitBreakerOptions;
+  'revert-drift': RevertDriftOptions;
 }
 
 /** How much a rule is trusted: observe records what it would do; propose waits for a person's approval of it; act acts. */

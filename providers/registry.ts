@@ -5,16 +5,18 @@ import { formatTarget, parseTarget, type Target } from '../model/target.ts';
 import { Aws } from './aws/provider.ts';
 import type { Check } from './checks.ts';
 import { checksOf } from './checks-of.ts';
-import { dependencyEvidence } from './dependency-evidence.ts';
+import type { Stacks } from './desired-state.ts';
 import { FinalError } from './errors.ts';
 import type { EvidenceProvider } from './evidence.ts';
 import type { HeldOn, InstanceProvider, Release } from './instance.ts';
 import type { ClusterConfig } from './kubernetes/cluster.ts';
 import { Kubernetes } from './kubernetes/provider.ts';
+import { nameEvidence } from './name-evidence.ts';
 import { proberOf } from './prober-of.ts';
 import type { ScalableProvider } from './scalable.ts';
 import type { Signals } from './signals.ts';
 import { signalsOf } from './signals-of.ts';
+import { stacksOf } from './stacks-of.ts';
 import type { Prober, Switches } from './switch.ts';
 import { switchesOf } from './switches-of.ts';
 
@@ -40,6 +42,8 @@ export interface Registry {
   /** What keeps callers from dependencies. */
   switches: Switches;
   prober: Prober;
+  /** What is to be as its source says. */
+  stacks: Stacks;
   /** @throws FinalError `UnknownTarget` where its size is none that can be set; InputError for no target */
   scalable(target: string): ScalableProvider;
   /** Where the signals of rules are read. */
@@ -126,8 +130,8 @@ export function createRegistry(config: WorldConfig): HoldingRegistry {
         release,
       };
     }
-    if (target.type === 'dependency') return ofDependency(key, switches);
-    throw unknownTarget(`${key} is nothing that is drained or scaled, and no dependency`);
+    if (target.type === 'dependency') return ofName(key, (held, dryRun) => switches.release(held, dryRun));
+    return ofName(key, async () => throwing(unheld(key)));
   }
 
   async function canonical(key: string): Promise<string> {
@@ -150,6 +154,7 @@ export function createRegistry(config: WorldConfig): HoldingRegistry {
     instance: (key) => providersOf(key).instance(),
     switches,
     prober: proberOf({ prometheus: config.prometheus }),
+    stacks: stacksOf({ clusters, accounts }),
     scalable: (key) => providersOf(key).scalable(),
     signals: signalsOf({ prometheus: config.prometheus, accounts }),
     evidence: (key) => providersOf(key).evidence,
@@ -172,12 +177,13 @@ export function createRegistry(config: WorldConfig): HoldingRegistry {
   };
 }
 
-function ofDependency(key: string, switches: Switches): Providers {
+/** What is a name, and no object of an API. */
+function ofName(key: string, release: Providers['release']): Providers {
   return {
     instance: () => throwing(undrainable(key)),
     scalable: () => throwing(unscalable(key)),
-    evidence: dependencyEvidence,
-    release: (held, dryRun) => switches.release(held, dryRun),
+    evidence: nameEvidence,
+    release,
   };
 }
 
@@ -229,6 +235,9 @@ const unscalable = (key: string): FinalError =>
   unknownTarget(
     `${key} has no size that could be set: only workloads with a scale subresource and Auto Scaling groups have`,
   );
+
+const unheld = (key: string): FinalError =>
+  unknownTarget(`${key} holds nothing: what is reverted stays as its source says`);
 
 function throwing(error: Error): never {
   throw error;

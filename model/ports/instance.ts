@@ -184,4 +184,6 @@ export const INSTANCE_ERRORS = {
   contested: 'Contested',
   /** Another object bears the name now (or none does): nothing was touched. */
   replaced: 'Replaced',
+  /** Somebody else has locked the state, and did not let go of it in time: nothing was touched. */
+  locked: 'Locked',
 } as const;

@@ -38,7 +38,7 @@ describe('the examples', () => {
       'gateway: { listn: 1 }',
       'defaults: { gates: { cooldown: 10min } }',
       'rules: [{ name: a }]',
-      RULE.replace('drain-instance', 'revert-drift'),
+      RULE.replace('drain-instance', 'revert-everything'),
       `${RULE}    hush: maybe`,
       `${RULE}    with: { recoverWithn: 5m }`,
       `${RULE}    mode: suggest`,

@@ -29,6 +29,7 @@ describe('a configuration', () => {
           },
         },
         rules: [],
+        stacks: [],
       });
     }
   });

@@ -3,6 +3,7 @@ import type { Runbook } from '../../model/rule.ts';
 import type { Life } from '../life.ts';
 import { circuitBreaker } from './circuit-breaker.ts';
 import { drainInstance } from './drain-instance.ts';
+import { revertDrift } from './revert-drift.ts';
 import { scaleOnBacklog } from './scale-on-backlog.ts';
 
 /** All runbooks. A new one is one file and one line here. */
@@ -10,6 +11,7 @@ const RUNBOOKS: { [R in Runbook]: (life: Life<R>) => Promise<Ending> } = {
   'drain-instance': drainInstance,
   'scale-on-backlog': scaleOnBacklog,
   'circuit-breaker': circuitBreaker,
+  'revert-drift': revertDrift,
 };
 
 /** The runbook of its rule. */
