@@ -98,7 +98,9 @@ export class Proposal {
     const life = this.#life;
     const { rule, scope, responder = responderId(rule.name, scope) } = life.input;
     const { runId: proposal } = workflowInfo();
-    const batch = life.batch(proposal, { status: 'firing', approval: { by, at, digest, comment, proposal } });
+    const needed = life.input.proposes && { needed: true as const };
+    const approval = { by, at, digest, comment, proposal, ...needed };
+    const batch = life.batch(proposal, { status: 'firing', approval });
     // Not cancellable: it is approved, and that is what comes of it.
     await CancellationScope.nonCancellable(() => submit({ responder, batch }));
     return life.end(
