@@ -110,7 +110,10 @@ async function alertsWhile(
   if (matchers.length === 0) return [];
   const signal = Context.current().cancellationSignal;
   const all = await Promise.all(alertmanagers.map((one) => one.firing(equals(matchers), signal)));
-  const names = all.flat().filter((alert) => holds(alert, matchers, except)).map(nameOf);
+  const names = all
+    .flat()
+    .filter((alert) => holds(alert, matchers, except))
+    .map(nameOf);
   return [...new Set(names)].sort().slice(0, MOST_NAMED);
 }
 

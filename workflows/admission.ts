@@ -85,7 +85,9 @@ export class Admission {
   get idle(): boolean {
     const { open, queue, settled, cooling, attempts, proposed = {}, slots = {}, memory = {}, storm } = this.state;
     if (storm || this.#fresh.size + this.#hand.length > 0) return false;
-    return [open, queue, settled, cooling, attempts, proposed, slots, memory].every((kept) => Object.keys(kept).length === 0);
+    return [open, queue, settled, cooling, attempts, proposed, slots, memory].every(
+      (kept) => Object.keys(kept).length === 0,
+    );
   }
 
   /**

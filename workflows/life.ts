@@ -21,7 +21,7 @@ import { type SearchAttribute, searchValue, shortId } from '../model/names.ts';
 import type { Outcome } from '../model/outcome.ts';
 import type { Plan } from '../model/plan.ts';
 import type { Actor } from '../model/ports/instance.ts';
-import type { CancelRequest, CarriedRun, Ending, Remembered, RemediationInput, Story } from '../model/remediation.ts';
+import type { CancelRequest, CarriedRun, Ending, RemediationInput, Remembered, Story } from '../model/remediation.ts';
 import type { Batch, Request } from '../model/request.ts';
 import type { ResolvedRule, Runbook } from '../model/rule.ts';
 import type { ToTell } from '../model/settle.ts';

@@ -45,4 +45,6 @@ export const untold = (
   contested: readonly Difference[],
   { memory, now, retries }: Pick<CourseOptions, 'memory' | 'now' | 'retries'>,
 ): Difference[] =>
-  contested.filter(({ address }) => (sightingOf(memory, address)?.told ?? Number.NEGATIVE_INFINITY) <= now - retries.per);
+  contested.filter(
+    ({ address }) => (sightingOf(memory, address)?.told ?? Number.NEGATIVE_INFINITY) <= now - retries.per,
+  );

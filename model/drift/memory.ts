@@ -20,8 +20,9 @@ export interface Declined {
   why: string;
 }
 
-/** Key of {@link Declined} in the memory; those of addresses begin with `@`. */
+/** Key of {@link Declined} in the memory, and of what a person has to mend before it can be compared; those of addresses begin with `@`. */
 export const DECLINED = 'declined';
+export const UNFIT = 'unfit';
 export const keyOf = (address: string): string => `@${address}`;
 
 const DAY = 86_400_000;
@@ -61,13 +62,15 @@ export function sightings(
   }
   const keys = new Set(drifted.map(({ address }) => keyOf(address)));
   for (const [key, { until: old, value }] of Object.entries(memory)) {
-    if (key === DECLINED || keys.has(key)) continue;
+    if (!key.startsWith('@') || keys.has(key)) continue;
     const reverts = counted(value as Sighting, now, per);
     const { told } = value as Sighting;
     // What is as it should be is remembered for its reverts only.
     changed[key] =
       reverts.length === 0 ? null : { until: old, value: { reverts, ...(told !== undefined && { told }) } };
   }
+  // It could be compared.
+  if (memory[UNFIT]) changed[UNFIT] = null;
   return changed;
 }
 

@@ -1,4 +1,4 @@
-import { type Difference, type DriftClass, type DriftCounts } from './difference.ts';
+import type { Difference, DriftClass, DriftCounts } from './difference.ts';
 
 /** How differences are told of, for people. */
 
@@ -27,6 +27,8 @@ const WORDS: Record<DriftClass, (count: number) => string> = {
 
 /** All that there is, the gravest first; `nothing differs` for nothing. */
 export function described(counts: DriftCounts): string {
-  const parts = (Object.keys(WORDS) as DriftClass[]).flatMap((one) => (counts[one] > 0 ? [WORDS[one](counts[one])] : []));
+  const parts = (Object.keys(WORDS) as DriftClass[]).flatMap((one) =>
+    counts[one] > 0 ? [WORDS[one](counts[one])] : [],
+  );
   return parts.join('; ') || 'nothing differs';
 }
