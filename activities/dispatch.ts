@@ -4,6 +4,7 @@ import {
   InternalWorkflowStartOptionsSymbol,
 } from '@temporalio/client/lib/internal.js';
 import {
+  ApplicationFailure,
   defineSearchAttributeKey,
   SearchAttributeType,
   WorkflowExecutionAlreadyStartedError,
@@ -20,10 +21,19 @@ import { holds } from '../model/gates.ts';
 import type { HeraldOrder } from '../model/herald.ts';
 import type { GiveBack } from '../model/limits.ts';
 import { code, plain } from '../model/markdown.ts';
-import { MESSAGE, proposalId, remediationId, type SearchAttribute, searchValue, WORKFLOW } from '../model/names.ts';
+import {
+  DECIDED_MEMO,
+  MESSAGE,
+  proposalId,
+  remediationId,
+  type SearchAttribute,
+  searchValue,
+  WORKFLOW,
+} from '../model/names.ts';
 import type { RemediationInput } from '../model/remediation.ts';
 import type { Mode, Runbook } from '../model/rule.ts';
 import { currentOf, withCurrent } from '../providers/temporal/chain.ts';
+import { RETRYABLE } from './errors.ts';
 
 export interface DispatchOptions {
   /** On the worker's own NativeConnection, so that the server hands the first task straight back (eager start). */
@@ -120,8 +130,15 @@ export function dispatchActivities(options: DispatchOptions): DispatchActivities
     proposal ? proposalId(rule.name, target) : remediationId(target);
 
   return {
-    startProposal: (input) =>
-      startIt(input, proposalId(input.rule.name, input.target), { mode: 'an approval is needed', memo: 'propose' }),
+    async startProposal(input) {
+      const workflowId = proposalId(input.rule.name, input.target);
+      const started = await startIt(input, workflowId, { mode: 'an approval is needed', memo: 'propose' });
+      if ('started' in started) return started;
+      // One that is decided is about to end: it would answer for what it was about, and not for this.
+      const { memo, status } = await workflow.getHandle(workflowId).describe();
+      if (memo?.[DECIDED_MEMO] !== true && status.name === 'RUNNING') return started;
+      throw ApplicationFailure.retryable(`${workflowId} is about to end`, RETRYABLE.conflict);
+    },
     async dispatch(request) {
       const [starts, , over] = await Promise.all([
         Promise.all(request.starts.map((at) => start(request, at))),

@@ -1,3 +1,4 @@
+import { isCancellation } from '@temporalio/workflow';
 import { RULE_STOPS } from '../../model/clearance.ts';
 import { type Course, untold } from '../../model/drift/course.ts';
 import { countsOf, type Difference } from '../../model/drift/difference.ts';
@@ -9,6 +10,7 @@ import { shortId } from '../../model/names.ts';
 import type { Plan } from '../../model/plan.ts';
 import type { RevertResult } from '../../model/ports/desired-state.ts';
 import type { Ending } from '../../model/remediation.ts';
+import { explain } from '../failures.ts';
 import { ask, type Compared, type DriftLife, declined, optionsOf, planOf } from './drift-steps.ts';
 
 const DAY = 86_400_000;
@@ -68,9 +70,14 @@ async function proposal(
   if (destructive.length === 0 || life.input.rule.mode !== 'act' || life.needsApproval) return undefined;
   const known = declined(life, await planOf(life, destructive, seen));
   if (known) return `${known.why}; it is not asked for again for a day`;
-  const started = await ask(life);
-  const [id, what] = 'started' in started ? [started.started, 'asks for it'] : [started.busy, 'waits already'];
-  return `its proposal ${shortId(id)} ${what}`;
+  try {
+    const started = await ask(life);
+    const [id, what] = 'started' in started ? [started.started, 'asks for it'] : [started.busy, 'waits already'];
+    return `its proposal ${shortId(id)} ${what}`;
+  } catch (error) {
+    if (isCancellation(error)) throw error;
+    return `it could not be asked for now: ${explain(error)}`;
+  }
 }
 
 /** Somebody keeps changing it: people are told once, and it is not fought about. */

@@ -58,6 +58,7 @@ const { startProposal } = proxyLocalActivities<ProposeActivities>({
   summary: 'ask for an approval of what it does not do by itself',
   startToCloseTimeout: '20 seconds',
   localRetryThreshold: '2 seconds',
+  scheduleToCloseTimeout: '1 minute',
   retry: { initialInterval: '200 milliseconds', maximumInterval: '10 seconds' },
 });
 
