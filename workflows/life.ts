@@ -48,6 +48,9 @@ const MANY_NOTES = 60;
 const MOST_LINES = 300;
 const MOST_CHANGES = 300;
 
+/** Ends the name of an alert about an end, where the name of the run was that of another one. */
+const UNANSWERED = '-unanswered';
+
 /** What a runbook has at hand: who it is, its story, and the undos of what it did. */
 export class Life<R extends Runbook = Runbook> {
   readonly input: RemediationInput<R>;
@@ -236,6 +239,11 @@ export class Life<R extends Runbook = Runbook> {
     this.#remembers = { ...this.#remembers, ...news };
   }
 
+  /** Alerts about ends of earlier remediations are over, by the names of these. */
+  clears(runIds: readonly string[]): void {
+    this.#raised.push(...runIds.flatMap((id) => [id, `${id}${UNANSWERED}`]));
+  }
+
   /** People are told of the end, where the rule says so, as they are of a failure. */
   needsAPerson(): void {
     this.#needsAPerson = true;
@@ -401,7 +409,7 @@ export class Life<R extends Runbook = Runbook> {
     const clear = this.#raised.length > 0 ? { clear: this.#raised } : undefined;
     if (!this.input.rule.onFailure.escalate || (outcome !== 'failed' && !this.#needsAPerson)) return clear;
     // The request for an approval has the name of the run, and is over.
-    const raised = unhealed(this.input, this.story, reason, clear ? '-unanswered' : '');
+    const raised = unhealed(this.input, this.story, reason, clear ? UNANSWERED : '');
     this.#notes.add({ kind: 'escalated', id: raised.id, why: reason });
     this.say(`people are told by the alert ${raised.alertname}`);
     return { ...clear, raise: [raised] };
