@@ -8,6 +8,8 @@ import type { Difference } from '../../../../model/drift/difference.ts';
 import type { Stack } from '../../../../model/drift/options.ts';
 import type { CompareRequest, RevertRequest } from '../../../../model/ports/desired-state.ts';
 import type { DriftMeans } from '../../../../providers/desired-state.ts';
+import { Cluster } from '../../../../providers/kubernetes/cluster.ts';
+import { Kinds } from '../../../../providers/kubernetes/manifests/kinds.ts';
 import { Kubernetes } from '../../../../providers/kubernetes/provider.ts';
 import { stacksOf } from '../../../../providers/stacks-of.ts';
 import { type Sandbox, startSandbox } from '../../../../sandbox/sandbox.ts';
@@ -27,6 +29,8 @@ export class ManifestsBench {
   kubernetes!: Kubernetes;
   objects!: KubernetesObjectApi;
   folder!: string;
+  /** Writes what it is given as it is, where the client would leave out what it does not know. */
+  #admin!: Cluster;
 
   async start(): Promise<void> {
     this.folder = await mkdtemp(join(tmpdir(), 'salvor-manifests-'));
@@ -37,10 +41,12 @@ export class ManifestsBench {
     const config = new KubeConfig();
     config.loadFromFile(kubernetes.kubeconfig);
     this.objects = KubernetesObjectApi.makeApiClient(config);
+    this.#admin = new Cluster({ name: 'prod', kubeconfig: kubernetes.kubeconfig });
     this.kubernetes = new Kubernetes({ name: 'prod', kubeconfig: kubernetes.users['salvor']?.kubeconfig ?? '' });
   }
 
   async stop(): Promise<void> {
+    await this.#admin?.close();
     await this.kubernetes?.close();
     await this.sandbox?.stop();
     await rm(this.folder, { recursive: true, force: true });
@@ -65,24 +71,23 @@ export class ManifestsBench {
       const body = { ...object, metadata: { ...object.metadata, annotations } };
       const there = await this.live(object).catch(() => undefined);
       const by = 'kubectl-client-side-apply';
-      if (there) await this.#patch(body, by, PatchStrategy.MergePatch);
-      else await this.objects.create(body, undefined, undefined, by);
+      const { ref, namespaced } = (await new Kinds(this.#admin).of(object as never))!;
+      const { name, namespace } = object.metadata!;
+      const place = { ...ref, ...(namespaced && { namespace }) };
+      if (there) await this.#admin.patch({ ...place, name }, 'merge', by, body);
+      else await this.#admin.create(place, body, undefined, by);
     }
   }
 
   /** As a deployer that applies on the server, such as Flux. */
   async applyOnServer(manager: string, ...objects: object[]): Promise<void> {
-    for (const object of objects as Plain[]) await this.#patch(object, manager, PatchStrategy.ServerSideApply);
+    for (const object of objects as Plain[])
+      await this.objects.patch(object, undefined, undefined, manager, true, PatchStrategy.ServerSideApply);
   }
 
   /** As a person does it. */
   async edit(object: object, body: object, manager = 'kubectl-edit'): Promise<void> {
     await this.cluster.patch(object as Plain, body, manager);
-  }
-
-  async #patch(body: Plain, manager: string, strategy: PatchStrategy): Promise<void> {
-    const force = strategy === PatchStrategy.ServerSideApply ? true : undefined;
-    await this.objects.patch(body, undefined, undefined, manager, force, strategy);
   }
 
   async live<T = Plain>(object: object): Promise<T> {
@@ -123,7 +128,8 @@ export class StackUnderTest {
     for (const [name, content] of Object.entries(files)) {
       const file = join(this.folder, name);
       await mkdir(dirname(file), { recursive: true });
-      const text = typeof content === 'string' ? content : content.map((one) => stringify(one)).join('---\n');
+      const text =
+        typeof content === 'string' ? content : content.map((one) => stringify(one, { version: '1.1' })).join('---\n');
       await writeFile(file, text);
     }
   }
