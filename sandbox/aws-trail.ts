@@ -3,13 +3,14 @@
  * (https://docs.aws.amazon.com/awscloudtrail/latest/APIReference/API_LookupEvents.html) says: LookupEvents tells of all
  * requests to the region that is asked, also of those that were refused, newest first, by one attribute and by time.
  *
- * - Of a user or a role who is not known (`know`) the name is the access key id.
+ * - Whose access key it is must be said (`know`), else its id is the name; that of a role is known from its AssumeRole.
  * - Times are whole seconds. Events are there at once, while CloudTrail takes some minutes: `hold` makes them late.
  * - More than two requests in a second are throttled where `limit` says so.
  */
 import type { AwsRequest } from './aws-record.ts';
 import { Refusal } from './aws-refusal.ts';
 import { type Identity, type TrailEvent, trailEvent } from './aws-trail-event.ts';
+import { elementOf } from './aws-xml.ts';
 
 export interface CloudTrail {
   /** Whose access key it is, from now on. */
@@ -61,9 +62,16 @@ export class Trail implements CloudTrail {
 
   /** Of any request: it was answered so. */
   took(request: AwsRequest, answer: string): void {
+    if (request.action === 'AssumeRole') this.#assumed(request, answer);
     if (DATA.includes(request.action)) return;
     const identity = this.#known.get(request.by) ?? { user: request.by };
     this.#events.push({ region: request.region, event: trailEvent(request, identity, answer) });
+  }
+
+  #assumed({ parameters }: AwsRequest, answer: string): void {
+    const key = elementOf(answer, 'AccessKeyId');
+    const { RoleArn = '', RoleSessionName: session = '' } = parameters;
+    if (key !== undefined) this.know(key, { role: RoleArn.split('/').at(-1) ?? '', session });
   }
 
   /** Of LookupEvents. @throws Refusal */

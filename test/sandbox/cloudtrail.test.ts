@@ -17,6 +17,7 @@ import {
   EC2Client,
   RevokeSecurityGroupIngressCommand,
 } from '@aws-sdk/client-ec2';
+import { fromTemporaryCredentials } from '@aws-sdk/credential-providers';
 import { afterAll, beforeAll, expect, onTestFinished, test } from 'vitest';
 import { type Moto, startMoto } from '../../sandbox/moto.ts';
 import { credentials, REGION, TestAws } from '../support/aws.ts';
@@ -125,6 +126,22 @@ test('tells of a role by the session that took it, and of a refusal', async () =
       securityGroupRuleIds: { items: [{ securityGroupRuleId: 'sgr-1' }, { securityGroupRuleId: 'sgr-2' }] },
     },
     responseElements: null,
+  });
+});
+
+test('knows a role that was assumed by its session', async () => {
+  const assumed = fromTemporaryCredentials({
+    masterCredentials: credentials,
+    params: { RoleArn: 'arn:aws:iam::123456789012:role/deployer', RoleSessionName: 'pipeline-7' },
+    clientConfig: { region: REGION, endpoint: moto.url },
+  });
+  const client = new EC2Client({ region: REGION, endpoint: moto.url, credentials: assumed });
+  clients.push(client);
+  const id = await group(client);
+  const [event] = await lookup(by('ResourceName', id));
+  expect(event).toMatchObject({ EventName: 'CreateSecurityGroup', Username: 'pipeline-7' });
+  expect(JSON.parse(event?.CloudTrailEvent ?? '')).toMatchObject({
+    userIdentity: { type: 'AssumedRole', sessionContext: { sessionIssuer: { userName: 'deployer' } } },
   });
 });
 

@@ -15,6 +15,7 @@ import {
   RevokeSecurityGroupEgressCommand,
   RevokeSecurityGroupIngressCommand,
   type SecurityGroupRule,
+  UpdateSecurityGroupRuleDescriptionsIngressCommand,
 } from '@aws-sdk/client-ec2';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { type Moto, startMoto } from '../../sandbox/moto.ts';
@@ -168,6 +169,20 @@ describe('what moto does otherwise than AWS', () => {
       ranges,
     );
     expect(NextToken).toBeUndefined();
+  });
+
+  test('a prefix list that is not there is taken, and a description set by the id of a rule is not', async () => {
+    const id = await group();
+    await open(id, tcp(7, { PrefixListIds: [{ PrefixListId: 'pl-0123456789abcdef0' }] }));
+    await open(id, tcp(8, { IpRanges: [{ CidrIp: '10.0.0.0/8', Description: 'before' }] }));
+    const SecurityGroupRuleDescriptions = [{ SecurityGroupRuleId: idOf(await rules(id), 8), Description: 'after' }];
+    await ec2.send(
+      new UpdateSecurityGroupRuleDescriptionsIngressCommand({ GroupId: id, SecurityGroupRuleDescriptions }),
+    );
+    expect(await rules(id)).toMatchObject([
+      { FromPort: 7, PrefixListId: 'pl-0123456789abcdef0' },
+      { FromPort: 8, Description: 'before' },
+    ]);
   });
 });
 
