@@ -1,4 +1,4 @@
-import { mkdir, symlink, writeFile } from 'node:fs/promises';
+import { mkdir, rm, symlink, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { CATALOGUE, type ComponentName } from './catalogue.ts';
 import { findComponent } from './components.ts';
@@ -36,6 +36,7 @@ export async function prepareOpenTofu(options: OpenTofuOptions): Promise<OpenTof
   const { folder, providers = Object.keys(SOURCES) as TofuProvider[], onProgress } = options;
   const executable = await findComponent('opentofu', { onProgress });
   const mirror = join(folder, 'providers');
+  await rm(mirror, { recursive: true, force: true });
   await mkdir(mirror, { recursive: true });
   for (const provider of providers) await mirrored(provider, mirror, onProgress);
   const configFile = join(folder, 'tofu.rc');
