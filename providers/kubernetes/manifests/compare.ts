@@ -3,46 +3,37 @@ import type { ManifestsStack, Stack } from '../../../model/drift/options.ts';
 import type { CompareRequest, Comparison } from '../../../model/ports/desired-state.ts';
 import type { DriftMeans } from '../../desired-state.ts';
 import { beating } from '../../pulse.ts';
+import { MovedError } from '../../source/git.ts';
 import type { Cluster } from '../cluster.ts';
 import { extras } from './extras.ts';
 import { Kinds, type Place, placed } from './kinds.ts';
 import { type Looking, look, type Seen } from './look.ts';
 import { UnfitSource } from './manifest.ts';
 import { inParallel } from './parallel.ts';
-import { type CheckedOut, type CheckOut, manifestsIn } from './source.ts';
+import { type At, manifestsIn, withSource } from './source.ts';
 
 /** What a stack of manifests is compared with and by. */
 export interface Means {
   cluster: Cluster;
   stack: Stack;
   options: ManifestsStack;
-  checkOut: CheckOut;
 }
 
 /** Objects that are looked at at the same time: two calls each, which must leave the API server room for others. */
 const AT_ONCE = 8;
 
 export async function compare(means: Means, request: CompareRequest, { pulse }: DriftMeans): Promise<Comparison> {
-  const { options, checkOut } = means;
+  const look = () => withSource(means.options, request.revision, pulse, (at) => compareWith(means, request, at));
   try {
-    return await beating(
-      pulse,
-      () => undefined,
-      () => checkOut(options, request.revision, pulse.signal, (at) => compareWith(means, request, at, pulse.signal)),
-    );
+    return await beating(pulse, () => undefined, look);
   } catch (error) {
-    if (error instanceof UnfitSource) return { verdict: 'refused', why: error.message };
+    if (error instanceof UnfitSource || error instanceof MovedError) return { verdict: 'refused', why: error.message };
     throw error;
   }
 }
 
-async function compareWith(
-  means: Means,
-  request: CompareRequest,
-  at: CheckedOut,
-  signal: AbortSignal,
-): Promise<Comparison> {
-  const { count, seen } = await lookAtAll(means, request.prune, at, signal);
+async function compareWith(means: Means, request: CompareRequest, at: At): Promise<Comparison> {
+  const { count, seen } = await lookAtAll(means, request.prune, at);
   const all = [...seen.values()].flatMap(({ looked }) => looked?.difference ?? []).sort(byGravity);
   const differences = all.slice(0, MOST_DIFFERENCES);
   const objects = count === 1 ? 'one object' : `${count} objects`;
@@ -70,15 +61,14 @@ export interface View {
 export async function lookAtAll(
   { cluster, stack, options }: Means,
   prune: readonly string[],
-  at: CheckedOut,
-  signal: AbortSignal,
+  at: At,
   only?: ReadonlySet<string>,
 ): Promise<View> {
   const kinds = new Kinds(cluster);
-  const manifests = await manifestsIn(options, at.folder, signal);
+  const manifests = await manifestsIn(options, at);
   const all = await placed(cluster.name, kinds, manifests, options.namespace);
   const places = only ? all.filter(({ address }) => only.has(address)) : all;
-  const looking: Looking = { cluster, ignore: stack.ignore, signal };
+  const looking: Looking = { cluster, ignore: stack.ignore, signal: at.watch.signal };
   const seen = await inParallel(places, AT_ONCE, async (place) => ({ place, ...(await look(looking, place)) }));
   const live = seen.flatMap((one) => one.live ?? []);
   const more = only ? [] : await extras(looking, kinds, { places, live, prune });

@@ -1,13 +1,13 @@
-import { spawn } from 'node:child_process';
 import { FinalError } from '../../errors.ts';
+import { lastLines } from '../../processes/redact.ts';
+import { runProcess, type Watch } from '../../processes/run.ts';
 import { UnfitSource } from './manifest.ts';
 
-const MOST_BYTES = 64 * 1024 * 1024;
-const WITHIN_MS = 120_000;
-
 /** Of the worker's own environment only this: nothing of what Salvor keeps secret gets to what the source makes it run. */
-const PASSED = ['PATH', 'HOME', 'TMPDIR', 'SSL_CERT_FILE', 'SSL_CERT_DIR'];
-const PROXIES = ['HTTP_PROXY', 'HTTPS_PROXY', 'NO_PROXY', 'http_proxy', 'https_proxy', 'no_proxy'];
+const PASSED = [
+  ...['PATH', 'HOME', 'TMPDIR', 'SSL_CERT_FILE', 'SSL_CERT_DIR'],
+  ...['HTTP_PROXY', 'HTTPS_PROXY', 'NO_PROXY', 'http_proxy', 'https_proxy', 'no_proxy'],
+];
 
 /**
  * What kustomize makes of a folder. It may read files of the kustomization's own folder and of other folders that this names as
@@ -15,38 +15,23 @@ const PROXIES = ['HTTP_PROXY', 'HTTPS_PROXY', 'NO_PROXY', 'http_proxy', 'https_p
  *
  * @throws FinalError `Invalid` where the command is missing; UnfitSource where it fails
  */
-export async function kustomize(folder: string, signal: AbortSignal, command = 'kustomize'): Promise<string> {
-  const names = [...PASSED, ...PROXIES].filter((name) => process.env[name] !== undefined);
-  const env = Object.fromEntries(names.map((name) => [name, process.env[name]]));
-  const child = spawn(command, ['build', '--load-restrictor', 'LoadRestrictionsRootOnly', folder], {
-    stdio: ['ignore', 'pipe', 'pipe'],
-    env: { ...env, GIT_TERMINAL_PROMPT: '0' },
-    signal: AbortSignal.any([signal, AbortSignal.timeout(WITHIN_MS)]),
+export async function kustomize(folder: string, watch: Watch, command = 'kustomize'): Promise<string> {
+  const own = PASSED.flatMap((name) => {
+    const value = process.env[name];
+    return value === undefined ? [] : [[name, value] as const];
   });
-  let [out, problem] = ['', ''];
-  child.stdout.setEncoding('utf8').on('data', (text: string) => {
-    out += text;
-    if (out.length > MOST_BYTES) child.kill();
+  const env = { ...Object.fromEntries(own), GIT_TERMINAL_PROMPT: '0' };
+  const args = ['build', '--load-restrictor', 'LoadRestrictionsRootOnly', folder];
+  const { status, stdout, stderr } = await runProcess(command, args, { ...watch, cwd: folder, env }).catch((error) => {
+    if (!isMissing(error)) throw error;
+    throw new FinalError(
+      `the stack has kustomize: true, and the worker has no command ${command}: install kustomize 5 in its PATH (https://kubectl.docs.kubernetes.io/installation/kustomize/); nothing was compared`,
+      { type: 'Invalid', cause: error },
+    );
   });
-  child.stderr.setEncoding('utf8').on('data', (text: string) => {
-    problem = (problem + text).slice(-2_000);
-  });
-  const { promise, resolve, reject } = Promise.withResolvers<number | null>();
-  child.once('error', reject);
-  child.once('close', resolve);
-  const status = await promise.catch((error: NodeJS.ErrnoException) => {
-    if (signal.aborted) throw signal.reason;
-    throw failureOf(error, command);
-  });
-  if (status === 0) return out;
-  throw new UnfitSource(`kustomize build of the source failed: ${problem.trim().slice(-500) || `status ${status}`}`);
+  if (status === 0) return stdout;
+  throw new UnfitSource(`kustomize build of the source failed: ${lastLines(stderr, 500) || `status ${status}`}`);
 }
 
-function failureOf(error: NodeJS.ErrnoException, command: string): Error {
-  if (error.name === 'AbortError')
-    return new UnfitSource(`kustomize build of the source took longer than ${WITHIN_MS / 1000} s`, { cause: error });
-  return new FinalError(
-    `cannot run ${command} (${error.code}): expected the command kustomize, version 5, in the PATH of the worker (https://kubectl.docs.kubernetes.io/installation/kustomize/), or a stack without kustomize: true`,
-    { type: 'Invalid', cause: error },
-  );
-}
+const isMissing = (error: unknown): boolean =>
+  error instanceof FinalError && (error.cause as NodeJS.ErrnoException | undefined)?.code === 'ENOENT';

@@ -8,14 +8,15 @@ import { type Manifest, manifestsOf, UnfitSource } from './manifest.ts';
 const MOST = { files: 2_000, bytes: 64 * 1024 * 1024, objects: 5_000 };
 const NAMES = /\.(?:ya?ml|json)$/i;
 
-/** All manifests in a folder, with those below it, or in one file. @throws UnfitSource */
-export async function readManifests(place: string): Promise<Manifest[]> {
-  const root = await realpath(place).catch((error: NodeJS.ErrnoException) => {
-    throw new UnfitSource(`the source ${place} cannot be read (${error.code}): expected a folder with manifests`, {
-      cause: error,
-    });
-  });
-  const files = (await stat(root)).isDirectory() ? await filesIn(root, root) : [root];
+/**
+ * All manifests in a folder, with those below it, or in one file.
+ *
+ * @param root what a link may lead to: the folder, or the repository that it is of
+ * @throws UnfitSource
+ */
+export async function readManifests(place: string, root = place): Promise<Manifest[]> {
+  const isFolder = (await stat(place)).isDirectory();
+  const files = isFolder ? await filesIn(root, place) : [place];
   if (files.length > MOST.files)
     throw new UnfitSource(`the source has ${files.length} files of YAML and JSON: expected at most ${MOST.files}`);
   let bytes = 0;
@@ -24,7 +25,7 @@ export async function readManifests(place: string): Promise<Manifest[]> {
     const text = await readFile(file, 'utf8');
     bytes += text.length;
     if (bytes > MOST.bytes) throw new UnfitSource(`the source is larger than ${MOST.bytes} bytes: expected less`);
-    found.push(...parseManifests(text, relative(root, file) || basename(file)));
+    found.push(...parseManifests(text, relative(place, file) || basename(file)));
   }
   return checked(found);
 }

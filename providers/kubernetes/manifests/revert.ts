@@ -6,35 +6,36 @@ import type { RevertRequest, RevertResult } from '../../../model/ports/desired-s
 import type { DriftMeans } from '../../desired-state.ts';
 import { HeldBack } from '../../instance.ts';
 import { beating } from '../../pulse.ts';
+import { MovedError } from '../../source/git.ts';
 import { ApiError, explain, isPassing, isStatus } from '../errors.ts';
 import { lookAtAll, type Means, type View } from './compare.ts';
 import { UnfitSource } from './manifest.ts';
-import type { CheckedOut } from './source.ts';
+import { type At, withSource } from './source.ts';
 import { lostChange, StillThere, write } from './write.ts';
 
 /** Writes to an object that others write to at the same time. */
 const TRIES = 5;
 
-export function revert(means: Means, request: RevertRequest, drift: DriftMeans): Promise<RevertResult> {
+export async function revert(means: Means, request: RevertRequest, drift: DriftMeans): Promise<RevertResult> {
   const { pulse } = drift;
-  return beating(
-    pulse,
-    () => undefined,
-    () =>
-      means.checkOut(means.options, request.revision, pulse.signal, (at) =>
-        new Revert(means, request, drift, at).run(),
-      ),
-  );
+  const act = () =>
+    withSource(means.options, request.revision, pulse, (at) => new Revert(means, request, drift, at).run());
+  try {
+    return await beating(pulse, () => undefined, act);
+  } catch (error) {
+    if (error instanceof MovedError) return { verdict: 'changed', why: error.message, changes: [] };
+    throw error;
+  }
 }
 
 class Revert {
   readonly #means: Means;
   readonly #request: RevertRequest;
   readonly #drift: DriftMeans;
-  readonly #at: CheckedOut;
+  readonly #at: At;
   readonly #changes: Change[] = [];
 
-  constructor(means: Means, request: RevertRequest, drift: DriftMeans, at: CheckedOut) {
+  constructor(means: Means, request: RevertRequest, drift: DriftMeans, at: At) {
     this.#means = means;
     this.#request = request;
     this.#drift = drift;
@@ -66,7 +67,7 @@ class Revert {
     const only = reviewed.some(({ action }) => action === 'delete')
       ? undefined
       : new Set(reviewed.map(({ address }) => address));
-    return lookAtAll(this.#means, this.#request.prune, this.#at, this.#drift.pulse.signal, only);
+    return lookAtAll(this.#means, this.#request.prune, this.#at, only);
   }
 
   /** Why it is not what was reviewed; undefined where it is, or where an earlier attempt has reverted it. */

@@ -1,29 +1,37 @@
-import type { ManifestsStack, Source } from '../../../model/drift/options.ts';
+import type { ManifestsStack } from '../../../model/drift/options.ts';
+import type { Pulse } from '../../instance.ts';
+import type { Watch } from '../../processes/run.ts';
+import { type Checkout, checkout } from '../../source/checkout.ts';
 import { kustomize } from './kustomize.ts';
 import type { Manifest } from './manifest.ts';
 import { checked, parseManifests, readManifests } from './read.ts';
 
-/** Where a source is on this machine, for as long as it is used. */
-export interface CheckedOut {
-  folder: string;
-  revision?: string;
+/** A source on this machine, and what long processes on it are given. */
+export interface At extends Pick<Checkout, 'folder' | 'root' | 'revision'> {
+  watch: Watch;
 }
 
-export type CheckOut = <T>(
-  source: Source,
+/** Brings the source here for as long as it is used. @param revision the very commit, as an earlier look had it */
+export async function withSource<T>(
+  options: ManifestsStack,
   revision: string | undefined,
-  signal: AbortSignal,
-  use: (at: CheckedOut) => Promise<T>,
-) => Promise<T>;
+  pulse: Pulse,
+  use: (at: At) => Promise<T>,
+): Promise<T> {
+  const watch: Watch = { signal: pulse.signal, beat: () => pulse.beat(undefined) };
+  const found = await checkout(options, { ...watch, ...(revision !== undefined && { revision }) });
+  try {
+    return await use({ ...found, watch });
+  } finally {
+    await found[Symbol.asyncDispose]();
+  }
+}
 
 /** All that the source declares. @throws UnfitSource; FinalError where kustomize is missing */
 export async function manifestsIn(
   { kustomize: isBuilt }: Pick<ManifestsStack, 'kustomize'>,
-  folder: string,
-  signal: AbortSignal,
+  { folder, root, watch }: At,
 ): Promise<Manifest[]> {
-  if (!isBuilt) return readManifests(folder);
-  return checked(parseManifests(await kustomize(folder, signal), 'kustomize build'));
+  if (!isBuilt) return readManifests(folder, root);
+  return checked(parseManifests(await kustomize(folder, watch), 'kustomize build'));
 }
-
-export const folderOnly: CheckOut = async ({ folder = '' }, _, __, use) => use({ folder });
