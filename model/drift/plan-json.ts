@@ -5,13 +5,13 @@ import { InputError } from '../input-error.ts';
 
 const change = z.object({
   actions: z.array(z.string()),
-  before: z.unknown(),
-  after: z.unknown(),
-  after_unknown: z.unknown(),
-  before_sensitive: z.unknown(),
-  after_sensitive: z.unknown(),
-  replace_paths: z.unknown(),
-  importing: z.unknown(),
+  before: z.unknown().optional(),
+  after: z.unknown().optional(),
+  after_unknown: z.unknown().optional(),
+  before_sensitive: z.unknown().optional(),
+  after_sensitive: z.unknown().optional(),
+  replace_paths: z.unknown().optional(),
+  importing: z.unknown().optional(),
 });
 
 const resource = z.object({
@@ -29,8 +29,8 @@ const planSchema = z.object({
   format_version: z.string(),
   resource_drift: z.array(resource).prefault([]),
   resource_changes: z.array(resource).prefault([]),
-  prior_state: z.object({ values: z.unknown() }).optional(),
-  configuration: z.object({ root_module: z.unknown() }).optional(),
+  prior_state: z.object({ values: z.unknown().optional() }).optional(),
+  configuration: z.object({ root_module: z.unknown().optional() }).optional(),
   errored: z.boolean().optional(),
 });
 
