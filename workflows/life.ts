@@ -21,7 +21,7 @@ import { type SearchAttribute, searchValue, shortId } from '../model/names.ts';
 import type { Outcome } from '../model/outcome.ts';
 import type { Plan } from '../model/plan.ts';
 import type { Actor } from '../model/ports/instance.ts';
-import type { CancelRequest, CarriedRun, Ending, RemediationInput, Story } from '../model/remediation.ts';
+import type { CancelRequest, Ending, RemediationInput, Story } from '../model/remediation.ts';
 import type { Batch, Request } from '../model/request.ts';
 import type { ResolvedRule, Runbook } from '../model/rule.ts';
 import type { ToTell } from '../model/settle.ts';
@@ -30,7 +30,7 @@ import { explain } from './failures.ts';
 import { Holding } from './holding.ts';
 import { Hush } from './hush.ts';
 import { Proposal } from './proposal.ts';
-import { Notes, writeDown } from './record.ts';
+import { Notes } from './record.ts';
 import { goOnAsNew, newStory } from './runs.ts';
 import { endOf, telling, unhealed } from './telling.ts';
 
@@ -41,12 +41,6 @@ const { herald } = proxyLocalActivities<HeraldActivities>({
   scheduleToCloseTimeout: '5 minutes',
   retry: { initialInterval: '500 milliseconds', maximumInterval: '20 seconds' },
 });
-
-/** Notes that wait to be put on record before they are, beside the runbook. */
-const MANY_NOTES = 60;
-/** Of the story, the latest that a next run is given. */
-const MOST_LINES = 300;
-const MOST_CHANGES = 300;
 
 /** What a runbook has at hand: who it is, its story, and the undos of what it did. */
 export class Life<R extends Runbook = Runbook> {
@@ -73,7 +67,6 @@ export class Life<R extends Runbook = Runbook> {
   #workload: string | undefined;
   #again: { gate: string; reason: string } | undefined;
   #handedOver = false;
-  #writes = false;
 
   constructor(input: RemediationInput<R>) {
     this.input = input;
@@ -282,12 +275,7 @@ export class Life<R extends Runbook = Runbook> {
 
   /** Puts on record what was noted, where that has become much: a long remediation is to tell no page of all of it at last. */
   writeDown(): void {
-    if (this.#notes.pending.length < MANY_NOTES || this.#writes) return;
-    this.#writes = true;
-    // Beside the runbook, which does not wait for a store that is down: what is not written goes with the end.
-    void CancellationScope.nonCancellable(() => writeDown(this.#notes)).finally(() => {
-      this.#writes = false;
-    });
+    this.#notes.writeMany();
   }
 
   /**
@@ -299,11 +287,10 @@ export class Life<R extends Runbook = Runbook> {
     const { story, runId } = this;
     this.say('its history has become long: it goes on in a new run');
     await this.#hush?.end();
-    const kept = { ...story, lines: story.lines.slice(-MOST_LINES), changes: story.changes.slice(-MOST_CHANGES) };
     // A cancel is not passed on to the next run.
     if (CancellationScope.current().consideredCancelled) throw new CancelledFailure(this.whoCancelled);
-    const carried: CarriedRun = { runId, story: kept, notes: this.#notes.carry(), raised: this.#raised, course };
-    return goOnAsNew({ ...(this.input as RemediationInput), carried });
+    const carried = { runId, story, notes: this.#notes.carry(), raised: this.#raised, course };
+    return goOnAsNew(this.input as RemediationInput, carried);
   }
 
   /** The alert is resolved: a reason to look again at once. */

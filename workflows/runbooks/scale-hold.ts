@@ -1,20 +1,9 @@
-import { ActivityCancellationType, proxyActivities } from '@temporalio/workflow';
 import type { ClearanceActivities, Objection } from '../../model/clearance.ts';
 import { objectionOf } from '../failures.ts';
-import { ownWatchQueue } from '../waits.ts';
-import { type Course, MINUTE, type ScaleLife } from './scale-steps.ts';
+import type { Course, ScaleLife } from './scale-steps.ts';
+import { DAY, waiting } from './steps.ts';
 
-const YEAR = 365 * 24 * 60 * MINUTE;
-
-const waiting = (): ClearanceActivities['untilCleared'] =>
-  proxyActivities<ClearanceActivities>({
-    summary: 'wait until nothing objects to it',
-    taskQueue: ownWatchQueue(),
-    scheduleToCloseTimeout: YEAR,
-    heartbeatTimeout: '10 seconds',
-    cancellationType: ActivityCancellationType.WAIT_CANCELLATION_COMPLETED,
-    retry: { initialInterval: '500 milliseconds', maximumInterval: '20 seconds' },
-  }).untilCleared;
+const YEAR = 365 * DAY;
 
 /**
  * It was not the time to scale up further: what is held stays so until nothing objects any more.
@@ -28,6 +17,6 @@ export async function untilCleared(life: ScaleLife, { scale }: Course, error: un
   if (!objection || !clearance) throw error;
   life.phase('held back', objection.reason, { what: 'go on when nothing objects any more' });
   if (objection.gate === 'excluded') return objection;
-  const cleared = await waiting()(clearance);
+  const cleared = await waiting<ClearanceActivities>('wait until nothing objects to it', YEAR).untilCleared(clearance);
   return cleared.cleared ? undefined : cleared;
 }

@@ -1,4 +1,3 @@
-import { ActivityCancellationType, proxyActivities, proxyLocalActivities } from '@temporalio/workflow';
 import type { Change, Held } from '../../model/change.ts';
 import { INSTANCE_ERRORS } from '../../model/ports/instance.ts';
 import type {
@@ -12,7 +11,7 @@ import type {
 import { thinned } from '../../model/scaling/chart.ts';
 import { failureType } from '../failures.ts';
 import type { Life } from '../life.ts';
-import { ownWatchQueue } from '../waits.ts';
+import { changing, DAY, reading, undoing, waiting } from './steps.ts';
 
 export type ScaleLife = Life<'scale-on-backlog'>;
 export type Short = Extract<ScaleReading, { verdict: 'short' }>;
@@ -27,48 +26,17 @@ export interface Course {
   state: WatchState;
 }
 
-export const MINUTE = 60_000;
-const DAY = 24 * 60 * MINUTE;
-const RETRY = { initialInterval: '500 milliseconds', maximumInterval: '20 seconds' } as const;
-
-const { readScale } = proxyLocalActivities<ScalablePort>({
-  summary: 'look at its size and its signals',
-  startToCloseTimeout: '10 seconds',
-  localRetryThreshold: '2 seconds',
-  scheduleToCloseTimeout: '5 minutes',
-  retry: RETRY,
-});
+const { readScale } = reading<ScalablePort>('look at its size and its signals');
 
 /** Milliseconds after which a watch answers in any case, so that the run can go on as new. */
 export const WATCH_FOR = DAY;
 
-/** On the queue of the waits, and noticed dead within ten seconds. */
 const watching = (): ScalablePort['watchBacklog'] =>
-  proxyActivities<ScalablePort>({
-    summary: 'follow the signals until something is to be decided',
-    taskQueue: ownWatchQueue(),
-    scheduleToCloseTimeout: WATCH_FOR + 10 * MINUTE,
-    heartbeatTimeout: '10 seconds',
-    cancellationType: ActivityCancellationType.WAIT_CANCELLATION_COMPLETED,
-    retry: RETRY,
-  }).watchBacklog;
+  waiting<ScalablePort>('follow the signals until something is to be decided', WATCH_FOR).watchBacklog;
 
-const setting = (summary: string): ScalablePort['scaleTo'] =>
-  proxyActivities<ScalablePort>({
-    summary,
-    startToCloseTimeout: '20 seconds',
-    scheduleToCloseTimeout: '5 minutes',
-    cancellationType: ActivityCancellationType.WAIT_CANCELLATION_COMPLETED,
-    retry: RETRY,
-  }).scaleTo;
+const setting = (summary: string): ScalablePort['scaleTo'] => changing<ScalablePort>(summary).scaleTo;
 
-/** An undo is tried for a day. */
-const givingBack = proxyActivities<ScalablePort>({
-  summary: 'give its size back',
-  startToCloseTimeout: '20 seconds',
-  scheduleToCloseTimeout: '1 day',
-  retry: { ...RETRY, maximumInterval: '1 minute' },
-}).giveScaleBack;
+const givingBack = undoing<ScalablePort>('give its size back').giveScaleBack;
 
 export const look = (life: ScaleLife, uid?: string): Promise<ScaleReading> => {
   const { target, rule } = life.input;
