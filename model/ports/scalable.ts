@@ -99,6 +99,8 @@ export interface WatchState {
   goodSince?: number;
   /** Fewer are ready than were asked for: how many, and since when no more of them became ready. */
   unready?: { ready: number; since: number };
+  /** Since when what it follows cannot be seen, and whether that was told. */
+  blind?: { since: number; told?: true };
 }
 
 /** All but `gone` carry the state to go on with, and what there is to draw since the watch began. */
@@ -114,6 +116,10 @@ export type BacklogResult =
       | { verdict: 'unready' }
       /** Somebody else, or something else, sets the size: who, and to what; it is respected. */
       | { verdict: 'overruled'; by: string; to: number | null }
+      /** What it follows cannot be seen, or not all of it, for `stalledAfter`: what is set stays. Told once. */
+      | { verdict: 'blind' }
+      /** It can be seen again, after it was told that it could not. */
+      | { verdict: 'seen' }
       /** Its deadline: nothing has changed. */
       | { verdict: 'later' }
     ));

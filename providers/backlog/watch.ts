@@ -7,6 +7,7 @@ import { beating, Sleeper } from '../pulse.ts';
 import type { ScalableProvider } from '../scalable.ts';
 import type { Signals } from '../signals.ts';
 import { controllerOptions, decideNow, lookBack, newestOf, pointOf } from './look.ts';
+import { sightAfter } from './sight.ts';
 import { readSignals } from './signals.ts';
 
 /** What an attempt tells the next one. */
@@ -73,11 +74,14 @@ class Watch {
     const { samples, problems } = await readSignals(this.#signals, asked, window, signal);
     const { state: before, points } = this.memory;
     const { state, decision } = decideNow(before.controller, scale, newestOf(samples), this.#controller);
-    this.memory = {
-      state: this.#remembered({ ...before, controller: state }, scale, decision),
-      points: thinned([...points, pointOf(decision)], MOST_POINTS / 2),
-    };
-    return this.#verdict(decision, scale, [decision.reason, ...problems].join('; '));
+    const remembered = this.#remembered({ ...before, controller: state }, scale, decision);
+    const sight = sightAfter(remembered, { decision, problems, tellAfter: options.stalledAfter });
+    // What is not told yet, because this attempt dies, is the next one's to tell.
+    const kept = sight.verdict ? remembered : sight.state;
+    this.memory = { state: kept, points: thinned([...points, pointOf(decision)], MOST_POINTS / 2) };
+    const why = [decision.reason, ...problems].join('; ');
+    if (sight.verdict) return this.#result(sight.verdict, why, { state: sight.state });
+    return this.#verdict(decision, scale, why);
   }
 
   /**
@@ -114,7 +118,7 @@ class Watch {
     const { min } = this.#controller;
     const set = this.#set;
     const unreadyBefore = Math.max(0, found.desired - found.ready);
-    const { goodSince = at, unready, controller } = state;
+    const { goodSince = at, unready, blind, controller } = state;
     // Not to know what one replica serves is no reason to hold what is not held.
     const isKnown = hold !== 'missing-data' && (hold !== 'partial-data' || unheld === true);
     const isEnough = unheld ? desired <= wanted : set === min && desired <= this.#enough;
@@ -122,6 +126,7 @@ class Watch {
     const isSlow = set > min && ready < set - unreadyBefore;
     return {
       controller,
+      ...(blind && { blind }),
       ...(isGood && { goodSince }),
       ...(isSlow && { unready: unready && unready.ready >= ready ? unready : { ready, since: at } }),
     };

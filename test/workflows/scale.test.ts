@@ -4,9 +4,16 @@ import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest';
 import { type ClearanceActivities, NOT_CLEARED, type Objection } from '../../model/clearance.ts';
 import { MESSAGE, proposalId, remediationId } from '../../model/names.ts';
 import { INSTANCE_ERRORS } from '../../model/ports/instance.ts';
-import type { BacklogResult, ScalablePort, ScaleToRequest, WatchBacklogRequest } from '../../model/ports/scalable.ts';
+import type {
+  BacklogResult,
+  ScalablePort,
+  ScaleToRequest,
+  WatchBacklogRequest,
+  WatchState,
+} from '../../model/ports/scalable.ts';
 import type { Story } from '../../model/remediation.ts';
 import type { ResolvedRule } from '../../model/rule.ts';
+import { startingState } from '../../model/scaling/controller.ts';
 import { cancelRun } from '../../providers/temporal/cancel.ts';
 import { findMeant } from '../../providers/temporal/runs.ts';
 import { type Sandbox, startSandbox } from '../../sandbox/sandbox.ts';
@@ -220,6 +227,61 @@ describe('what goes wrong', () => {
     expect(notesOf(runId).map(({ entry }) => entry.kind)).not.toContain('released');
   });
 
+  it('what it follows cannot be seen: it holds, a person is told, and is told no more when it can', async () => {
+    const turns = inTurn(watched('blind', { state: BLIND, why: 'no answer' }), 'forever');
+    const world = { watchBacklog: turns };
+    const { handle, sized, runId } = await heal(
+      { watchBacklog: (asked) => world.watchBacklog(asked) },
+      { onFailure: { escalate: true } },
+    );
+    const id = `${runId}-blind`;
+    const ofIt = () =>
+      bench.heralded.flatMap(({ raise = [], clear = [] }) => [
+        ...raise.filter((alert) => alert.id === id).map(({ annotations }) => annotations['summary']),
+        ...clear.filter((one) => one === id),
+      ]);
+    await eventually('a person is told', () => ofIt().length > 0);
+    const story = await handle.query<Story>(MESSAGE.story);
+    expect(story).toMatchObject({ phase: 'blind', held: [{ set: 6 }] });
+    expect(ofIt()).toEqual([expect.stringContaining('blind: no answer')]);
+    await handle.cancel();
+    await failureOf(handle.result());
+    expect(ofIt()).toHaveLength(2);
+    expect(sized.writes).toEqual(['2 → 6', 'back 6 → 2']);
+  });
+
+  it('it can be seen again: it says so, the alert ends, and it goes on', async () => {
+    const turns = inTurn(
+      watched('blind', { state: BLIND }),
+      watched('seen'),
+      watched('scale', { to: 9 }),
+      watched('good'),
+    );
+    const { handle, sized, runId } = await heal({ watchBacklog: turns }, { onFailure: { escalate: true } });
+    expect(await handle.result()).toMatchObject({ outcome: 'remediated' });
+    const { lines } = await handle.query<Story>(MESSAGE.story);
+    expect(lines.map(({ phase }) => phase)).toEqual(expect.arrayContaining(['blind', 'seen', 'follow']));
+    expect(sized.writes).toEqual(['2 → 6', '6 → 9', 'back 9 → 2']);
+    const orders = bench.heralded.filter((order) => JSON.stringify(order).includes(`${runId}-blind`));
+    expect(orders).toMatchObject([{ raise: [{ id: `${runId}-blind` }] }, { clear: [`${runId}-blind`] }]);
+  });
+
+  it('blind before it has acted: it goes on looking, and acts when it sees again', async () => {
+    const readScale: ScalablePort['readScale'] = async ({ target }) => {
+      const { desired: _, ...seen } = short(target);
+      return { ...seen, verdict: 'good' as const, why: 'nothing waits' };
+    };
+    const turns = inTurn(
+      watched('blind', { state: BLIND }),
+      watched('seen'),
+      watched('scale', { to: 5 }),
+      watched('good'),
+    );
+    const { handle, sized } = await heal({ readScale, watchBacklog: turns });
+    expect(await handle.result()).toMatchObject({ outcome: 'remediated' });
+    expect(sized.writes).toEqual(['2 → 5', 'back 5 → 2']);
+  });
+
   it('it is gone: what was raised for it is given back', async () => {
     const gone: BacklogResult = { verdict: 'gone', why: 'it was deleted', points: [] };
     const { handle, sized } = await heal({ watchBacklog: inTurn(gone) });
@@ -269,6 +331,7 @@ describe('what goes wrong', () => {
   });
 });
 
+const BLIND: WatchState = { controller: startingState(), blind: { since: 1_000, told: true } };
 const PAUSED: Objection = { gate: 'paused', reason: 'k8s/test is paused by person:ada' };
 const OBSERVING: Objection = { gate: 'observing', reason: 'the rule only observes by now' };
 

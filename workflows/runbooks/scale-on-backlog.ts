@@ -4,6 +4,7 @@ import type { Ending } from '../../model/remediation.ts';
 import { isLong } from '../runs.ts';
 import { goneMeanwhile, goodAgain, leftAlone, overruled, stopped, unhelped } from './scale-ends.ts';
 import { untilCleared } from './scale-hold.ts';
+import { isAboutSight, sighted } from './scale-sight.ts';
 import {
   type Course,
   describe,
@@ -56,7 +57,12 @@ async function untilShort(life: ScaleLife, seen: Good): Promise<ScaleReading | u
   const { scale } = seen;
   const what = `leave it alone when they were good for ${formatDuration(goodFor)}`;
   life.phase('diagnose', `${seen.why}: following the signals, without a change so far`, { what });
-  const result = await watch(life, { scale, set: scale.by.value, unheld: true, state: seen.state });
+  const unheld = { scale, set: scale.by.value, unheld: true as const };
+  let result = await watch(life, { ...unheld, state: seen.state });
+  while (isAboutSight(result)) {
+    await sighted(life, result);
+    result = await watch(life, { ...unheld, state: result.state });
+  }
   const { verdict, why } = result;
   if (verdict === 'gone') return { verdict, why };
   if (verdict === 'scale') return { ...seen, verdict: 'short', why, desired: result.to, state: result.state };
@@ -92,13 +98,14 @@ async function follow(life: ScaleLife, begun: Course): Promise<Ending> {
   // What serves stays where a later step fails: to take it away while so much waits could only make it worse.
   life.keeps();
   for (let contested = 0; ; ) {
-    following(life, course);
+    if (!course.state.blind?.told) following(life, course);
     const result = await watch(life, course);
     const { verdict, why } = result;
     if (verdict === 'gone') return goneMeanwhile(life, course, why);
     course = { ...course, state: result.state };
     if (verdict === 'good') return goodAgain(life, course, why);
     if (verdict === 'overruled') return overruled(life, course, why);
+    if (isAboutSight(result)) await sighted(life, result);
     if (verdict === 'stalled' || verdict === 'unready') return unhelped(life, course, result);
     if (verdict === 'scale') {
       const made = await setTo(life, course, result);

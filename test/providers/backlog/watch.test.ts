@@ -130,6 +130,37 @@ describe('a watch of a backlog', () => {
     ).toBe('later');
   });
 
+  it('says once that it is blind, when that lasts, and says so when it sees again; meanwhile it changes nothing', async () => {
+    const provider = providing(() => found(standing(9)));
+    const values: Record<string, number | Error> = { queue_length: new UnavailableError('no answer') };
+    const asked = asking(9, { stalledAfter: 40 });
+    const blind = await watch(asked, provider, saying(values));
+    expect(blind).toMatchObject({ verdict: 'blind', why: expect.stringContaining('no answer') });
+    if (blind.verdict !== 'blind') return;
+    expect(blind.points.length).toBeGreaterThan(2);
+
+    const soon = new Date(Date.now() + 100);
+    const later = await watch({ ...asked, state: blind.state, deadline: soon.toISOString() }, provider, saying(values));
+    expect(later.verdict).toBe('later');
+    if (later.verdict !== 'later') return;
+    values['queue_length'] = 540;
+    const seen = await watch({ ...asked, state: later.state }, provider, saying(values));
+    expect(seen).toMatchObject({ verdict: 'seen', why: expect.stringContaining('540 items wait') });
+    expect(seen.verdict === 'seen' && seen.state.blind).toBeUndefined();
+  });
+
+  it('is blind where one signal cannot be read that might ask for more, and not where it holds nothing back', async () => {
+    const provider = providing(() => found(standing(9)));
+    const latency = { seconds: { promql: 'latency' }, objective: 1 };
+    const asked = asking(9, { stalledAfter: 30, latency });
+    const half = saying({ queue_length: 0 });
+    expect(await watch(asked, provider, half)).toMatchObject({
+      verdict: 'blind',
+      why: expect.stringContaining('the latency is not known'),
+    });
+    expect(await watch(asked, provider, saying({ queue_length: 5_000 }))).toMatchObject({ verdict: 'scale', to: 20 });
+  });
+
   it('says so where what was added does not become ready', async () => {
     const result = await watch(
       asking(10, { readyWithin: 30 }),
