@@ -110,7 +110,7 @@ export type BacklogResult =
       | { verdict: 'scale'; to: number }
       /** The signals were good for `goodFor`, and nothing more than before is asked for. */
       | { verdict: 'good' }
-      /** More replicas are ready, and the backlog does not fall. */
+      /** More replicas are ready, and the backlog, or the latency, does not fall. */
       | { verdict: 'stalled' }
       /** What was added did not become ready in time. */
       | { verdict: 'unready' }

@@ -115,9 +115,10 @@ const scaleOnBacklogOptions = section({
   behavior,
   every: duration('Between two looks at signals and replicas.', { above: 999, atMost: 300_000 }).prefault('15s'),
   readyWithin: duration('How long added replicas may take to become ready.', { above: 0 }).prefault('10m'),
-  stalledAfter: duration('More replicas are ready, and for so long the backlog has not fallen: then it is given up.', {
-    above: 0,
-  }).prefault('10m'),
+  stalledAfter: duration(
+    'More replicas are ready, and for so long the backlog, or the latency, has not fallen: then it is given up. Nothing to be seen for so long: a person is told.',
+    { above: 0 },
+  ).prefault('10m'),
   goodFor: duration('How long the signals must be good, with the size back where it was, until it is over.').prefault(
     '5m',
   ),
