@@ -114,6 +114,8 @@ export type BacklogResult =
       | { verdict: 'stalled' }
       /** What was added did not become ready in time. */
       | { verdict: 'unready' }
+      /** It has the size that an attempt of this remediation has set, whose answer was lost. */
+      | { verdict: 'adopted'; to: number }
       /** Somebody else, or something else, sets the size: who, and to what; it is respected. */
       | { verdict: 'overruled'; by: string; to: number | null }
       /** What it follows cannot be seen, or not all of it, for `stalledAfter`: what is set stays. Told once. */
@@ -148,6 +150,8 @@ export interface ScaleToRequest {
   /** The note of what is held, with `set` being `to`. */
   held: Held[];
   audit?: AuditPage;
+  /** It is set already, by an attempt whose answer was lost: that is told, and nothing is written. */
+  adopt?: true;
   /** Asked right before it acts; not on the way back. */
   clearance?: ClearanceRequest;
 }

@@ -62,10 +62,10 @@ class Watch {
     // What is set stays so while it is not to be touched: an instance refresh ends, and a person takes his mark away again.
     if (reading.verdict === 'protected')
       return unheld ? this.#result('overruled', reading.why, { by: reading.why, to: null }) : this.#later(reading.why);
-    const { scale } = reading;
+    const { scale, noted } = reading;
     // Its own limits may change meanwhile; what it goes back to does not.
     this.#controller = controllerOptions(options, { ...found, max: scale.max });
-    const overruled = await this.#overruledBy(scale);
+    const overruled = await this.#overruledBy(scale, noted);
     if (overruled) return overruled;
 
     const to = Date.now();
@@ -98,8 +98,8 @@ class Watch {
   }
 
   /** Somebody else has set its size, or something else sets it now. */
-  async #overruledBy({ by }: Scale): Promise<BacklogResult | undefined> {
-    const { scale: found, set } = this.#request;
+  async #overruledBy({ by }: Scale, noted: number | undefined): Promise<BacklogResult | undefined> {
+    const { scale: found, set, unheld } = this.#request;
     const { object, field } = found.by;
     if (by.object.key !== object.key || by.object.uid !== object.uid || by.field !== field) {
       const who = `${by.field} of ${by.object.key}`;
@@ -108,6 +108,9 @@ class Watch {
       });
     }
     if (by.value === set) return undefined;
+    // An attempt may have set it that could not say so, and another was not let.
+    if (by.value === noted && !unheld)
+      return this.#result('adopted', `its ${field} is ${noted}, which Salvor itself has set`, { to: noted });
     const who = (await this.#scalable.whoSet(found)) ?? 'somebody else';
     const why = `${who} set ${field} from ${set ?? 'absent'} to ${by.value ?? 'absent'}`;
     return this.#result('overruled', why, { by: who, to: by.value });

@@ -358,6 +358,36 @@ describe('what is not the time to scale up', () => {
     expect(sized.writes).toEqual(['2 → 6', '6 → 9', 'back 9 → 2']);
   });
 
+  it('an objection to a second attempt, whose first has set it: that is its own doing, and goes on from there', async () => {
+    const requests: ScaleToRequest[] = [];
+    const { handle, sized, runId } = await heal({
+      watchBacklog: inTurn(
+        watched('scale', { to: 9 }),
+        watched('adopted', { to: 9 }),
+        watched('scale', { to: 4 }),
+        watched('good'),
+      ),
+      scaleTo: async (wanted) => {
+        requests.push(wanted);
+        if (wanted.adopt) return [];
+        const made = await sizedOf(wanted).scaleTo(wanted);
+        if (wanted.to !== 9) return made;
+        const details = [PAUSED, 2];
+        throw ApplicationFailure.create({ message: 'paused', type: NOT_CLEARED, nonRetryable: true, details });
+      },
+    });
+    expect(await handle.result()).toMatchObject({ outcome: 'remediated' });
+    expect(requests.map(({ from, to, adopt }) => [from, to, adopt])).toEqual([
+      [2, 6, undefined],
+      [6, 9, undefined],
+      [6, 9, true],
+      [9, 4, undefined],
+    ]);
+    expect(requests[2]?.clearance).toBeUndefined();
+    expect(sized.writes).toEqual(['2 → 6', '6 → 9', '9 → 4', 'back 4 → 2']);
+    expect(notesOf(runId).at(-1)?.entry.kind).toBe('ended');
+  });
+
   it('a rule that only observes by now: it is given back', async () => {
     const { handle, sized } = await heal({
       ...{ scaleTo: objecting(OBSERVING), watchBacklog: turns() },

@@ -6,6 +6,7 @@ import { goneMeanwhile, goodAgain, leftAlone, overruled, stopped, unhelped } fro
 import { untilCleared } from './scale-hold.ts';
 import { isAboutSight, sighted } from './scale-sight.ts';
 import {
+  adopt,
   type Course,
   describe,
   type Good,
@@ -106,6 +107,7 @@ async function follow(life: ScaleLife, begun: Course): Promise<Ending> {
     if (verdict === 'good') return goodAgain(life, course, why);
     if (verdict === 'overruled') return overruled(life, course, why);
     if (isAboutSight(result)) await sighted(life, result);
+    if (verdict === 'adopted' && (await adopted(life, course, result.to))) course = { ...course, set: result.to };
     if (verdict === 'stalled' || verdict === 'unready') return unhelped(life, course, result);
     if (verdict === 'scale') {
       const made = await setTo(life, course, result);
@@ -135,6 +137,17 @@ async function setTo(
     if (isContested(error)) return 'contested';
     const objection = await untilCleared(life, course, error);
     return objection ? stopped(life, course, objection.reason) : 'held back';
+  }
+}
+
+/** What an attempt has set whose answer was lost. @returns whether it is still so; who has changed it is found by the next look */
+async function adopted(life: ScaleLife, course: Course, to: number): Promise<boolean> {
+  try {
+    await adopt(life, course, to);
+    return true;
+  } catch (error) {
+    if (isContested(error)) return false;
+    throw error;
   }
 }
 

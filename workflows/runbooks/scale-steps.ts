@@ -96,6 +96,16 @@ export async function scaleTo(life: ScaleLife, course: Course, to: number): Prom
   );
 }
 
+/** Takes what an attempt has set, whose answer was lost, for set: it is on record, and nothing is written. */
+export async function adopt(life: ScaleLife, { scale, set }: Course, to: number): Promise<void> {
+  const held = [heldOf(life, scale, to)];
+  await life.holding.changeAgain(held, (audit) =>
+    setting(`see that ${scale.by.field} is ${to}`)({
+      ...{ step: 'scale', actor: life.actor, scale, from: set, to, held, audit, adopt: true },
+    }),
+  );
+}
+
 /** Exactly as it was. */
 export const giveBack = (life: ScaleLife, scale: Scale): Promise<Change[]> =>
   givingBack({ step: 'restore', actor: life.actor, scale, held: life.story.held });

@@ -94,6 +94,13 @@ describe('a watch of a backlog', () => {
     expect(result).toMatchObject({ verdict: 'overruled', by: 'kubectl-edit', to: 3 });
   });
 
+  it('what its own note says is no change by somebody else: an attempt has set it whose answer was lost', async () => {
+    const noted = providing(() => ({ verdict: 'found', scale: standing(8), version: '1', noted: 8 }));
+    expect(await watch(asking(5), noted, saying({ queue_length: 600 }))).toMatchObject({ verdict: 'adopted', to: 8 });
+    const other = providing(() => ({ verdict: 'found', scale: standing(7), version: '1', noted: 8 }));
+    expect(await watch(asking(5), other, saying({ queue_length: 600 }))).toMatchObject({ verdict: 'overruled', to: 7 });
+  });
+
   it('says so where something else has come to set its size', async () => {
     const scale = standing(4);
     const object = { key: 'k8s/test/shop/horizontalpodautoscaler.autoscaling/web', uid: 'uid-of-hpa' };

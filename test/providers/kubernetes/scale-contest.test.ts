@@ -87,6 +87,21 @@ describe('a person who sets the size', () => {
   });
 });
 
+test('what an attempt has set whose answer was lost is seen as its own, and told without another write', async () => {
+  const { namespace, provider, scale } = await found();
+  expect(await provider.read('remediation-1')).not.toHaveProperty('noted');
+  await provider.scaleTo(toSize(scale, 5), attempt());
+  expect(await provider.read('remediation-1')).toMatchObject({ verdict: 'found', noted: 5 });
+  const adopting = { ...toSize(scale, 5), adopt: true as const };
+  expect(await provider.scaleTo(adopting, attempt())).toMatchObject([
+    { before: 2, after: 5, what: `spec.replicas: 2 → 5${LOST}` },
+  ]);
+  await setBy(namespace, 2);
+  await expect(provider.scaleTo(adopting, attempt())).rejects.toMatchObject({ type: 'Contested' });
+  expect(await size(namespace), 'it is not set again').toBe(2);
+  expect(await codes(namespace)).toEqual([200]);
+});
+
 test('any other write in between is waited out, and each time it is asked whether the attempt still counts', async () => {
   const { namespace, provider, scale } = await found();
   let times = 0;
