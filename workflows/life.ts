@@ -71,7 +71,8 @@ export class Life<R extends Runbook = Runbook> {
     this.holding = new Holding(this);
     this.alerts = new OwnAlerts(this as Life, carried?.raised);
     if (carried) {
-      this.#hushAlert();
+      // One that has not acted yet may never do.
+      if (carried.course !== undefined) this.#hushAlert();
       return;
     }
     const begun = { target, rule: rule as ResolvedRule, ruleDigest, scope, alert, episode, ...(since && { since }) };
@@ -261,7 +262,7 @@ export class Life<R extends Runbook = Runbook> {
   /**
    * Goes on in a new run, for the history of this one has become long; never returns. What is held stays held meanwhile.
    *
-   * @param course where the runbook stands
+   * @param course where the runbook stands; undefined: it has not acted yet
    */
   async goOn(course: unknown): Promise<never> {
     const { story, runId } = this;

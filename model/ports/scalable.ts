@@ -87,6 +87,8 @@ export interface WatchBacklogRequest {
   set: number | null;
   /** It has not acted yet: it looks whether it has to. */
   unheld?: true;
+  /** It may not go further up now: that more is asked for is no reason to answer. */
+  capped?: true;
   state: WatchState;
   /** ISO time at which it answers in any case (`later`). */
   deadline: string;

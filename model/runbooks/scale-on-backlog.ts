@@ -20,9 +20,10 @@ const cloudwatch = section({
     .transform((text) => text as Statistic)
     .prefault('Average')
     .meta({ description: 'Which statistic: Average, Sum, Minimum, Maximum, or a percentile such as p99.' }),
-  period: duration('One data point: 10s, 30s, or whole minutes.', { above: 0, atMost: 3_600_000 })
-    .refine((ms) => ms === 10_000 || ms === 30_000 || ms % 60_000 === 0, {
-      message: 'expected 10s, 30s, or whole minutes',
+  // Of longer ones most data points come when what they tell is too old to decide on.
+  period: duration('One data point: 10s, 30s, or 1m.', { above: 0 })
+    .refine((ms) => ms === 10_000 || ms === 30_000 || ms === 60_000, {
+      message: 'expected 10s, 30s or 1m: what a longer period tells comes too late to be decided on',
     })
     .prefault('1m'),
   aws: named('Name under aws.', CONFIGURED_NAME, 'the name of an account and region under aws').optional().meta({

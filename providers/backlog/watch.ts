@@ -136,7 +136,7 @@ class Watch {
   }
 
   #verdict({ at, desired }: Decision, now: Scale, why: string): BacklogResult | undefined {
-    const { unheld, options } = this.#request;
+    const { unheld, capped, options } = this.#request;
     const set = this.#set;
     const { goodSince, unready, controller } = this.memory.state;
     if (unready && desired >= set && at - unready.since >= options.readyWithin)
@@ -145,7 +145,7 @@ class Watch {
     if (stall) return this.#result('stalled', stall.reason);
     // What an autoscaler of its own has added is no size that Salvor has to set.
     const to = desired <= this.#enough ? this.#controller.min : desired;
-    const isMore = to > set && to > now.desired;
+    const isMore = to > set && to > now.desired && !capped;
     if (isMore || (to < set && !unheld)) return this.#result('scale', why, { to });
     if (goodSince !== undefined && at - goodSince >= options.goodFor) return this.#result('good', why);
     return this.#later(why, at);

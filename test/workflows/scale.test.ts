@@ -82,10 +82,12 @@ function sizedOf({ scale }: ScaleToRequest): Sized {
   return world.sized;
 }
 
-/** Answers one after the other, then for ever the last. */
+/** Answers one after the other, then for ever the last; while it is held back, nothing. */
 function inTurn(...results: (BacklogResult | 'forever')[]): (asked: WatchBacklogRequest) => Promise<BacklogResult> {
   let turn = 0;
-  return async () => {
+  return async ({ capped }) => {
+    // It is held back: nothing less is asked for.
+    if (capped) return waitsForEver();
     const result = results[Math.min(turn, results.length - 1)];
     turn += 1;
     return result === 'forever' || result === undefined ? waitsForEver() : result;
@@ -388,6 +390,33 @@ describe('what is not the time to scale up', () => {
     expect(notesOf(runId).at(-1)?.entry.kind).toBe('ended');
   });
 
+  it('a pause that lasts: it goes down meanwhile where less is asked for, and then up no more', async () => {
+    let asked = 0;
+    const { handle, sized } = await heal({
+      ...{ scaleTo: objecting(PAUSED), untilCleared: waitsForEver },
+      watchBacklog: async (request) => {
+        asked += 1;
+        if (request.capped) return watched('scale', { to: 4 });
+        return asked === 1 ? watched('scale', { to: 9 }) : watched('good');
+      },
+    });
+    expect(await handle.result()).toMatchObject({ outcome: 'remediated' });
+    expect(sized.writes).toEqual(['2 → 6', '6 → 4', 'back 4 → 2']);
+  });
+
+  it('a pause, and a person who sets the size meanwhile: that is respected at once', async () => {
+    const { handle, sized } = await heal({
+      ...{ scaleTo: objecting(PAUSED), untilCleared: waitsForEver },
+      watchBacklog: async ({ capped }) =>
+        capped ? watched('overruled', { why: 'ada set it to 3', by: 'ada', to: 3 }) : watched('scale', { to: 9 }),
+    });
+    expect(await handle.result()).toMatchObject({
+      outcome: 'refused',
+      reason: expect.stringContaining('ada set it to 3'),
+    });
+    expect(sized.writes).toEqual(['2 → 6']);
+  });
+
   it('a rule that only observes by now: it is given back', async () => {
     const { handle, sized } = await heal({
       ...{ scaleTo: objecting(OBSERVING), watchBacklog: turns() },
@@ -460,5 +489,26 @@ describe('a remediation of days', () => {
     const keys = [...new Set(notesOf(runId).map(({ key }) => Number(key)))].sort((a, b) => a - b);
     expect(keys).toEqual(Array.from({ length: keys.length }, (_, i) => i + 1));
     expect(keys.length).toBeGreaterThan(2 * many);
+  }, 180_000);
+
+  it('goes on in a new run also before it has acted, where its size is changed again and again', async () => {
+    let turn = 0;
+    const { handle, sized, runId } = await heal({
+      readScale: async ({ target }) => {
+        const { desired: _, ...seen } = short(target);
+        return { ...seen, verdict: 'good', why: 'nothing waits' };
+      },
+      watchBacklog: async ({ unheld }) => {
+        turn += 1;
+        if (turn <= 400) return watched('overruled', { why: 'a policy set it', by: 'a policy', to: 3 });
+        return unheld ? watched('scale', { to: 5 }) : watched('good');
+      },
+    });
+    const latest = bench.client.workflow.getHandle(handle.workflowId);
+    await eventually('it is over', async () => (await latest.describe()).status.name === 'COMPLETED', 120_000);
+    expect((await latest.describe()).runId).not.toBe(runId);
+    expect(await latest.result()).toMatchObject({ outcome: 'remediated' });
+    expect(sized.writes).toEqual(['2 → 5', 'back 5 → 2']);
+    expect(notesOf(runId).at(-1)?.entry.kind).toBe('ended');
   }, 180_000);
 });

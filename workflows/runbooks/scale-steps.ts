@@ -11,6 +11,7 @@ import type {
 import { thinned } from '../../model/scaling/chart.ts';
 import { failureType } from '../failures.ts';
 import type { Life } from '../life.ts';
+import { untilOneEnds } from '../race.ts';
 import { changing, DAY, reading, undoing, waiting } from './steps.ts';
 
 export type ScaleLife = Life<'scale-on-backlog'>;
@@ -45,16 +46,31 @@ export const look = (life: ScaleLife, uid?: string): Promise<ScaleReading> => {
 
 export const describe = ({ verdict, why }: Pick<ScaleReading, 'verdict' | 'why'>): string => `${verdict}: ${why}`;
 
-export async function watch(
-  life: ScaleLife,
-  course: Omit<Course, 'set'> & Pick<WatchBacklogRequest, 'set' | 'unheld'>,
-): Promise<BacklogResult> {
+type Watched = Omit<Course, 'set'> & Pick<WatchBacklogRequest, 'set' | 'unheld' | 'capped'>;
+
+export async function watch(life: ScaleLife, course: Watched): Promise<BacklogResult> {
+  return noted(life, await life.looking(watched(life, course), () => lookAgain(life, course)));
+}
+
+/** Follows the signals, as far as they ask for less, until another wait is over. @returns what ended of the two, as {@link untilOneEnds} */
+export async function watchUntil<B>(life: ScaleLife, course: Course, over: () => Promise<B>) {
+  const ended = untilOneEnds(() => watched(life, { ...course, capped: true }), over);
+  const [result, other] = await life.looking(ended, () => lookAgain(life, course));
+  return [result && noted(life, result), other] as const;
+}
+
+function watched(life: ScaleLife, course: Watched): Promise<BacklogResult> {
   const { target, rule } = life.input;
-  const watched = watching()({
+  return watching()({
     ...{ target, options: rule.with, actor: life.actor, deadline: life.in(WATCH_FOR) },
     ...course,
   });
-  const result = await life.looking(watched, async () => describe(await look(life, course.scale.object.uid)));
+}
+
+const lookAgain = async (life: ScaleLife, { scale }: Pick<Course, 'scale'>): Promise<string> =>
+  describe(await look(life, scale.object.uid));
+
+function noted(life: ScaleLife, result: BacklogResult): BacklogResult {
   life.story.chart = thinned([...(life.story.chart ?? []), ...result.points]);
   life.evidence('backlog', result.verdict, result.why, factsOf(result));
   return result;

@@ -76,6 +76,37 @@ describe('a watch of a backlog', () => {
     expect(result).toMatchObject({ verdict: 'scale', to: 6, points: [{ backlog: 600, ready: 4 }] });
   });
 
+  it('that may not go up does not answer for that; for less it does', async () => {
+    const provider = providing(() => found(standing(4)));
+    const soon = new Date(Date.now() + 50);
+    const behavior = {
+      ...asking(4).options.behavior,
+      scaleDown: { stabilizationWindow: 0, policies: [], select: 'Max' },
+    };
+    const more = { ...asking(4, {}, soon), capped: true as const };
+    expect(await watch(more, provider, saying({ queue_length: 600 }))).toMatchObject({ verdict: 'later' });
+    const less = { ...asking(4, { behavior }), capped: true as const };
+    expect(await watch(less, provider, saying({ queue_length: 0 }))).toMatchObject({ verdict: 'scale', to: 2 });
+  });
+
+  it('of what has no size of its own goes back to as many as there were', async () => {
+    const scale = { ...scaleOf(TARGET, 3), ready: 3 };
+    const unset = { ...scale, by: { ...scale.by, value: null } };
+    const soon = new Date(Date.now() + 50);
+    const behavior = {
+      ...asking(4).options.behavior,
+      scaleDown: { stabilizationWindow: 0, policies: [], select: 'Max' },
+    };
+    const asked = { ...asking(6, { behavior }, soon), scale: unset };
+    const six = { ...unset, by: { ...unset.by, value: 6 }, desired: 6, ready: 6 };
+    const result = await watch(
+      asked,
+      providing(() => found(six)),
+      saying({ queue_length: 0 }),
+    );
+    expect(result).toMatchObject({ verdict: 'scale', to: 3 });
+  });
+
   it('answers good where the size is what it was and nothing waits, after so long', async () => {
     const pulse = new Beats();
     const provider = providing(() => found(standing(2)));
