@@ -99,7 +99,7 @@ export interface ScalingEvidence {
   arrivalsAhead?: number;
   /** Items a second that one replica serves, and how that is known. */
   ratePerReplica?: number;
-  rateBasis?: 'measured' | 'given';
+  rateBasis?: 'measured' | 'given' | 'bound';
   latency?: number;
   ready: number;
   starting: number;
