@@ -39,7 +39,7 @@ export interface CarriedRun {
   notes: { count: number; pending: AuditNote[] };
   /** Its alerts that are open. */
   raised: string[];
-  /** Where its runbook stands. */
+  /** Where its runbook stands; absent: it has not acted yet. */
   course: unknown;
 }
 

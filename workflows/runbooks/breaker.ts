@@ -13,7 +13,8 @@ import type { Held } from '../../model/change.ts';
 import type { Driven } from '../../model/ports/switch.ts';
 import type { Life } from '../life.ts';
 import { untilOneEnds } from '../race.ts';
-import { DAY, driving } from './breaker-steps.ts';
+import { driving } from './breaker-steps.ts';
+import { DAY } from './steps.ts';
 
 /** So much of its past is shown. */
 const MOST_TRANSITIONS = 200;

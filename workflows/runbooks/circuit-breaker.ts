@@ -7,7 +7,8 @@ import { parseTarget } from '../../model/target.ts';
 import { objectionOf } from '../failures.ts';
 import type { Life } from '../life.ts';
 import { Breaker } from './breaker.ts';
-import { closing, DAY, opening, readSwitch } from './breaker-steps.ts';
+import { closing, opening, readSwitch } from './breaker-steps.ts';
+import { DAY } from './steps.ts';
 
 type BreakerLife = Life<'circuit-breaker'>;
 type Reading = SwitchReading & { plan: Plan };
