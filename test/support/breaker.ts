@@ -26,7 +26,8 @@ export interface BreakerStackOptions {
   gateway?: object;
   /** Milliseconds until Envoy gives up a call. */
   timeout?: number;
-  scraped?: boolean;
+  /** Runtime key of the percent of callers that its routes let through. */
+  shareKey?: string;
 }
 
 export const NAME = 'payments';
@@ -76,9 +77,13 @@ export class BreakerStack {
   /** At the address of the one before it, if that is gone: with nothing of what that was told. */
   async startEnvoy(): Promise<void> {
     this.#started += 1;
-    const { timeout } = this.#options;
+    const { timeout, shareKey } = this.#options;
     const folder = join(this.sandbox.folder, `envoy-${this.#started}`);
-    this.envoy = await startEnvoy({ folder, adminPort: this.#adminPort, ...(timeout && { timeout }) });
+    this.envoy = await startEnvoy({
+      ...{ folder, adminPort: this.#adminPort },
+      ...(timeout && { timeout }),
+      ...(shareKey && { shareKey }),
+    });
     await this.envoy.setEndpoints([this.dependency.address]);
     await eventually('Envoy sends there', async () => (await this.envoy.endpoints())[0] === this.dependency.address);
   }
@@ -158,7 +163,7 @@ export class BreakerStack {
 
   async #configure(): Promise<void> {
     const { temporal, prometheus, folder } = this.sandbox;
-    const { dependency = {}, gateway } = this.#options;
+    const { dependency = {}, gateway, shareKey } = this.#options;
     const text = JSON.stringify({
       temporal: { address: temporal.address, taskQueue: `breaker-${randomUUID()}` },
       gateway: { listen: '127.0.0.1:0', ...gateway },
@@ -168,7 +173,9 @@ export class BreakerStack {
       dependencies: [
         {
           name: NAME,
-          switch: { envoy: { admin: [this.envoy.adminUrl], envoyCluster: ENVOY_CLUSTER } },
+          switch: {
+            envoy: { admin: [this.envoy.adminUrl], envoyCluster: ENVOY_CLUSTER, ...(shareKey && { shareKey }) },
+          },
           probe: { http: { url: `http://${this.dependency.address}${PROBE_PATH}` }, within: '500ms', failures: 2 },
           openFor: '2s',
           maxOpen: '8s',
