@@ -241,18 +241,20 @@ function compared(results: Results): string {
   ];
   const rows = HOW.map((how) => {
     const { with: ours, without } = results[how];
-    const over = (of: (round: Round) => number) =>
-      ratios(
-        figure(without, of),
-        figure(ours, (round) => Math.max(1, of(round))),
-      );
+    // Of none the ratio is taken as of one; where there are none without Salvor either there is nothing to compare.
+    const over = (of: (round: Round) => number) => {
+      const rival = figure(without, of);
+      if (rival.every((value) => value === 0)) return '–';
+      const own = figure(ours, (round) => Math.max(1, of(round)));
+      return `**${spread(ratios(rival, own))}**`;
+    };
     const times = (of: (round: Round) => number) => ratios(figure(without, of), figure(ours, of));
     return [
       `a dependency that ${how}`,
       `**${spread(times(({ p99 }) => p99))}**`,
       `**${spread(times(({ p50 }) => p50))}**`,
-      `**${spread(over(({ connections }) => connections))}**`,
-      `**${spread(over(({ tried }) => tried))}**`,
+      over(({ connections }) => connections),
+      over(({ tried }) => tried),
     ];
   });
   return table(head, rows);
