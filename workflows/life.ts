@@ -331,8 +331,9 @@ export class Life<R extends Runbook = Runbook> {
     const { outcome, reason, plan } = ending;
     const planDigest = input.rule.mode === 'act' ? undefined : story.plan?.digest;
     const planned = { ...(plan && { plan }), ...(planDigest && { planDigest }) };
-    const { lines, chart } = story;
-    this.#notes.add({ kind: 'ended', outcome, reason, ...planned, lines, ...(chart && { chart }) });
+    const { lines, chart, breaker } = story;
+    const drawn = { ...(chart && { chart }), ...(breaker && { breaker }) };
+    this.#notes.add({ kind: 'ended', outcome, reason, ...planned, lines, ...drawn });
     let toTell = { ...this.#toTell(ending), ...(order && { herald: order }) };
     // Again for what is noted while it is under way, which may be long: a person may still ask for the end.
     for (let noted = 0; noted < this.#notes.count; toTell = {}) {

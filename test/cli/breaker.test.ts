@@ -38,6 +38,8 @@ test('a person opens a breaker and closes it, and programs follow it', async () 
   await eventually('it is over', async () => (await stack.remediation.describe()).status.name === 'COMPLETED');
   const story = await salvor(['show', 'dependency/payments', '--config', stack.configFile]);
   expect(story.stdout).toMatch(/closed → open: opened by unverified/);
+  // The row over time, and what stands for what.
+  expect(story.stdout).toMatch(/^Breaker {2}█ open \S+ {2}▁ closed \S+\n {2}[█▁]+$/m);
 });
 
 test('what there is none of is said', async () => {

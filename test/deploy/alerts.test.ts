@@ -2,6 +2,7 @@ import { pino } from 'pino';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { parse } from 'yaml';
 import type { AuditEntry } from '../../model/audit.ts';
+import { type BreakerStanding, closedStanding } from '../../model/breaker/standing.ts';
 import { parseConfig } from '../../model/config.ts';
 import { webhookConfig } from '../../sandbox/alertmanager.ts';
 import { freePort } from '../../sandbox/ports.ts';
@@ -19,6 +20,7 @@ import { readText } from './stack.ts';
 const CALM: Standing = { inFlight: {}, queues: {}, approvals: {}, storms: {}, limitsStorms: 0, escalations: 0 };
 let standing = CALM;
 let stale = 0;
+let breaker: BreakerStanding = closedStanding('payments');
 
 const parsed = parseConfig(
   `clusters: [{ name: prod }]
@@ -35,6 +37,7 @@ const metrics = new WorkerMetrics(
   async (query) => (query.includes('StartTime') ? stale : 0),
   async () => standing,
 );
+metrics.breakers(async () => [closedStanding('search'), breaker]);
 const writer = metrics.counting({ append: () => Promise.resolve() });
 
 let sandbox: Sandbox<'prometheus' | 'alertmanager'>;
@@ -91,6 +94,7 @@ const OURS = [
   'SalvorPaused',
   'SalvorEscalationOpen',
   'SalvorRemediationStale',
+  'SalvorBreakerOpen',
   'SalvorWebhooksFail',
 ];
 const ours = async (): Promise<string[]> => Object.keys(await raised()).filter((name) => OURS.includes(name));
@@ -128,10 +132,11 @@ describe('Prometheus', () => {
       escalations: 1,
     };
     stale = 2;
+    breaker = { ...breaker, state: 'open' };
     const alerts = await eventually('all are raised', async () => {
       const now = await raised();
       const firing = ['SalvorStorm', 'SalvorLimitsStorm', 'SalvorQueueOld', 'SalvorApprovalWaits', 'SalvorPaused'];
-      const waiting = ['SalvorEscalationOpen', 'SalvorRemediationStale'];
+      const waiting = ['SalvorEscalationOpen', 'SalvorRemediationStale', 'SalvorBreakerOpen'];
       return firing.every((name) => now[name]?.state === 'firing') && waiting.every((name) => now[name]) && now;
     });
     const summary = (name: string) => alerts[name]?.annotations.summary;
@@ -143,10 +148,21 @@ describe('Prometheus', () => {
     expect(alerts['SalvorApprovalWaits']?.labels).toMatchObject({ rule: 'other' });
     expect(summary('SalvorApprovalWaits')).toMatch(/has waited for 1h 30m \d+s for a person/);
     expect(summary('SalvorPaused')).toMatch(/paused for 5h 0m \d+s/);
+    expect(alerts['SalvorBreakerOpen']?.labels).toMatchObject({ dependency: 'payments', severity: 'warning' });
+    expect(summary('SalvorBreakerOpen')).toMatch(/kept from payments for half an hour.*`salvor breaker show payments`/);
+    // While it is tried nothing is over.
+    breaker = { ...breaker, state: 'half-open' };
+    await eventually('that is scraped', async () => {
+      const query = 'salvor_breaker_state{dependency="payments",state="half-open"} == 1';
+      const response = await fetch(`${sandbox.prometheus.url}/api/v1/query?query=${encodeURIComponent(query)}`);
+      return ((await response.json()) as { data: { result: object[] } }).data.result.length === 1;
+    });
+    expect((await raised())['SalvorBreakerOpen']?.state).toBe('pending');
     expect(summary('SalvorRemediationStale')).toMatch(/^2 remediations have been open for more than two hours/);
 
     standing = CALM;
     stale = 0;
+    breaker = closedStanding('payments');
     await eventually('all is well again', async () => (await ours()).length === 0);
   });
 
