@@ -17,6 +17,7 @@ import type { Logger } from './logging.ts';
 import { WorkerMetrics } from './metrics.ts';
 import type { Health } from './monitor.ts';
 import { installRuntime, temporalMetrics } from './runtime.ts';
+import { keepSchedules } from './schedules.ts';
 import { ensureSearchAttributes } from './search-attributes.ts';
 import { answers, countWorkflows } from './signs.ts';
 import { standingOf } from './standing.ts';
@@ -100,7 +101,9 @@ export async function startWorker(settings: WorkerSettings): Promise<RunningWork
   ]);
   const registry = createRegistry(config);
   let audit: Audit | undefined;
+  let schedules: ReturnType<typeof keepSchedules> | undefined;
   const close = async (): Promise<void> => {
+    await schedules?.stop();
     await audit?.close();
     await registry.close();
     await connection.close();
@@ -133,6 +136,7 @@ export async function startWorker(settings: WorkerSettings): Promise<RunningWork
     ]);
     // In the background: Salvor stays up for the clusters that do answer.
     void tryClusters(config.clusters, logger);
+    schedules = keepSchedules({ client, config, logger });
     const polls = (): boolean => workers.every((worker) => worker.getState() === 'RUNNING');
     return {
       ...run(workers, close),
