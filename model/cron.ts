@@ -69,7 +69,7 @@ function valuesOf(word: string, field: Field, text: string): Set<number> {
     const by = Number(step ?? 1);
     if (first === undefined || end === undefined || Number.isNaN(first) || !(first <= end) || by < 1 || more.length > 0)
       throw new InputError(
-        `${shown(text)}: ${shown(part)} is not a ${field.what}: write *, a number from ${field.min} to ${field.max}${field.names ? `, or a name such as ${field.names[1]?.toUpperCase()}` : ''}, from one to another (${field.min}-${field.min + 1}), with a step (*/2), or several of them with commas`,
+        `${shown(text)}: ${shown(part)} is no ${field.what}: write *, a number from ${field.min} to ${field.max}${field.names ? `, or a name such as ${field.names[1]?.toUpperCase()}` : ''}, from one to another (${field.min}-${field.min + 1}), with a step (*/2), or several of them with commas`,
       );
     for (let value = first; value <= end; value += by) values.add(value);
   }

@@ -21,6 +21,8 @@ export const OVERLAPS = ['skip', 'bufferOne'] as const;
 
 const SECOND = 1_000;
 const HOUR = 3_600_000;
+/** Of Temporal. */
+const LEAST_CATCH_UP = 10 * SECOND;
 
 type When = Pick<Schedule, 'every' | 'cron'>;
 
@@ -44,11 +46,10 @@ function interval(text: string): number {
 }
 
 /**
- * One interval: of what was missed in an outage the last is made up for. Temporal takes no less than ten seconds. With cron
- * nobody can tell the interval.
+ * One interval: of what was missed in an outage the last is made up for. With cron nobody can tell the interval.
  */
 const catchUpOf = ({ every }: When): number =>
-  every === undefined ? HOUR / 6 : Math.min(Math.max(every, 10 * SECOND), HOUR);
+  every === undefined ? HOUR / 6 : Math.min(Math.max(every, LEAST_CATCH_UP), HOUR);
 
 /** A tenth of the interval, which with cron is a minute at least. */
 const jitterOf = ({ every = 60 * SECOND }: When): number => Math.min(Math.floor(every / 10), 30 * SECOND);
@@ -84,8 +85,10 @@ const sections = section({
   }),
   catchUp: duration(
     'What was missed in an outage of Temporal is made up for, as long as it is not older. Default: one interval, at least 10s and at most 1h; of cron 10m.',
-    { above: 10 * SECOND - 1, atMost: 7 * 24 * HOUR },
-  ).optional(),
+    { atMost: 7 * 24 * HOUR },
+  )
+    .refine((ms) => ms >= LEAST_CATCH_UP, { message: 'expected at least 10s' })
+    .optional(),
 })
   .refine(({ every, cron }) => (every === undefined) !== (cron === undefined), {
     message: 'expected every or cron, and one of them only',
