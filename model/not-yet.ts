@@ -12,6 +12,5 @@ export interface NotYet {
 }
 
 export const NOT_YET: readonly NotYet[] = [
-  { at: 'stacks', instead: 'remove it; the runbook revert-drift does not exist yet' },
   { at: 'rules.*.runbook', value: 'revert-drift', instead: 'use drain-instance' },
 ];

@@ -389,7 +389,7 @@ describe('what is wrong is said with its line and what would be right', () => {
     expect(
       problemsOf(`
 gateway: { listn: x, maxBdy: y }
-stacks: []
+stacks: some
 rules:
   - name: A
     match: []
@@ -402,7 +402,7 @@ rules:
     ).toEqual([
       '2:12 gateway.listn',
       '2:22 gateway.maxBdy',
-      '3:1 stacks',
+      '3:9 stacks',
       '5:11 rules[0].name',
       '6:12 rules[0].match',
       '8:13 rules[0].target',
@@ -491,7 +491,6 @@ describe('what is not YAML is said with its line', () => {
 describe('what is not available yet is refused, never ignored', () => {
   const written: Record<string, string> = {
     dependencies: '[]',
-    stacks: '[]',
   };
 
   it.each(NOT_YET)('$at $value', ({ at, value, instead }) => {
