@@ -115,3 +115,13 @@ export const scheduleSchema = z.union([words, sections], { error: `expected ${EX
 /** For people: `every 5m`, `0 3 * * * Europe/Berlin`. */
 export const describeSchedule = ({ every, cron }: Schedule): string =>
   cron ? `${cron.expression} ${cron.zone}` : `every ${formatDuration(every ?? 0)}`;
+
+/** Milliseconds between two of its times at most. With cron it is an upper bound: what is restricted says of what order it is. */
+export function atMostEvery({ every, cron }: Schedule): number {
+  if (!cron) return every ?? 0;
+  const [, hour, day, month, weekday] = cron.expression.split(/\s+/).map((field) => field !== '*');
+  if (month) return 366 * 24 * HOUR;
+  if (day) return 62 * 24 * HOUR;
+  if (weekday) return 7 * 24 * HOUR;
+  return hour ? 24 * HOUR : HOUR;
+}

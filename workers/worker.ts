@@ -13,6 +13,7 @@ import { activitiesOf } from './activities.ts';
 import { type Audit, openAudit } from './audit.ts';
 import { bundleWorkflows } from './bundle.ts';
 import { tryClusters } from './clusters.ts';
+import { driftOf, intervalsOf } from './drift.ts';
 import type { Logger } from './logging.ts';
 import { WorkerMetrics } from './metrics.ts';
 import type { Health } from './monitor.ts';
@@ -118,6 +119,7 @@ export async function startWorker(settings: WorkerSettings): Promise<RunningWork
       standingOf(client, pauses),
     );
     if (config.dependencies.length > 0) metrics.breakers(() => readBreakers(client, config));
+    metrics.drift(driftOf(client, config), intervalsOf(config));
     const searchAttributes = await ensureSearchAttributes(connection, namespace, logger);
     audit = await openAudit({ options: settings.audit, client, registry: metrics.registry, logger });
     const { store } = audit;
