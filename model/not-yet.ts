@@ -11,6 +11,4 @@ export interface NotYet {
   instead: string;
 }
 
-export const NOT_YET: readonly NotYet[] = [
-  { at: 'rules.*.runbook', value: 'revert-drift', instead: 'use drain-instance' },
-];
+export const NOT_YET: readonly NotYet[] = [];
