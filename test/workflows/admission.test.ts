@@ -8,6 +8,7 @@ import type { EndReport } from '../../model/remediation.ts';
 import type { ResponderState } from '../../model/responder.ts';
 import type { ResolvedGates, ResolvedRule } from '../../model/rule.ts';
 import { Admission } from '../../workflows/admission.ts';
+import { waitingOf } from '../../workflows/waiting.ts';
 import { allIsWell } from '../support/evidence.ts';
 import { batch, pod, request, rule } from '../support/workflows.ts';
 
@@ -819,9 +820,11 @@ describe('the times of a schedule', () => {
     desk.deliver(tick(5));
     desk.deliver(tick(10), tick(15));
     expect(desk.queue).toMatchObject([{ target: pod('a'), gate: 'cooldown', startsAt: tick(5).startsAt }]);
+    expect(waitingOf(desk.state)).toBeUndefined();
     // An alert about the same target is another matter.
     desk.deliver(request('a'));
     expect(desk.queue).toHaveLength(2);
+    expect(waitingOf(desk.state)).toMatchObject({ count: 1 });
     desk.pass(30 * MINUTE);
     expect(desk.started).toHaveLength(2);
   });
