@@ -1,4 +1,5 @@
 import type { Dependency } from '../model/breaker/options.ts';
+import type { DriftStanding } from '../model/drift/standing.ts';
 import type { OwnAlert } from '../model/herald.ts';
 import { runRule } from '../model/names.ts';
 import type { ResolvedRule, Runbook, RunbookOptions } from '../model/rule.ts';
@@ -12,6 +13,8 @@ export interface WellnessMeans {
   /** Of the configuration of this worker. */
   rules: ReadonlyMap<string, ResolvedRule>;
   dependencies: readonly Dependency[];
+  /** How a stack stood when it was last compared. */
+  drift(target: string): Promise<DriftStanding | undefined>;
 }
 
 interface Asked<R extends Runbook> {
@@ -44,6 +47,13 @@ const JUDGES: { [R in Runbook]: Judge<R> } = {
     const { position } = await registry.switches.of(dependency).read();
     if (position !== 'closed') return false;
     return (await registry.prober.try(dependency, AbortSignal.timeout(PROBE_MS))).verdict === 'healthy';
+  },
+  // A check of its own would cost a plan: its schedule makes the next one anyway.
+  'revert-drift': async ({ target }, { drift }) => {
+    const standing = await drift(target);
+    if (!standing || standing.verdict === 'refused') return false;
+    const { reversible, destructive, mixed } = standing.counts;
+    return reversible + destructive + mixed === 0;
   },
 };
 

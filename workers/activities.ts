@@ -20,6 +20,7 @@ import type { Config } from '../model/config.ts';
 import { watchQueue } from '../model/names.ts';
 import { Alertmanager } from '../providers/alertmanager/client.ts';
 import type { Registry } from '../providers/registry.ts';
+import { driftOn } from '../providers/temporal/drift.ts';
 
 export interface Means {
   config: Config;
@@ -54,7 +55,10 @@ export function activitiesOf(means: Means): { work: object; watch: object } {
   const heralding = heraldActivities({
     herald,
     alertmanagers,
-    isWell: wellness({ registry, rules, dependencies: config.dependencies }),
+    isWell: wellness({
+      ...{ registry, rules, dependencies: config.dependencies },
+      drift: (target) => driftOn(client, config, target),
+    }),
     fence,
     ui: ui === undefined ? undefined : { url: ui, namespace },
   });

@@ -1,5 +1,7 @@
 import { describe, expect, it } from 'vitest';
 import { type WellnessMeans, wellness } from '../../activities/wellness.ts';
+import { countsOf } from '../../model/drift/difference.ts';
+import type { DriftStanding } from '../../model/drift/standing.ts';
 import type { OwnAlert } from '../../model/herald.ts';
 import { runRule } from '../../model/names.ts';
 import type { Assessment } from '../../model/ports/instance.ts';
@@ -49,6 +51,7 @@ describe('an instance', () => {
       registry: registryOf({ instance: instance(verdict) }),
       rules: rulesOf(rule('r')),
       dependencies: [],
+      drift: unasked,
     };
     for (const name of ['r', 'gone', runRule('drain-instance')])
       expect(await wellness(means)(alertOf(target, name))).toBe(expected);
@@ -73,7 +76,12 @@ describe('a size', () => {
     };
     const registry = registryOf({ scalable: () => ({ read }) as unknown as ScalableProvider, signals });
     const own = scaleRule('r');
-    return { registry, rules: rulesOf({ ...own, with: { ...own.with, perReplica: 1 } }), dependencies: [] };
+    return {
+      registry,
+      rules: rulesOf({ ...own, with: { ...own.with, perReplica: 1 } }),
+      dependencies: [],
+      drift: unasked,
+    };
   }
 
   it('is well when no more is asked for than there is, whatever its own remediation holds', async () => {
@@ -114,6 +122,7 @@ describe('a dependency', () => {
     }),
     rules: new Map(),
     dependencies: [known],
+    drift: unasked,
   });
 
   it.each([
@@ -126,5 +135,25 @@ describe('a dependency', () => {
     const alert = alertOf(target, runRule('circuit-breaker'));
     expect(await wellness(means(position, verdict))(alert)).toBe(expected);
     expect(await wellness({ ...means(position, verdict), dependencies: [] })(alert)).toBe(false);
+  });
+});
+
+describe('a stack', () => {
+  const counts = { ...countsOf([]), unapplied: 2, extra: 1 };
+  const standing = (more: Partial<DriftStanding> = {}): DriftStanding => ({
+    at: '2026-01-01T00:00:00Z',
+    verdict: 'differs',
+    counts,
+    ...more,
+  });
+
+  it.each([
+    ['differs by nothing that is reverted', standing(), true],
+    ['differs by what waits for a person', standing({ counts: { ...counts, destructive: 1 } }), false],
+    ['was never compared', undefined, false],
+    ['must not be compared', standing({ verdict: 'refused' }), false],
+  ])('that %s: well is %s', async (_, found, expected) => {
+    const means = { registry: registryOf({}), rules: new Map(), dependencies: [], drift: async () => found };
+    expect(await wellness(means)(alertOf('stack/net', runRule('revert-drift')))).toBe(expected);
   });
 });
