@@ -41,6 +41,8 @@ export interface CarriedRun {
   raised: string[];
   /** Where its runbook stands. */
   course: unknown;
+  /** Its responder was told of the end already, but for what it keeps. */
+  handedOver?: true;
 }
 
 /** What a remediation came to. Result of the workflow, and what the responder is told. */

@@ -86,6 +86,7 @@ export class Life<R extends Runbook = Runbook> {
     const stream = { kind: 'remediation', id: this.runId, rule: name, target, runbook, mode, scope } as const;
     this.#notes = new Notes(stream, carried?.notes);
     this.#raised = [...(carried?.raised ?? [])];
+    this.#handedOver = carried?.handedOver === true;
     this.proposal = new Proposal(this);
     this.holding = new Holding(this);
     if (carried) {
@@ -302,8 +303,9 @@ export class Life<R extends Runbook = Runbook> {
     const kept = { ...story, lines: story.lines.slice(-MOST_LINES), changes: story.changes.slice(-MOST_CHANGES) };
     // A cancel is not passed on to the next run.
     if (CancellationScope.current().consideredCancelled) throw new CancelledFailure(this.whoCancelled);
+    const handedOver = this.#handedOver && { handedOver: true as const };
     const carried: CarriedRun = { runId, story: kept, notes: this.#notes.carry(), raised: this.#raised, course };
-    return goOnAsNew({ ...(this.input as RemediationInput), carried });
+    return goOnAsNew({ ...(this.input as RemediationInput), carried: { ...carried, ...handedOver } });
   }
 
   /** The alert is resolved: a reason to look again at once. */
