@@ -56,6 +56,8 @@ export interface CarriedRun {
   raised: string[];
   /** Where its runbook stands; absent: it has not acted yet. */
   course: unknown;
+  /** Its responder was told of the end already, but for what it keeps. */
+  handedOver?: true;
 }
 
 /** What a remediation came to. Result of the workflow, and what the responder is told. */

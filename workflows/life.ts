@@ -70,6 +70,7 @@ export class Life<R extends Runbook = Runbook> {
     const { mode } = this.story;
     const stream = { kind: 'remediation', id: this.runId, rule: name, target, runbook, scope } as const;
     this.#notes = new Notes({ ...stream, mode: mode ?? rule.mode }, carried?.notes);
+    this.#handedOver = carried?.handedOver === true;
     this.proposal = new Proposal(this);
     this.holding = new Holding(this);
     this.alerts = new OwnAlerts(this as Life, carried?.raised);
@@ -291,7 +292,8 @@ export class Life<R extends Runbook = Runbook> {
     await this.#hush?.end();
     // A cancel is not passed on to the next run.
     if (CancellationScope.current().consideredCancelled) throw new CancelledFailure(this.whoCancelled);
-    const carried = { runId, story, notes: this.#notes.carry(), raised: this.alerts.open, course };
+    const handedOver = this.#handedOver && { handedOver: true as const };
+    const carried = { runId, story, notes: this.#notes.carry(), raised: this.alerts.open, course, ...handedOver };
     return goOnAsNew(this.input as RemediationInput, carried);
   }
 
