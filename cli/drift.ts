@@ -6,6 +6,7 @@ import type { Stack } from '../model/drift/options.ts';
 import type { DriftStanding } from '../model/drift/standing.ts';
 import type { Comparison } from '../model/ports/desired-state.ts';
 import type { Stacks } from '../providers/desired-state.ts';
+import { UnavailableError } from '../providers/errors.ts';
 import type { HeldOn, Pulse } from '../providers/instance.ts';
 import type { HoldingRegistry } from '../providers/registry.ts';
 import { action, type Context } from './command.ts';
@@ -75,8 +76,7 @@ export async function compare(stacks: Stacks, { stack, prune, held, signal }: As
     return await stacks.of(stack).compare({ stack, prune, actor }, means);
   } catch (error) {
     if (signal.aborted) throw error;
-    const message = error instanceof Error ? error.message : String(error);
-    throw new CliError(`whether ${stack.name} has drifted could not be found out: ${message}`, {
+    throw new CliError(`whether ${stack.name} has drifted could not be found out: ${messageOf(error)}`, {
       status: EXIT.unknown,
       advice: 'Nothing was changed.',
       cause: error,
@@ -133,18 +133,17 @@ const pruneOf = ({ rules }: Config, name: string): string[] => [
   ),
 ];
 
-/** Of a place that does not answer nobody knows what is held there: what is held is then shown as drift. */
+/** Where one place does not answer nothing is compared: what is held there would be taken for drift. */
 async function heldNow(registry: HoldingRegistry): Promise<HeldOn[]> {
-  const looks = await Promise.all(
-    registry.places().map(({ name, find }) =>
-      find().catch((error: unknown) => {
-        note(`${name} did not say what is held there: ${error instanceof Error ? error.message : String(error)}`);
-        return [];
-      }),
-    ),
+  const looks = registry.places().map(({ name, find }) =>
+    find().catch((error: unknown) => {
+      throw new UnavailableError(`what Salvor holds in ${name} cannot be told: ${messageOf(error)}`, { cause: error });
+    }),
   );
-  return looks.flat();
+  return (await Promise.all(looks)).flat();
 }
+
+const messageOf = (error: unknown): string => (error instanceof Error ? error.message : String(error));
 
 async function list(context: Context): Promise<ExitStatus> {
   const [{ withTemporal }, { readDrift }, { dateAndTime }] = await Promise.all([

@@ -95,7 +95,12 @@ async function fails({ about, run }: Task, logger: Logger): Promise<boolean> {
 async function keep(place: Place, wanted: WantedSchedule, logger: Logger): Promise<void> {
   const kept = await keepSchedule(place, wanted);
   const about = { rule: wanted.rule, schedule: describeSchedule(wanted.schedule), target: wanted.tick.request.target };
-  if (kept !== 'as-before') logger.info(about, `the schedule of the rule was ${kept}`);
+  if (kept === 'overtaken')
+    logger.warn(
+      about,
+      'another worker, of another configuration, has written the schedule of the rule at the same time',
+    );
+  else if (kept !== 'as-before') logger.info(about, `the schedule of the rule was ${kept}`);
 }
 
 async function remove(place: Place, wanted: readonly WantedSchedule[], logger: Logger): Promise<void> {

@@ -214,11 +214,10 @@ describe('the schedules in Temporal', () => {
     await handle.update(({ action, state }) => ({ action, state, spec: { intervals: [{ every: '5d' }] } }));
     await handle.pause('looked at by ada');
     await start(config);
-    await eventually('it is as configured', async () => {
-      const { spec } = await handle.describe();
-      return spec.intervals?.[0]?.every === 3_600_000;
+    await eventually('it is as configured, and paused', async () => {
+      const { spec, state } = await handle.describe();
+      return spec.intervals?.[0]?.every === 3_600_000 && state.paused && state.note === 'looked at by ada';
     });
-    expect((await handle.describe()).state).toMatchObject({ paused: true, note: 'looked at by ada' });
   });
 
   it('take all that the configuration takes for cron', async () => {
