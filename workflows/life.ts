@@ -213,11 +213,6 @@ export class Life<R extends Runbook = Runbook> {
     this.#remembers = { ...this.#remembers, ...news };
   }
 
-  /** Alerts about ends of earlier remediations are over, by the names of these. */
-  clears(runIds: readonly string[]): void {
-    this.#raised.push(...runIds.flatMap((id) => [id, `${id}${UNANSWERED}`]));
-  }
-
   /** People are told of the end, where the rule says so, as they are of a failure. */
   needsAPerson(): void {
     this.#needsAPerson = true;

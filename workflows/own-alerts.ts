@@ -13,6 +13,9 @@ const { herald } = proxyLocalActivities<HeraldActivities>({
   retry: { initialInterval: '500 milliseconds', maximumInterval: '20 seconds' },
 });
 
+/** What tells an escalation of an end from the request for an approval before it, which has the name of the run. */
+const UNANSWERED = 'unanswered';
+
 /** Of a life, what its alerts need. */
 interface Teller {
   readonly input: Pick<RemediationInput, 'rule' | 'scope' | 'target' | 'alert'>;
@@ -56,12 +59,17 @@ export class OwnAlerts {
     await this.#tell({ clear: [id] }, 'could not end its alert SalvorEscalation');
   }
 
+  /** What earlier remediations escalated with their ends is over with the end of this one. @param runIds theirs */
+  takeOver(runIds: readonly string[]): void {
+    this.#open.push(...runIds.flatMap((id) => [id, `${id}-${UNANSWERED}`]));
+  }
+
   /** With its end they are over; where a person is needed there is a new one. @param need why he is; undefined: he is not */
   lastOrder(need: string | undefined): HeraldOrder | undefined {
     const clear = this.#open.length > 0 ? { clear: this.#open } : undefined;
     if (need === undefined || !this.#life.input.rule.onFailure.escalate) return clear;
     // The request for an approval has the name of the run, and is over.
-    const raised = this.#escalated(need, this.#open.includes(this.#life.runId) ? 'unanswered' : undefined);
+    const raised = this.#escalated(need, this.#open.includes(this.#life.runId) ? UNANSWERED : undefined);
     return { ...clear, raise: [raised] };
   }
 
