@@ -5,6 +5,7 @@ import type { DesiredStateProvider, Stacks } from './desired-state.ts';
 import { FinalError } from './errors.ts';
 import { manifests } from './kubernetes/manifests/provider.ts';
 import type { Kubernetes } from './kubernetes/provider.ts';
+import { openTofu } from './opentofu/provider.ts';
 
 export interface StacksWorld {
   clusters: ReadonlyMap<string, Kubernetes>;
@@ -24,6 +25,7 @@ const WAYS: {
     if (kubernetes) return manifests(kubernetes.cluster, stack, options);
     throw new FinalError(`stack ${stack.name}: no cluster ${options.cluster} is configured`, { type: 'UnknownTarget' });
   },
+  opentofu: openTofu,
 };
 
 export function stacksOf(world: StacksWorld): Stacks {

@@ -10,8 +10,15 @@ export interface Sighting {
   unchanged?: number;
   /** When it was reverted. */
   reverts: number[];
-  /** When people were told that somebody keeps changing it. */
+  /** When people were told that somebody keeps changing it, and by which alert. */
   told?: number;
+  alert?: string;
+}
+
+/** What a person has to mend before it can be compared, and by which alert people were told. */
+export interface Unfit {
+  why: string;
+  alert: string;
 }
 
 /** A plan that a person has denied, or about which nobody has decided in time. */
@@ -20,7 +27,7 @@ export interface Declined {
   why: string;
 }
 
-/** Key of {@link Declined} in the memory, and of what a person has to mend before it can be compared; those of addresses begin with `@`. */
+/** Keys of {@link Declined} and {@link Unfit} in the memory; those of addresses begin with `@`. */
 export const DECLINED = 'declined';
 export const UNFIT = 'unfit';
 export const keyOf = (address: string): string => `@${address}`;
@@ -57,6 +64,7 @@ export function sightings(
       ...{ since: known?.since ?? now, digest, unchanged: isSame ? known.unchanged : now },
       reverts: counted(known, now, per),
       ...(known?.told !== undefined && { told: known.told }),
+      ...(known?.alert !== undefined && { alert: known.alert }),
     };
     changed[keyOf(address)] = { until, value };
   }
@@ -64,10 +72,8 @@ export function sightings(
   for (const [key, { until: old, value }] of Object.entries(memory)) {
     if (!key.startsWith('@') || keys.has(key)) continue;
     const reverts = counted(value as Sighting, now, per);
-    const { told } = value as Sighting;
     // What is as it should be is remembered for its reverts only.
-    changed[key] =
-      reverts.length === 0 ? null : { until: old, value: { reverts, ...(told !== undefined && { told }) } };
+    changed[key] = reverts.length === 0 ? null : { until: old, value: { reverts } satisfies Sighting };
   }
   // It could be compared.
   if (memory[UNFIT]) changed[UNFIT] = null;
@@ -83,9 +89,8 @@ export function reverted(
   const until = now + rememberFor(per);
   return Object.fromEntries(
     reviewed.map(({ address }) => {
-      const { told, ...known } = sightingOf(memory, address) ?? { reverts: [] };
-      const reverts = [...counted(known, now, per), now].slice(-MOST_REVERTS);
-      return [keyOf(address), { until, value: { reverts, ...(told !== undefined && { told }) } satisfies Sighting }];
+      const reverts = [...counted(sightingOf(memory, address), now, per), now].slice(-MOST_REVERTS);
+      return [keyOf(address), { until, value: { reverts } satisfies Sighting }];
     }),
   );
 }
@@ -93,3 +98,14 @@ export function reverted(
 /** Reverts of it that still count. */
 export const counted = (known: Sighting | undefined, now: number, per: number): number[] =>
   (known?.reverts ?? []).filter((at) => at > now - per);
+
+/** Alerts that are over: nothing of what they told of is left. */
+export function alertsOver(before: DriftMemory, after: DriftMemory): string[] {
+  const open = new Set(alertsIn(after));
+  return [...new Set(alertsIn(before))].filter((alert) => !open.has(alert));
+}
+
+const alertsIn = (memory: DriftMemory): string[] =>
+  Object.entries(memory).flatMap(([key, { value }]) =>
+    key === DECLINED ? [] : ((value as Partial<Sighting & Unfit>).alert ?? []),
+  );

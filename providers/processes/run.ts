@@ -34,6 +34,8 @@ export interface ProcessOptions extends Watch {
    * ends what it has begun.
    */
   files?: { out: number; err: number };
+  /** What it printed and how it ended is told also where it was ended by the signal: it may have done a part. */
+  tellAll?: boolean;
   /** Told its process id as soon as it runs. */
   started?: (pid: number) => void;
 }
@@ -50,7 +52,7 @@ export interface Ended {
  * Runs a program to its end, without a shell, in a process group of its own: so whatever it started ends with it, and a
  * Ctrl-C on the worker's terminal does not reach it before the worker has decided.
  *
- * @throws FinalError `Invalid` where there is no such program, the signal's reason when that was aborted
+ * @throws FinalError `Invalid` where there is no such program; the signal's reason when that was aborted
  */
 export async function runProcess(file: string, args: readonly string[], options: ProcessOptions): Promise<Ended> {
   const { cwd, env, signal, beat, files, started, secrets = [] } = options;
@@ -75,7 +77,7 @@ export async function runProcess(file: string, args: readonly string[], options:
   try {
     beat();
     const status = await promise;
-    signal.throwIfAborted();
+    if (!options.tellAll) signal.throwIfAborted();
     if (out.isOver) throw tooMuch(file, out.most);
     return { status, stdout: out.text(), stderr: redacted(err.text(), secrets) };
   } finally {

@@ -93,9 +93,9 @@ function providerOf(it: Drifting): DesiredStateProvider {
             const what = `${one.action} ${one.address}`;
             return { step, what, object, field: one.action, before: null, after: null, at: new Date().toISOString() };
           });
-          const addresses = new Set(reviewed.map(({ address }) => address));
-          it.differences = it.differences.filter(({ address }) => !addresses.has(address));
-          it.reverted.push(...addresses);
+          const mine = reviewed.filter(there).map(({ address }) => address);
+          it.differences = it.differences.filter(({ address }) => !mine.includes(address));
+          it.reverted.push(...mine);
           it.afterRevert?.();
           return { verdict: 'reverted', why: `${reviewed.length} reverted`, changes };
         },

@@ -55,6 +55,8 @@ const escalations = (): OwnAlert[] =>
   bench.heralded
     .flatMap(({ raise = [] }) => raise)
     .filter(({ alertname, target }) => alertname === 'SalvorEscalation' && target === one.key);
+const isCleared = (alert: OwnAlert | undefined) =>
+  eventually('its alert is over', () => bench.heralded.some(({ clear }) => clear?.includes(alert?.id ?? '')));
 const proposalOf = (before?: string) => runAfter(bench, proposalId(one.name, one.key), before);
 const waiting = async (handle: Handle) => {
   const { plan } = await eventually('it waits for a person', async () => {
@@ -109,6 +111,10 @@ describe('a stack that must not be compared', () => {
     expect(await endOf(escalating)).toMatchObject({ outcome: 'refused' });
     expect(escalations()).toHaveLength(1);
     expect(one.asked).toEqual([]);
+    await atRest();
+    one.refused = undefined;
+    expect(await endOf(escalating)).toMatchObject({ outcome: 'not-needed' });
+    await isCleared(escalations()[0]);
   });
 
   it('waits where its state is locked by somebody else', async () => {
@@ -291,6 +297,10 @@ describe('an address that somebody keeps changing', () => {
     expect(await endOf(given)).toMatchObject({ outcome: 'refused', changes: [] });
     expect(escalations()).toHaveLength(1);
     expect(one.reverted).toEqual(['a', 'a', 'b']);
+    await atRest();
+    one.differences = [];
+    await endOf(given);
+    await isCleared(escalations()[0]);
   });
 
   it('may be reverted again when the period is over', async () => {
@@ -483,8 +493,10 @@ describe('requests at one moment', () => {
     one.differences = [difference('a')];
     const shut = door<void>();
     one.beforeRevert = () => shut.opened;
-    const handle = await begun(bench, one);
-    await asked(bench, one, {}, { fingerprint: `second ${one.name}` });
+    // Told of its end a moment before that, its responder would find it open, and try again in a minute.
+    const given: Given = { gates: { cooldown: 1_000 } };
+    const handle = await begun(bench, one, given);
+    await asked(bench, one, given, { fingerprint: `second ${one.name}` });
     await eventually('the second waits', async () => Object.keys((await stateOfOne()).queue).length === 1);
     shut.open();
     await endingOf(handle);

@@ -2,7 +2,15 @@ import { isCancellation } from '@temporalio/workflow';
 import { RULE_STOPS } from '../../model/clearance.ts';
 import { type Course, untold } from '../../model/drift/course.ts';
 import { countsOf, type Difference } from '../../model/drift/difference.ts';
-import { DECLINED, keyOf, rememberFor, type Sighting, sightingOf, UNFIT } from '../../model/drift/memory.ts';
+import {
+  DECLINED,
+  keyOf,
+  rememberFor,
+  type Sighting,
+  sightingOf,
+  UNFIT,
+  type Unfit,
+} from '../../model/drift/memory.ts';
 import type { Stack } from '../../model/drift/options.ts';
 import { described, named } from '../../model/drift/words.ts';
 import { formatDuration } from '../../model/duration.ts';
@@ -18,8 +26,11 @@ const DAY = 86_400_000;
 /** It must not be compared, and a person has to mend that: people are told once for as long as it is so. */
 export function unfit(life: DriftLife, why: string, done: readonly Difference[]): Ending {
   const { per } = life.input.rule.gates.retries;
-  if (life.memory[UNFIT]?.value !== why) life.needsAPerson();
-  life.remember({ [UNFIT]: { until: Date.now() + rememberFor(per), value: why } });
+  const known = life.memory[UNFIT]?.value as Unfit | undefined;
+  if (known?.why !== why) life.needsAPerson();
+  if (known && known.why !== why) life.alerts.takeOver([known.alert]);
+  const value: Unfit = known?.why === why ? known : { why, alert: life.runId };
+  life.remember({ [UNFIT]: { until: Date.now() + rememberFor(per), value } });
   if (done.length === 0) return life.end('refused', why);
   return life.end('failed', `${named(done)}: reverted, and could not be compared after that: ${why}`);
 }
@@ -92,7 +103,7 @@ function fought(life: DriftLife, stack: Stack, contested: readonly Difference[])
     Object.fromEntries(
       news.map(({ address }) => {
         const known = sightingOf(life.memory, address) ?? { reverts: [] };
-        return [keyOf(address), { until, value: { ...known, told: now } satisfies Sighting }];
+        return [keyOf(address), { until, value: { ...known, told: now, alert: life.runId } satisfies Sighting }];
       }),
     ),
   );

@@ -10,7 +10,7 @@ import type { ProposeActivities, Started } from '../../model/dispatch.ts';
 import { fitting } from '../../model/drift/bounded.ts';
 import { type Course, type CourseOptions, courseOf } from '../../model/drift/course.ts';
 import { countsOf, type Difference, isDrift } from '../../model/drift/difference.ts';
-import { DECLINED, type Declined, reverted, sightingOf, sightings } from '../../model/drift/memory.ts';
+import { alertsOver, DECLINED, type Declined, reverted, sightingOf, sightings } from '../../model/drift/memory.ts';
 import type { Stack } from '../../model/drift/options.ts';
 import { DRIFT_MEMO, type DriftStanding } from '../../model/drift/standing.ts';
 import { described, named } from '../../model/drift/words.ts';
@@ -83,7 +83,11 @@ export async function look(life: DriftLife, stack: Stack, revision?: string): Pr
   const { prune } = life.input.rule.with;
   const about = { stack, actor: life.actor, prune, ...(revision !== undefined && { revision }) };
   const seen = await working('compare it with its source', stack).compareState(about);
-  if (seen.verdict !== 'refused') life.remember(sightings(life.memory, seen.differences, timeOf(life)));
+  if (seen.verdict !== 'refused') {
+    const { memory } = life;
+    life.remember(sightings(memory, seen.differences, timeOf(life)));
+    life.alerts.takeOver(alertsOver(memory, life.memory));
+  }
   stands(life, seen);
   life.evidence('drift', seen.verdict, seen.why, seen.verdict === 'refused' ? undefined : factsOf(seen));
   life.say(seen.verdict === 'refused' ? seen.why : told(seen));

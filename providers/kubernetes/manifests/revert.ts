@@ -9,8 +9,10 @@ import { beating } from '../../pulse.ts';
 import { MovedError } from '../../source/git.ts';
 import { ApiError, explain, isPassing, isStatus } from '../errors.ts';
 import { lookAtAll, type Means, type View } from './compare.ts';
+import type { Looked } from './look.ts';
 import { UnfitSource } from './manifest.ts';
 import { type At, withSource } from './source.ts';
+import type { Live } from './try.ts';
 import { lostChange, StillThere, write } from './write.ts';
 
 /** Writes to an object that others write to at the same time. */
@@ -109,7 +111,7 @@ class Revert {
         await write(this.#writing, looked, (change) => this.#changes.push(change));
         return undefined;
       } catch (error) {
-        if (tries === TRIES || !this.#isOvertaken(error)) throw error;
+        if (tries === TRIES || !(await this.#isOvertaken(error, looked))) throw error;
       }
       await delay(10 * 2 ** tries * Math.random());
       at = await this.#view([reviewed]);
@@ -121,7 +123,12 @@ class Revert {
   }
 
   /** An operation on what somebody else has removed meanwhile is answered 422, before the version is looked at. */
-  #isOvertaken = (error: unknown): boolean => [404, 409, 422].some((status) => isStatus(error, status));
+  async #isOvertaken(error: unknown, { write: what }: Looked): Promise<boolean> {
+    if (isStatus(error, 409) || isStatus(error, 404)) return true;
+    if (!isStatus(error, 422) || what?.kind !== 'patch' || !what.place.ref) return false;
+    const live = await this.#means.cluster.get<Live>(what.place.ref, this.#drift.pulse.signal);
+    return live?.metadata.resourceVersion !== what.live.metadata.resourceVersion;
+  }
 
   #ended(error: unknown): RevertResult {
     if (error instanceof HeldBack) {

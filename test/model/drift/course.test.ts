@@ -2,7 +2,15 @@ import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import { type CourseOptions, courseOf, untold } from '../../../model/drift/course.ts';
 import { countsOf, type Difference, isDrift } from '../../../model/drift/difference.ts';
-import { type DriftMemory, keyOf, reverted, sightingOf, sightings, UNFIT } from '../../../model/drift/memory.ts';
+import {
+  alertsOver,
+  type DriftMemory,
+  keyOf,
+  reverted,
+  sightingOf,
+  sightings,
+  UNFIT,
+} from '../../../model/drift/memory.ts';
 import { described, named } from '../../../model/drift/words.ts';
 import type { Remembered } from '../../../model/remediation.ts';
 
@@ -76,8 +84,19 @@ describe('drift', () => {
   });
 
   it('that could be compared again is told of again, should it not be', () => {
-    const unfit = { [UNFIT]: { until: T0 + DAY, value: 'empty' } };
+    const unfit = { [UNFIT]: { until: T0 + DAY, value: { why: 'empty', alert: 'r' } } };
     expect(seen(unfit, [], T0)).toEqual({});
+    expect(alertsOver(unfit, seen(unfit, [], T0))).toEqual(['r']);
+  });
+});
+
+describe('an alert about what somebody keeps changing', () => {
+  it('is over when nothing of what it told of is drifted any more', () => {
+    const value = { since: T0, digest: 'd1', unchanged: T0, reverts: [], told: T0, alert: 'r' };
+    const memory = { [keyOf('a')]: { until: T0 + DAY, value }, [keyOf('b')]: { until: T0 + DAY, value } };
+    const less = seen(memory, [one('a')], T0);
+    expect(alertsOver(memory, less)).toEqual([]);
+    expect(alertsOver(less, seen(less, [], T0))).toEqual(['r']);
   });
 });
 

@@ -31,18 +31,26 @@ export class ManifestsBench {
   folder!: string;
   /** Writes what it is given as it is, where the client would leave out what it does not know. */
   #admin!: Cluster;
+  readonly #user: string;
+  readonly #allow: (cluster: TestCluster) => Promise<void>;
+
+  /** @param user as whom Salvor works, with the rights that `allow` gives it */
+  constructor(user = 'salvor', allow = (cluster: TestCluster) => cluster.allow(user, DRIFT_RULES)) {
+    this.#user = user;
+    this.#allow = allow;
+  }
 
   async start(): Promise<void> {
     this.folder = await mkdtemp(join(tmpdir(), 'salvor-manifests-'));
-    this.sandbox = await startSandbox({ parts: ['kubernetes'], kubernetes: { users: [{ name: 'salvor' }] } });
+    this.sandbox = await startSandbox({ parts: ['kubernetes'], kubernetes: { users: [{ name: this.#user }] } });
     const { kubernetes } = this.sandbox;
     this.cluster = new TestCluster(kubernetes);
-    await this.cluster.allow('salvor', DRIFT_RULES);
+    await this.#allow(this.cluster);
     const config = new KubeConfig();
     config.loadFromFile(kubernetes.kubeconfig);
     this.objects = KubernetesObjectApi.makeApiClient(config);
     this.#admin = new Cluster({ name: 'prod', kubeconfig: kubernetes.kubeconfig });
-    this.kubernetes = new Kubernetes({ name: 'prod', kubeconfig: kubernetes.users['salvor']?.kubeconfig ?? '' });
+    this.kubernetes = new Kubernetes({ name: 'prod', kubeconfig: kubernetes.users[this.#user]?.kubeconfig ?? '' });
   }
 
   async stop(): Promise<void> {
@@ -108,7 +116,7 @@ export class ManifestsBench {
   }
 
   #asked(namespace?: string) {
-    return this.sandbox.kubernetes.readAudit({ user: 'salvor', ...(namespace && { namespace }) });
+    return this.sandbox.kubernetes.readAudit({ user: this.#user, ...(namespace && { namespace }) });
   }
 }
 
@@ -162,8 +170,7 @@ export const means = (change: Partial<DriftMeans> = {}): DriftMeans & { pulse: R
   ...(change as object),
 });
 
-export function useManifestsBench(): ManifestsBench {
-  const bench = new ManifestsBench();
+export function useManifestsBench(bench = new ManifestsBench()): ManifestsBench {
   beforeAll(() => bench.start(), 120_000);
   afterAll(() => bench.stop());
   return bench;
