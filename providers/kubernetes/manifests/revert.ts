@@ -4,6 +4,7 @@ import type { Difference } from '../../../model/drift/difference.ts';
 import { OWN_MANAGER } from '../../../model/drift/managers.ts';
 import type { RevertRequest, RevertResult } from '../../../model/ports/desired-state.ts';
 import type { DriftMeans } from '../../desired-state.ts';
+import { FinalError } from '../../errors.ts';
 import { HeldBack } from '../../instance.ts';
 import { beating } from '../../pulse.ts';
 import { MovedError } from '../../source/git.ts';
@@ -136,6 +137,12 @@ class Revert {
     }
     if (error instanceof UnfitSource) return this.#is('changed', `${error.message}; nothing was touched`);
     if (error instanceof StillThere) return this.#is('failed', error.message);
+    const { pulse } = this.#drift;
+    const made = this.#changes.length;
+    // No other attempt will tell what this one has done.
+    if (made > 0 && pulse.signal.aborted && pulse.isCancelled?.())
+      return this.#is('failed', `stopped after ${made} of its changes`);
+    if (made > 0 && error instanceof FinalError) return this.#is('failed', error.message);
     // What passes is tried again by the next attempt, which tells what this one has done.
     if (error instanceof ApiError && !isPassing(error) && ![401, 409].includes(error.status))
       return this.#is('failed', explain(error));

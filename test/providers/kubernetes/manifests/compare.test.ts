@@ -415,4 +415,24 @@ describe('all kinds', () => {
       { kind: 'Job', class: 'ignored' },
     ]);
   });
+
+  it('in a namespace that ends, and of what ends, nothing is created before it is gone', async () => {
+    const namespace = await bench.cluster.namespace('drift');
+    const map = {
+      ...{ apiVersion: 'v1', kind: 'ConfigMap' },
+      metadata: { name: 'web', namespace, finalizers: ['example.com/wait'] },
+    };
+    const stack = await bench.stack({ 'all.yaml': [map, service(namespace)] });
+    await bench.deploy(map);
+    await bench.cluster.delete({ apiVersion: 'v1', kind: 'Namespace', metadata: { name: namespace } });
+    await eventually('it ends', async () => (await bench.live(map)).metadata?.deletionTimestamp !== undefined);
+    const found = await stack.differences();
+    expect(found).toMatchObject([
+      { kind: 'ConfigMap', class: 'mixed', why: expect.stringContaining('it is being deleted, since') },
+      { kind: 'Service', class: 'unapplied', why: 'it does not exist, and its namespace is being deleted' },
+    ]);
+    expect(await stack.revert(found)).toMatchObject({ verdict: 'changed' });
+    await bench.edit(map, { metadata: { finalizers: null } });
+    expect(await bench.mutations(namespace)).toEqual([]);
+  });
 });
