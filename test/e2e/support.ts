@@ -61,6 +61,8 @@ interface Sections {
   temporal?: object;
   gateway?: object;
   limits?: object;
+  stacks?: object[];
+  dependencies?: object[];
 }
 
 /** `temporal.api.enums.v1.PendingActivityState.PENDING_ACTIVITY_STATE_STARTED` */
@@ -263,6 +265,8 @@ export class Stack {
       prometheus: { url: prometheus.url },
       alertmanager: { urls: [alertmanager.url] },
       ...(more.limits && { limits: more.limits }),
+      ...(more.stacks && { stacks: more.stacks }),
+      ...(more.dependencies && { dependencies: more.dependencies }),
       clusters: [{ name: this.cluster.name, kubeconfig: kubernetes.users[SALVOR]?.kubeconfig }],
       rules: Object.entries(rules).map(([name, rule]) => ({
         name,
