@@ -35,17 +35,6 @@ interface Asked {
   NextToken?: string;
 }
 
-/** The protocol of CloudWatch's clients: JSON, with the action in a header. */
-const TARGET = /^GraniteServiceVersion20100801\.(\w+)$/;
-
-/** The action of a request in JSON; undefined where it is one of the query protocol. */
-export const jsonAction = (target: string | undefined): string | undefined => TARGET.exec(target ?? '')?.[1];
-
-export const jsonError = ({ code, message }: { code: string; message: string }): string =>
-  JSON.stringify({ __type: code, message });
-
-export const jsonCodeOf = (body: string): string | undefined => /"__type": ?"(?:[^"]*#)?(\w+)"/.exec(body)?.[1];
-
 export class CloudWatch {
   readonly #put: (Datum & { key: string })[] = [];
   #pageSize = Number.POSITIVE_INFINITY;

@@ -10,7 +10,7 @@
  *   leave MinSize and MaxSize, what is in the wrong state, and what is not there.
  *
  * - DescribeScalingActivities tells of SetDesiredCapacity and ExecutePolicy, newest first.
- * - CloudWatch: see aws-cloudwatch.ts.
+ * - CloudWatch: see aws-cloudwatch.ts. CloudTrail: see aws-trail.ts.
  *
  * It is also the witness of a test (`requests`), and makes trouble on demand (`throttle`, `stall`, `show`).
  */
@@ -18,35 +18,21 @@ import { randomUUID } from 'node:crypto';
 import { createServer, type IncomingMessage, type ServerResponse } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { ActivityLog } from './aws-activities.ts';
-import { CloudWatch, jsonAction, jsonCodeOf, jsonError } from './aws-cloudwatch.ts';
+import { CloudWatch } from './aws-cloudwatch.ts';
+import { jsonAction, jsonCodeOf, jsonError } from './aws-json.ts';
 import { type AwsRequest, isRead, mutationsIn } from './aws-record.ts';
 import { Refreshes } from './aws-refreshes.ts';
 import { Refusal } from './aws-refusal.ts';
-import { type Headers, headersOf, type Sent } from './aws-sent.ts';
-import { elementOf, instancesIn, type SeenInstance, withStates, xmlError, xmlResult } from './aws-xml.ts';
-
-export interface Stall {
-  /** Resolves when the request is there. */
-  readonly reached: Promise<void>;
-  /** Lets it go on; one whose client has gone meanwhile, and that was stalled `before`, is dropped. */
-  release(): void;
-}
-
-export interface Trouble {
-  /** Default: any. */
-  action?: string;
-  /** Default: `Throttling`, with 400. */
-  code?: string;
-  status?: number;
-  /** What the clock of AWS says then, where it is not what this machine's does. */
-  date?: Date;
-}
+import { type Caller, callerOf, type Headers, headersOf, type Sent } from './aws-sent.ts';
+import { type CloudTrail, Trail } from './aws-trail.ts';
+import { type Stall, type Trouble, Troubles } from './aws-trouble.ts';
+import { ec2Error, elementOf, instancesIn, type SeenInstance, withStates, xmlError, xmlResult } from './aws-xml.ts';
 
 export interface AwsProxy {
   readonly url: string;
   /** All that clients have asked for, in the order of the answers; what the proxy itself asks moto is not among them. */
   readonly requests: readonly AwsRequest[];
-  /** Those of them that changed something of these groups and instances, in short: `EnterStandby with decrement`. */
+  /** Those of them that changed something of these resources, in short: `EnterStandby with decrement`. */
   mutations(by: string, ...resources: string[]): string[];
   /** The next so many requests (of one action) are refused, by default as throttled. */
   throttle(count: number, trouble?: Trouble): void;
@@ -62,6 +48,7 @@ export interface AwsProxy {
   answerMetrics(status: string): void;
   /** Instances that are launched from now on stay `Pending` until they are let go. */
   holdLaunches(): { release(): void };
+  readonly trail: CloudTrail;
   stop(): Promise<void>;
 }
 
@@ -103,9 +90,8 @@ class BeforeMoto implements AwsProxy {
     // Who breaks off in the midst of a request, as a worker that is killed, is nobody's error.
     this.#serve(request, response).catch(() => response.destroy());
   });
-  readonly #throttles: { count: number; action?: string; refusal: Refusal }[] = [];
-  readonly #stalls: { action: string; when: 'before' | 'after'; reach(): void; released: Promise<void> }[] = [];
-  readonly #losses: string[] = [];
+  readonly trail = new Trail();
+  readonly #troubles = new Troubles();
   readonly #shown = new Map<string, string>();
   readonly #waiting = new Map<string, Waiting>();
   readonly #refreshes = new Refreshes();
@@ -136,19 +122,16 @@ class BeforeMoto implements AwsProxy {
     return mutationsIn(this.requests, by, resources);
   }
 
-  throttle(count: number, { action, code = 'Throttling', ...how }: Trouble = {}): void {
-    this.#throttles.push({ count, action, refusal: new Refusal('Rate exceeded', code, how) });
+  throttle(count: number, trouble?: Trouble): void {
+    this.#troubles.throttle(count, trouble);
   }
 
   stall(action: string, when: 'before' | 'after'): Stall {
-    const reached = Promise.withResolvers<void>();
-    const released = Promise.withResolvers<void>();
-    this.#stalls.push({ action, when, reach: reached.resolve, released: released.promise });
-    return { reached: reached.promise, release: released.resolve };
+    return this.#troubles.stall(action, when);
   }
 
   lose(action: string): void {
-    this.#losses.push(action);
+    this.#troubles.lose(action);
   }
 
   show(instanceId: string, state: string | undefined): void {
@@ -183,51 +166,41 @@ class BeforeMoto implements AwsProxy {
     const json = jsonAction(headers['x-amz-target']);
     const parameters: Parameters = json ? { Body: body } : Object.fromEntries(new URLSearchParams(body));
     const action = json ?? parameters['Action'] ?? '';
-    const errorOf = json ? jsonError : xmlError;
-    await this.#stalled(action, 'before');
+    const caller = callerOf(headers);
+    const errorOf = json ? jsonError : caller.service === 'ec2' ? ec2Error : xmlError;
+    await this.#troubles.stalled(action, 'before');
     // Whoever asked is gone, and on a real network would not have been heard.
     if (response.destroyed) return;
-    const answer = await this.#answer(action, parameters, { headers, body, path: request.url ?? '/' }).catch(
-      (error: unknown): Answer & { code?: string } => {
-        if (error instanceof Refusal)
-          return { status: error.status, body: errorOf(error), code: error.code, date: error.date };
-        return { status: 500, body: errorOf({ code: 'InternalFailure', message: String(error) }) };
-      },
-    );
+    const sent = { headers, body, path: request.url ?? '/' };
+    const answer = await this.#answer(action, parameters, sent, caller).catch((error: unknown): Answer => {
+      if (error instanceof Refusal) return { status: error.status, body: errorOf(error), date: error.date };
+      return { status: 500, body: errorOf({ code: 'InternalFailure', message: String(error) }) };
+    });
     const refusal = json ? jsonCodeOf : (xml: string) => elementOf(xml, 'Code');
     const code = answer.status < 300 ? undefined : refusal(answer.body);
-    const by = /Credential=([^/]+)\//.exec(headers['authorization'] ?? '')?.[1] ?? '';
-    this.requests.push({ by, action, parameters, at, status: answer.status, ...(code !== undefined && { code }) });
-    await this.#stalled(action, 'after');
-    const lost = this.#losses.indexOf(action);
-    if (lost >= 0) {
-      this.#losses.splice(lost, 1);
+    const seen = { ...caller, action, parameters, at, status: answer.status, ...(code !== undefined && { code }) };
+    this.requests.push(seen);
+    this.trail.took(seen, answer.body);
+    await this.#troubles.stalled(action, 'after');
+    if (this.#troubles.loses(action)) {
       request.socket.destroy();
       return;
     }
     response.writeHead(answer.status, {
-      ...{ 'content-type': json ? 'application/x-amz-json-1.0' : 'text/xml', 'x-amzn-requestid': randomUUID() },
+      'content-type': json ? (headers['content-type'] ?? 'application/x-amz-json-1.0') : 'text/xml',
+      'x-amzn-requestid': randomUUID(),
       ...(answer.date && { date: answer.date.toUTCString() }),
     });
     response.end(answer.body);
   }
 
-  async #stalled(action: string, when: 'before' | 'after'): Promise<void> {
-    const at = this.#stalls.findIndex((stall) => stall.action === action && stall.when === when);
-    const [stall] = at < 0 ? [] : this.#stalls.splice(at, 1);
-    stall?.reach();
-    await stall?.released;
-  }
-
-  async #answer(action: string, parameters: Parameters, sent: Sent): Promise<Answer> {
-    const throttle = this.#throttles.find((one) => one.count > 0 && (one.action ?? action) === action);
-    if (throttle) {
-      throttle.count -= 1;
-      throw throttle.refusal;
-    }
-    if (jsonAction(sent.headers['x-amz-target']) !== undefined) return this.#ofCloudWatch(action, sent);
+  async #answer(action: string, parameters: Parameters, sent: Sent, { service, region }: Caller): Promise<Answer> {
+    this.#troubles.refuse(action);
+    if (service === 'monitoring') return this.#ofCloudWatch(action, sent);
+    if (service === 'cloudtrail' && action === 'LookupEvents')
+      return { status: 200, body: this.trail.lookup(sent.body, region) };
     // Other services (EC2, STS) are moto's own affair.
-    const own = /\/autoscaling\/aws4_request/.test(sent.headers['authorization'] ?? '');
+    const own = service === 'autoscaling';
     const handler = own ? this.#handlers[action] : undefined;
     const answer = (await handler?.(parameters, sent.headers)) ?? (await this.#forward(sent));
     return own && isRead(action) ? { ...answer, body: this.#asShown(answer.body) } : answer;

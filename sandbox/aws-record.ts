@@ -1,11 +1,10 @@
 /** The record of the proxy before moto (aws-proxy.ts). */
+import type { Caller } from './aws-sent.ts';
 
 type Parameters = Record<string, string>;
 
 /** One request that a client made, with what it was answered. */
-export interface AwsRequest {
-  /** Access key id of whoever asked. */
-  by: string;
+export interface AwsRequest extends Caller {
   /** `EnterStandby` */
   action: string;
   /** As the query protocol names them: `InstanceIds.member.1`. */
@@ -17,9 +16,9 @@ export interface AwsRequest {
   code?: string;
 }
 
-export const isRead = (action: string): boolean => /^(Describe|Get|List)/.test(action);
+export const isRead = (action: string): boolean => /^(Describe|Get|List|Lookup)/.test(action);
 
-/** What this access key changed of these groups and instances, in order, in short: `EnterStandby with decrement`. */
+/** What this access key changed of these resources, in order, in short: `EnterStandby with decrement`. */
 export function mutationsIn(requests: readonly AwsRequest[], by: string, resources: readonly string[]): string[] {
   const concerns = (value: string) => resources.some((one) => value === one || value.endsWith(`/${one}`));
   return requests
@@ -44,6 +43,18 @@ function detailOf(action: string, parameters: Parameters): string {
     case 'TerminateInstanceInAutoScalingGroup':
       return parameters['ShouldDecrementDesiredCapacity'] === 'true' ? 'with decrement' : 'without decrement';
     default:
-      return '';
+      return rulesOf(parameters).join(', ');
   }
+}
+
+/** Of a request about rules of a security group: `tcp 22-22 10.0.0.0/8`, or the ids by which it names them. */
+function rulesOf(parameters: Parameters): string[] {
+  return Object.entries(parameters).flatMap(([name, value]) => {
+    if (/^SecurityGroupRuleId\.\d+$/.test(name)) return [value];
+    const [, permission] = /^(IpPermissions\.\d+)\.\w+\.\d+\.(CidrIp|CidrIpv6|GroupId|PrefixListId)$/.exec(name) ?? [];
+    if (permission === undefined) return [];
+    const of = (field: string) => parameters[`${permission}.${field}`];
+    const ports = of('FromPort') === undefined ? '' : ` ${of('FromPort')}-${of('ToPort')}`;
+    return [`${of('IpProtocol')}${ports} ${value}`];
+  });
 }

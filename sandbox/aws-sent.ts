@@ -2,6 +2,15 @@ import type { IncomingMessage } from 'node:http';
 
 export type Headers = Record<string, string>;
 
+/** As the signature of a request names it. */
+export interface Caller {
+  /** Access key id. */
+  by: string;
+  region: string;
+  /** `autoscaling`, `ec2`, `monitoring`, `cloudtrail`, … */
+  service: string;
+}
+
 /** What a client has sent to the proxy before moto (aws-proxy.ts), as it is passed on. */
 export interface Sent {
   headers: Headers;
@@ -15,4 +24,10 @@ export function headersOf({ headers }: IncomingMessage): Headers {
   return Object.fromEntries(
     names.flatMap((name) => (headers[name] === undefined ? [] : [[name, String(headers[name])]])),
   );
+}
+
+export function callerOf({ authorization = '' }: Headers): Caller {
+  const [, by = '', region = '', service = ''] =
+    /Credential=([^/]+)\/\d+\/([^/]+)\/([^/]+)\/aws4_request/.exec(authorization) ?? [];
+  return { by, region, service };
 }

@@ -37,4 +37,8 @@ export const xmlResult = (action: string, result: string): string =>
 export const xmlError = ({ code, message }: { code: string; message: string }): string =>
   `<ErrorResponse ${NAMESPACE}><Error><Type>Sender</Type><Code>${code}</Code><Message>${escaped(message)}</Message></Error><RequestId>${crypto.randomUUID()}</RequestId></ErrorResponse>`;
 
+/** EC2 has it in another form than the others. */
+export const ec2Error = ({ code, message }: { code: string; message: string }): string =>
+  `<Response><Errors><Error><Code>${code}</Code><Message>${escaped(message)}</Message></Error></Errors><RequestID>${crypto.randomUUID()}</RequestID></Response>`;
+
 const escaped = (text: string): string => text.replaceAll('&', '&amp;').replaceAll('<', '&lt;');

@@ -3,8 +3,11 @@
 export const COMPONENTS = [
   'kube-apiserver',
   'temporal',
+  'opentofu',
   'kwok',
   'kube-controller-manager',
+  'terraform-provider-kubectl',
+  'terraform-provider-local',
   'etcd',
   'prometheus',
   'alertmanager',
@@ -102,6 +105,18 @@ const PROMETHEUS_SUMS: Record<string, string> = {
   'darwin-arm64': 'c17bc2c992f0b5515eebe2b4ccd626214f8e309a0fe6ec40ed13c42ec13d05fb',
 };
 
+/** A provider for OpenTofu. Its project publishes zip files; it tells no version, so one in the PATH is never taken. */
+function terraformProvider(owner: string, name: string, version: string, packages: number): ComponentSpec {
+  return {
+    version,
+    commands: [name],
+    versionPattern: new RegExp(`${name} v(\\S+)`),
+    accepts: pinned(version),
+    release: () => undefined,
+    build: { module: name, package: `github.com/${owner}/${name}`, ldflags: '-s -w', packages },
+  };
+}
+
 /** A release of the Prometheus project: all are packed alike. */
 function ofPrometheus(name: string, version: string, sums: Record<string, string> = {}): ComponentSpec['release'] {
   return (os, arch) => {
@@ -164,6 +179,26 @@ export const CATALOGUE: Record<ComponentName, ComponentSpec> = {
       packages: 997,
     },
   },
+  opentofu: {
+    version: '1.10.10',
+    commands: ['tofu'],
+    versionPattern: /OpenTofu v(\S+)/,
+    accepts: pinned('1.10.10'),
+    release: (os, arch) => {
+      const folder = `${GITHUB}/opentofu/opentofu/releases/download/v1.10.10`;
+      const url = `${folder}/tofu_1.10.10_${os}_${arch}.tar.gz`;
+      return { url, checksums: `${folder}/tofu_1.10.10_SHA256SUMS`, member: 'tofu' };
+    },
+    build: {
+      module: 'opentofu',
+      package: 'github.com/opentofu/opentofu/cmd/tofu',
+      ldflags: '-s -w -X github.com/opentofu/opentofu/version.dev=no',
+      packages: 1_400,
+    },
+  },
+  'terraform-provider-kubectl': terraformProvider('gavinbunney', 'terraform-provider-kubectl', '1.19.0', 1_047),
+  // The newest on the Go proxy, under the owner that it had before.
+  'terraform-provider-local': terraformProvider('terraform-providers', 'terraform-provider-local', '1.4.0', 466),
   prometheus: {
     version: '3.5.0',
     commands: ['prometheus'],

@@ -40,7 +40,7 @@ const found = new Map<string, Promise<string>>();
 
 /**
  * The path of a component's executable. Looks at: the path in its variable (SALVOR_ETCD, …), used as it is; the PATH, where
- * Kubernetes, etcd and kwok must be the pinned version, Temporal at least server 1.29, Prometheus 2.42, Alertmanager
+ * Kubernetes, etcd, kwok and OpenTofu must be the pinned version, Temporal at least server 1.29, Prometheus 2.42, Alertmanager
  * 0.25, PostgreSQL 13, Envoy 1.30; Salvor's cache; the project's release download (unless SALVOR_NO_DOWNLOAD is set); a
  * build with Go, Debian's package, or PyPI. What it gets is kept in the cache; two processes never get the same component
  * at once.
