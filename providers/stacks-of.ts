@@ -4,6 +4,7 @@ import type { Aws } from './aws/provider.ts';
 import type { DesiredStateProvider, Stacks } from './desired-state.ts';
 import { FinalError } from './errors.ts';
 import type { Kubernetes } from './kubernetes/provider.ts';
+import { openTofu } from './opentofu/provider.ts';
 
 export interface StacksWorld {
   clusters: ReadonlyMap<string, Kubernetes>;
@@ -17,7 +18,9 @@ const WAYS: {
     options: NonNullable<StackSource[K]>,
     world: StacksWorld,
   ) => DesiredStateProvider;
-} = {};
+} = {
+  opentofu: openTofu,
+};
 
 export function stacksOf(world: StacksWorld): Stacks {
   return {

@@ -1,0 +1,64 @@
+import { isObject, type Json, type PlanJson, type ResourceChange } from './plan-json.ts';
+import type { ValueDiff } from './plan-values.ts';
+
+/** What the source itself says of a resource: `configuration` of a plan. */
+export class Configuration {
+  readonly #root: unknown;
+
+  constructor({ configuration }: Pick<PlanJson, 'configuration'>) {
+    this.#root = configuration?.root_module;
+  }
+
+  /** The expressions of a resource, by attribute and block; undefined where the source does not have it. */
+  expressions({ module_address: module, type, name, mode }: ResourceChange): Json | undefined {
+    let at = this.#root;
+    for (const call of callsOf(module)) {
+      const calls = isObject(at) ? at['module_calls'] : undefined;
+      const called = isObject(calls) ? calls[call] : undefined;
+      at = isObject(called) ? called['module'] : undefined;
+    }
+    const resources = isObject(at) ? at['resources'] : undefined;
+    if (!Array.isArray(resources)) return undefined;
+    const found = resources.find(
+      (one: unknown) => isObject(one) && one['type'] === type && one['name'] === name && (one['mode'] ?? mode) === mode,
+    );
+    if (!isObject(found)) return undefined;
+    return isObject(found['expressions']) ? found['expressions'] : {};
+  }
+}
+
+/** Names of the calls in `module.a["x.y"].module.b[0]`. */
+function callsOf(module: string | undefined): string[] {
+  // Keys of instances may hold anything, in quotes.
+  const plain = (module ?? '').replace(/\[(?:"(?:[^"\\]|\\.)*"|[0-9]+)\]/g, '');
+  return plain.split('.').filter((_, place) => place % 2 === 1);
+}
+
+const isExpression = (node: unknown): boolean =>
+  isObject(node) && ('constant_value' in node || 'references' in node || Object.keys(node).length === 0);
+
+/** Whether the source sets what is at this path: an attribute, or one of a block. */
+export function isSet(expressions: Json | undefined, path: ValueDiff['path']): boolean {
+  return expressionsAt(expressions, path).length > 0;
+}
+
+/** What the source refers to there: `local_file.motd.id`, `var.port`, … */
+export function referencesAt(expressions: Json | undefined, path: ValueDiff['path']): string[] {
+  return expressionsAt(expressions, path).flatMap((node) => {
+    const references = isObject(node) ? node['references'] : undefined;
+    return Array.isArray(references) ? references.filter((one) => typeof one === 'string') : [];
+  });
+}
+
+function expressionsAt(expressions: Json | undefined, path: ValueDiff['path']): unknown[] {
+  let nodes: unknown[] = expressions ? [expressions] : [];
+  let isTop = true;
+  for (const key of path) {
+    // Blocks of one name are a list, and which of them becomes which element nobody can tell.
+    if (typeof key === 'number') continue;
+    if (!isTop && nodes.some(isExpression)) return nodes.filter(isExpression);
+    nodes = nodes.flatMap((node) => (isObject(node) && key in node ? node[key] : []));
+    isTop = false;
+  }
+  return nodes;
+}

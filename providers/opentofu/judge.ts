@@ -1,0 +1,49 @@
+import { changedAddresses } from '../../model/drift/classify-plan.ts';
+import type { Difference } from '../../model/drift/difference.ts';
+import type { PlanJson } from '../../model/drift/plan-json.ts';
+import { isRevertible } from './session.ts';
+
+export interface Judgement {
+  /** It is not, or not only, what was reviewed; for people. */
+  objection?: string;
+  /** What an apply of the plan would revert. */
+  todo: Difference[];
+  /** What does not differ any more. */
+  gone: Difference[];
+}
+
+/**
+ * Whether a plan does what was reviewed, and nothing else.
+ *
+ * @param isAgain an apply may have been cut short: that has written what there is into the state, so that what is left of it
+ * looks as if the source had changed. What would be written is still the very same.
+ */
+export function judge(
+  plan: PlanJson,
+  found: readonly Difference[],
+  reviewed: readonly Difference[],
+  isAgain: boolean,
+): Judgement {
+  const changed = changedAddresses(plan);
+  const outside = changed.find((address) => reviewed.every((one) => one.address !== address));
+  if (outside !== undefined) return none(`to revert it would change ${outside} too, which was not reviewed`);
+  const todo: Difference[] = [];
+  const gone: Difference[] = [];
+  for (const one of reviewed) {
+    if (!isRevertible(one)) return none(`${one.address} is ${one.class}, and that is not reverted`);
+    const now = found.find(({ address }) => address === one.address);
+    if (!changed.includes(one.address) || !now) {
+      gone.push(one);
+      continue;
+    }
+    const isSameClass = now.class === one.class || (isAgain && now.class === 'unapplied');
+    if (!isSameClass) return none(`${one.address} was ${one.class}, and is ${now.class} now: ${now.why}`);
+    if (now.digest !== one.digest) return none(`${one.address} differs in another way than was reviewed`);
+    todo.push(one);
+  }
+  const [first] = gone;
+  if (first && !isAgain) return none(`${first.address} does not differ any more`);
+  return { todo, gone };
+}
+
+const none = (objection: string): Judgement => ({ objection, todo: [], gone: [] });

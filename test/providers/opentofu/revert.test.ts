@@ -1,0 +1,165 @@
+import { readdir, readFile, rm, writeFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import { afterAll, beforeAll, expect, test } from 'vitest';
+import { HeldBack } from '../../../providers/instance.ts';
+import { requiredProviders } from '../../../sandbox/opentofu.ts';
+import { classesOf, differencesOf, makeWorld, openStage, providerOf, revertible, type Stage } from './support.ts';
+
+let stage: Stage;
+beforeAll(async () => {
+  stage = await openStage();
+}, 900_000);
+afterAll(() => stage?.[Symbol.asyncDispose]());
+
+const file = (name: string, path: string, content: string, more = '') => `
+resource "local_file" "${name}" {
+  filename = "${path}"
+  content  = "${content}"
+  ${more}
+}
+`;
+const local = requiredProviders('local');
+
+test('a file changed by hand, and one deleted, are found and reverted; the folder and the state are not touched by a look', async () => {
+  const world = await makeWorld(
+    stage,
+    (files) => local + file('motd', `${files}/motd`, 'welcome') + file('issue', `${files}/issue`, 'hello'),
+  );
+  await world.applyAll();
+  const provider = providerOf(world);
+  expect(await provider.compare()).toMatchObject({ verdict: 'same', differences: [] });
+
+  await writeFile(join(world.files, 'motd'), 'mine now');
+  await rm(join(world.files, 'issue'));
+  const [before, listed] = [await world.stateText(), await readdir(world.folder)];
+  const found = await provider.compare();
+  expect(found).toMatchObject({
+    verdict: 'differs',
+    why: 'drift of 2 addresses',
+    differences: [
+      { address: 'local_file.issue', kind: 'local_file', class: 'reversible', action: 'create' },
+      { address: 'local_file.motd', class: 'reversible', action: 'create' },
+    ],
+  });
+  expect(await world.stateText()).toBe(before);
+  expect(await readdir(world.folder)).toEqual(listed);
+  expect(differencesOf(await provider.compare())).toEqual(differencesOf(found));
+
+  const told = await provider.revert(revertible(found).filter(({ address }) => address.endsWith('motd')));
+  expect(told).toMatchObject({ verdict: 'reverted' });
+  expect(told.changes).toContainEqual(
+    expect.objectContaining({
+      step: 'revert',
+      object: { key: `stack/${world.stack.name}`, uid: 'local_file.motd' },
+      field: 'content',
+      before: null,
+      after: 'welcome',
+    }),
+  );
+  expect(await readFile(join(world.files, 'motd'), 'utf8')).toBe('welcome');
+  // What was not reviewed is left as it is.
+  expect(await readdir(world.files)).toEqual(['motd']);
+  expect(classesOf(await provider.compare())).toEqual({ 'local_file.issue': 'reversible' });
+  expect(await readdir(world.folder)).toEqual(listed);
+});
+
+test('a change of the source is not applied: beside drift, in one address with it, and where drift depends on it', async () => {
+  const source = (files: string, { plain = 'a', mixed = 'a', base = 'a' }) =>
+    local +
+    file('plain', `${files}/plain`, plain) +
+    file('mixed', `${files}/mixed`, mixed) +
+    file('base', `${files}/base`, base) +
+    file('above', `${files}/above`, 'a', 'depends_on = [local_file.base]') +
+    file('alone', `${files}/alone`, 'a');
+  const world = await makeWorld(stage, (files) => source(files, {}));
+  await world.applyAll();
+  await world.write(
+    source(world.files, { plain: 'b', mixed: 'b', base: 'b' }) + file('new', `${world.files}/new`, 'a'),
+  );
+  for (const name of ['mixed', 'above', 'alone']) await writeFile(join(world.files, name), 'by hand');
+  const provider = providerOf(world);
+  const found = await provider.compare();
+  expect(classesOf(found)).toEqual({
+    'local_file.mixed': 'mixed',
+    'local_file.above': 'mixed',
+    'local_file.alone': 'reversible',
+    'local_file.plain': 'unapplied',
+    'local_file.base': 'unapplied',
+    'local_file.new': 'unapplied',
+  });
+  const why = Object.fromEntries(differencesOf(found).map((one) => [one.address, one.why]));
+  expect(why['local_file.mixed']).toContain('the source has another content');
+  expect(why['local_file.above']).toContain('local_file.base');
+
+  expect(await provider.revert(revertible(found))).toMatchObject({ verdict: 'reverted' });
+  const texts = await Promise.all(
+    ['plain', 'mixed', 'base', 'above', 'alone'].map((name) => readFile(join(world.files, name), 'utf8')),
+  );
+  expect(texts).toEqual(['a', 'by hand', 'a', 'by hand', 'a']);
+  expect(await readdir(world.files)).not.toContain('new');
+
+  // Also not when somebody asks for it by name.
+  const forced = differencesOf(found).filter(({ address }) => /mixed|above/.test(address));
+  const told = await provider.revert(forced.map((one) => ({ ...one, class: 'reversible' })));
+  expect(told).toMatchObject({ verdict: 'changed', changes: [] });
+  expect(await readFile(join(world.files, 'mixed'), 'utf8')).toBe('by hand');
+});
+
+test('what changed between review and revert is refused: the source, or the world', async () => {
+  const world = await makeWorld(stage, (files) => local + file('motd', `${files}/motd`, 'welcome'));
+  await world.applyAll();
+  await rm(join(world.files, 'motd'));
+  const provider = providerOf(world);
+  const reviewed = revertible(await provider.compare());
+  await world.write(local + file('motd', `${world.files}/motd`, 'other'));
+  expect(await provider.revert(reviewed)).toMatchObject({
+    verdict: 'changed',
+    changes: [],
+    why: expect.stringContaining('was reversible, and is mixed now'),
+  });
+  await world.write(local + file('motd', `${world.files}/motd`, 'welcome'));
+  await world.applyAll();
+  expect(await provider.revert(reviewed)).toMatchObject({
+    verdict: 'changed',
+    why: 'local_file.motd does not differ any more',
+  });
+});
+
+test('an attempt whose answer was lost is told, and not done again', async () => {
+  const world = await makeWorld(stage, (files) => local + file('motd', `${files}/motd`, 'welcome'));
+  await world.applyAll();
+  await rm(join(world.files, 'motd'));
+  const provider = providerOf(world);
+  const reviewed = revertible(await provider.compare());
+  expect(await provider.revert(reviewed)).toMatchObject({ verdict: 'reverted' });
+  const after = await world.stateText();
+  const again = await provider.revert(reviewed, { isRepeat: true });
+  expect(again).toMatchObject({ verdict: 'reverted' });
+  expect(again.changes[0]?.what).toContain('the answer was lost');
+  expect(await world.stateText()).toBe(after);
+});
+
+test('asked right before it writes, and told that it is not the time, it writes nothing', async () => {
+  const world = await makeWorld(stage, (files) => local + file('motd', `${files}/motd`, 'welcome'));
+  await world.applyAll();
+  await rm(join(world.files, 'motd'));
+  const provider = providerOf(world);
+  const reviewed = revertible(await provider.compare());
+  const stillMine = async () => {
+    throw new HeldBack({ gate: 'paused', reason: 'paused by Ada' });
+  };
+  await expect(provider.revert(reviewed, { stillMine })).rejects.toThrow('paused by Ada');
+  expect(await readdir(world.files)).toEqual([]);
+});
+
+test('what a pattern names is ignored, and an empty source is refused', async () => {
+  const world = await makeWorld(stage, (files) => local + file('motd', `${files}/motd`, 'welcome'), {
+    stack: { ignore: ['local_file.*'] },
+  });
+  await world.applyAll();
+  await rm(join(world.files, 'motd'));
+  const provider = providerOf(world);
+  expect(classesOf(await provider.compare())).toEqual({ 'local_file.motd': 'ignored' });
+  for (const name of ['main.tf', 'backend.tf']) await rm(join(world.folder, name));
+  expect(await provider.compare()).toMatchObject({ verdict: 'refused' });
+});
