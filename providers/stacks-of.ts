@@ -3,6 +3,7 @@ import { kindOf } from '../model/drift/schema.ts';
 import type { Aws } from './aws/provider.ts';
 import type { DesiredStateProvider, Stacks } from './desired-state.ts';
 import { FinalError } from './errors.ts';
+import { manifests } from './kubernetes/manifests/provider.ts';
 import type { Kubernetes } from './kubernetes/provider.ts';
 import { openTofu } from './opentofu/provider.ts';
 
@@ -20,6 +21,11 @@ const WAYS: {
   ) => DesiredStateProvider;
 } = {
   opentofu: openTofu,
+  manifests: (stack, options, { clusters }) => {
+    const kubernetes = clusters.get(options.cluster);
+    if (kubernetes) return manifests(kubernetes.cluster, stack, options);
+    throw new FinalError(`stack ${stack.name}: no cluster ${options.cluster} is configured`, { type: 'UnknownTarget' });
+  },
 };
 
 export function stacksOf(world: StacksWorld): Stacks {

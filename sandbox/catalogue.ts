@@ -8,6 +8,7 @@ export const COMPONENTS = [
   'kube-controller-manager',
   'terraform-provider-kubectl',
   'terraform-provider-local',
+  'kustomize',
   'etcd',
   'prometheus',
   'alertmanager',
@@ -199,6 +200,25 @@ export const CATALOGUE: Record<ComponentName, ComponentSpec> = {
   'terraform-provider-kubectl': terraformProvider('gavinbunney', 'terraform-provider-kubectl', '1.19.0', 1_047),
   // The newest on the Go proxy, under the owner that it had before.
   'terraform-provider-local': terraformProvider('terraform-providers', 'terraform-provider-local', '1.4.0', 466),
+  kustomize: {
+    // From 5.8.3 on it needs Go 1.27.
+    version: '5.8.2',
+    commands: ['kustomize'],
+    // It tells its version by a command of its own, so one in the PATH is never taken.
+    versionPattern: /kustomize v(\S+)/,
+    accepts: pinned('5.8.2'),
+    release: (os, arch) => {
+      const folder = `${GITHUB}/kubernetes-sigs/kustomize/releases/download/kustomize%2Fv5.8.2`;
+      const url = `${folder}/kustomize_v5.8.2_${os}_${arch}.tar.gz`;
+      return { url, checksums: `${folder}/checksums.txt`, member: 'kustomize' };
+    },
+    build: {
+      module: 'kustomize',
+      package: 'sigs.k8s.io/kustomize/kustomize/v5',
+      ldflags: '-s -w -X sigs.k8s.io/kustomize/api/provenance.version=kustomize/v5.8.2',
+      packages: 389,
+    },
+  },
   prometheus: {
     version: '3.5.0',
     commands: ['prometheus'],

@@ -32,6 +32,7 @@ const TYPES = {
   merge: 'application/merge-patch+json',
   strategic: 'application/strategic-merge-patch+json',
   operations: 'application/json-patch+json',
+  apply: 'application/apply-patch+yaml',
 } as const;
 
 const METHODS: Record<Verb, Dispatcher.HttpMethod> = {
@@ -154,8 +155,22 @@ export class Cluster {
     return this.#call<T>('patch', ref, { query: { fieldManager, ...(dryRun && { dryRun: 'All' }) }, type, body });
   }
 
-  async create(ref: Ref, body: unknown, signal?: AbortSignal): Promise<Answer<unknown>> {
-    return this.#call('create', ref, { type: 'json', body, signal });
+  /**
+   * What the API would make of an object where this manager applied it, and all other managers gave way: with the API's defaults, and
+   * in `managedFields` what of it the manager declares. A dry run: nothing is written.
+   */
+  async tryApply<T extends KubeObject>(
+    ref: Ref,
+    fieldManager: string,
+    body: unknown,
+    signal?: AbortSignal,
+  ): Promise<T> {
+    const query = { fieldManager, force: 'true', dryRun: 'All' };
+    return (await this.#call<T>('patch', ref, { query, type: 'apply', body, signal })).body;
+  }
+
+  async create(ref: Ref, body: unknown, signal?: AbortSignal, fieldManager?: string): Promise<Answer<unknown>> {
+    return this.#call('create', ref, { type: 'json', body, signal, ...(fieldManager && { query: { fieldManager } }) });
   }
 
   /** Begins its end, after its own grace period. @param preconditions of the object as it was read */

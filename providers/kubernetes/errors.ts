@@ -14,6 +14,8 @@ export interface Asked {
 export interface Cause {
   reason?: string;
   message?: string;
+  /** Of what was sent, where it is about one: `spec.selector`. */
+  field?: string;
 }
 
 /** The `Status` object with which the API refuses; absent where a proxy or the rate limit answers in plain text. */

@@ -10,6 +10,8 @@ export interface Metadata {
   uid: string;
   resourceVersion: string;
   generation?: number;
+  creationTimestamp?: string;
+  finalizers?: string[];
   deletionTimestamp?: string;
   labels?: Record<string, string>;
   annotations?: Record<string, string>;
@@ -27,6 +29,8 @@ export interface OwnerReference {
 
 export interface ManagedFields {
   manager?: string;
+  operation?: string;
+  subresource?: string;
   time?: string;
   fieldsV1?: FieldSet;
 }

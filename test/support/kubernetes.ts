@@ -130,6 +130,18 @@ export const SCALE_RULES = [
   { apiGroups: ['apiextensions.k8s.io'], resources: ['customresourcedefinitions'], verbs: ['get'] },
 ];
 
+/** What Salvor needs to be allowed to do with what is in manifests. */
+export const DRIFT_RULES = [
+  {
+    apiGroups: ['', 'apps', 'batch', 'networking.k8s.io', 'rbac.authorization.k8s.io', 'autoscaling', 'policy'],
+    resources: ['*'],
+    verbs: ['get', 'list', 'create', 'patch', 'delete'],
+  },
+  // Nobody gives a right that he has not.
+  { apiGroups: ['rbac.authorization.k8s.io'], resources: ['roles', 'clusterroles'], verbs: ['escalate', 'bind'] },
+  { apiGroups: ['example.com', 'apiextensions.k8s.io'], resources: ['*'], verbs: ['get', 'list', 'create', 'patch'] },
+];
+
 /** A person (or a controller) at the sandbox's cluster: what a test does to it and sees of it, not through Salvor. */
 export class TestCluster {
   /** The name by which targets call it. */

@@ -1,0 +1,191 @@
+import { describe, expect, it } from 'vitest';
+import { HeldBack } from '../../../../providers/instance.ts';
+import { eventually } from '../../../support/wait.ts';
+import { deployment, means, networkPolicy, service, useManifestsBench } from './support.ts';
+
+const bench = useManifestsBench();
+
+describe('revert', () => {
+  it('a port added to a NetworkPolicy by hand is closed again, and the record names who has opened it', async () => {
+    const namespace = await bench.cluster.namespace('drift');
+    const policy = networkPolicy(namespace);
+    const stack = await bench.stack({ 'all.yaml': [policy, service(namespace), deployment(namespace)] });
+    await bench.deploy(policy, service(namespace), deployment(namespace));
+    expect(await stack.differences()).toEqual([]);
+
+    await bench.edit(policy, { spec: { ingress: [{ ports: [{ port: 80 }, { port: 8080 }] }] } });
+    const [found, ...others] = await stack.differences();
+    expect(others).toEqual([]);
+    expect(found).toMatchObject({
+      address: `k8s/prod/${namespace}/networkpolicy.networking.k8s.io/web`,
+      ...{ kind: 'NetworkPolicy', class: 'reversible', action: 'update' },
+      fields: [{ path: 'spec.ingress[0].ports[1]', live: '{"protocol":"TCP","port":8080}', source: null }],
+      who: { by: 'kubectl-edit', told: 'managedFields', at: expect.stringMatching(/^20/) },
+    });
+    expect(await bench.mutations(namespace), 'comparing changes nothing').toEqual([]);
+
+    const result = await stack.revert([found!]);
+    expect(result).toMatchObject({ verdict: 'reverted' });
+    expect(result.changes).toEqual([
+      {
+        ...{ step: 'revert', field: 'spec.ingress[0].ports[1]', before: '{"protocol":"TCP","port":8080}', after: null },
+        object: { key: found!.address, uid: (await bench.live(policy)).metadata?.uid },
+        what: expect.stringMatching(
+          /^NetworkPolicy .*\/web: spec\.ingress\[0\]\.ports\[1\]: .* → \(none\) \(changed by kubectl-edit at 20/,
+        ),
+        ...{ at: expect.any(String), requestId: expect.any(String) },
+      },
+    ]);
+    expect(await bench.mutations(namespace)).toEqual(['patch networkpolicies 200']);
+    expect(await stack.differences()).toEqual([]);
+    expect(await stack.revert([found!])).toMatchObject({ verdict: 'changed', changes: [] });
+    expect(await stack.revert([found!], {}, means({ isRepeat: true }))).toMatchObject({ verdict: 'reverted' });
+  });
+
+  it('a removed label is put back, and a deleted Service is created, with what kubectl needs to go on', async () => {
+    const namespace = await bench.cluster.namespace('drift');
+    const [policy, web] = [networkPolicy(namespace), service(namespace)];
+    const stack = await bench.stack({ 'policy.yaml': [policy], 'web/service.json': JSON.stringify(web) });
+    await bench.deploy(policy, web);
+    await bench.edit(policy, { metadata: { labels: { tier: null } } }, 'kubectl-label');
+    await bench.cluster.delete(web);
+
+    const found = await stack.differences();
+    expect(found.map(({ kind, action, class: is }) => [kind, action, is])).toEqual([
+      ['NetworkPolicy', 'update', 'reversible'],
+      ['Service', 'create', 'reversible'],
+    ]);
+    expect(found[0]?.fields).toEqual([{ path: 'metadata.labels.tier', live: null, source: 'front' }]);
+    const result = await stack.revert(found);
+    expect(result).toMatchObject({ verdict: 'reverted' });
+    expect(result.changes.map(({ what }) => what)).toEqual([
+      `Service ${namespace}/web: created`,
+      `NetworkPolicy ${namespace}/web: metadata.labels.tier: (none) → front`,
+    ]);
+    expect(await bench.mutations(namespace)).toEqual(['create services 201', 'patch networkpolicies 200']);
+    expect(await stack.differences()).toEqual([]);
+
+    await bench.edit(web, { metadata: { labels: { app: null } } });
+    const again = await stack.differences();
+    expect(again, 'it is known what was applied, also of what Salvor has created').toMatchObject([
+      { class: 'reversible', fields: [{ path: 'metadata.labels.app', live: null, source: 'web' }] },
+    ]);
+    expect(await stack.revert(again)).toMatchObject({ verdict: 'reverted' });
+  });
+
+  it('what changed between review and revert is refused, and nothing of it is touched', async () => {
+    const namespace = await bench.cluster.namespace('drift');
+    const [policy, web] = [networkPolicy(namespace), service(namespace)];
+    const stack = await bench.stack({ 'all.yaml': [policy, web] });
+    await bench.deploy(policy, web);
+    await bench.edit(policy, { spec: { ingress: [{}] } });
+    await bench.edit(web, { spec: { selector: { app: 'other' } } });
+    const reviewed = await stack.differences();
+    expect(reviewed).toHaveLength(2);
+    await bench.edit(policy, { spec: { ingress: [{ ports: [{ port: 22 }] }] } });
+    const result = await stack.revert(reviewed);
+    expect(result).toMatchObject({ verdict: 'changed', changes: [] });
+    expect(result.why).toContain('is not as it was reviewed');
+    expect(await bench.mutations(namespace)).toEqual([]);
+  });
+
+  it('a source that changed between review and revert is refused', async () => {
+    const namespace = await bench.cluster.namespace('drift');
+    const policy = networkPolicy(namespace);
+    const stack = await bench.stack({ 'all.yaml': [policy] });
+    await bench.deploy(policy);
+    await bench.edit(policy, { spec: { ingress: [{}] } });
+    const reviewed = await stack.differences();
+    await stack.write({ 'all.yaml': [networkPolicy(namespace, [{ port: 443 }])] });
+    expect(await stack.revert(reviewed)).toMatchObject({ verdict: 'changed', changes: [] });
+    await stack.write({ 'all.yaml': '' });
+    expect(await stack.revert(reviewed)).toMatchObject({ verdict: 'changed', changes: [] });
+    expect(await bench.mutations(namespace)).toEqual([]);
+  });
+
+  it('another write in between is looked at again: what is not about the drift does not stop it', async () => {
+    const namespace = await bench.cluster.namespace('drift');
+    const policy = networkPolicy(namespace);
+    const stack = await bench.stack({ 'all.yaml': [policy] });
+    await bench.deploy(policy);
+    await bench.edit(policy, { spec: { ingress: [{}] } });
+    const reviewed = await stack.differences();
+    const drift = means();
+    let asked = 0;
+    drift.pulse.stillMine = async () => {
+      asked += 1;
+      if (asked === 1) await bench.edit(policy, { metadata: { annotations: { seen: 'yes' } } });
+      if (asked === 3) throw new Error('not expected');
+    };
+    expect(await stack.revert(reviewed, {}, drift)).toMatchObject({ verdict: 'reverted' });
+    expect(asked).toBe(2);
+    expect(await bench.mutations(namespace)).toEqual(['patch networkpolicies 409', 'patch networkpolicies 200']);
+    expect(await bench.live(policy)).toMatchObject({ metadata: { annotations: { seen: 'yes' } } });
+  });
+
+  it('a write in between that is about the drift stops it', async () => {
+    const namespace = await bench.cluster.namespace('drift');
+    const policy = networkPolicy(namespace);
+    const stack = await bench.stack({ 'all.yaml': [policy] });
+    await bench.deploy(policy);
+    await bench.edit(policy, { spec: { ingress: [{}] } });
+    const reviewed = await stack.differences();
+    const drift = means();
+    drift.pulse.stillMine = async () => bench.edit(policy, { spec: { ingress: [{ ports: [{ port: 22 }] }] } });
+    const result = await stack.revert(reviewed, {}, drift);
+    expect(result).toMatchObject({ verdict: 'changed', changes: [] });
+    expect(await bench.mutations(namespace)).toEqual(['patch networkpolicies 409']);
+  });
+
+  it('an attempt that is not to write any more has written what it had by then, and tells it', async () => {
+    const namespace = await bench.cluster.namespace('drift');
+    const [policy, web] = [networkPolicy(namespace), service(namespace)];
+    const stack = await bench.stack({ 'all.yaml': [policy, web] });
+    await bench.deploy(policy, web);
+    await bench.edit(policy, { spec: { ingress: [{}] } });
+    await bench.edit(web, { spec: { selector: { app: 'other' } } });
+    const reviewed = await stack.differences();
+    const drift = means();
+    let asked = 0;
+    drift.pulse.stillMine = async () => {
+      asked += 1;
+      if (asked === 2) throw new HeldBack({ gate: 'paused', reason: 'paused by ada' });
+    };
+    const first = await stack.revert(reviewed, {}, drift);
+    expect(first).toMatchObject({ verdict: 'held-back', objection: { gate: 'paused' } });
+    expect(first.changes).toHaveLength(1);
+    const second = await stack.revert(reviewed, {}, means({ isRepeat: true }));
+    expect(second).toMatchObject({ verdict: 'reverted' });
+    expect(second.changes.map(({ what }) => what.includes('was lost'))).toEqual([true, false]);
+    expect(await bench.mutations(namespace)).toEqual(['patch networkpolicies 200', 'patch services 200']);
+  });
+
+  it('what cannot be changed is replaced: it is destructive, and deletes just what was seen', async () => {
+    const namespace = await bench.cluster.namespace('drift');
+    const web = deployment(namespace);
+    const stack = await bench.stack({ 'all.yaml': [web] });
+    await bench.deploy(web);
+    await bench.cluster.delete(web);
+    const selector = { matchLabels: { app: 'web', by: 'hand' } };
+    const metadata = { labels: selector.matchLabels };
+    const other = deployment(namespace, { selector, template: { ...web.spec.template, metadata } });
+    const annotations = {
+      'kubectl.kubernetes.io/last-applied-configuration': JSON.stringify(web),
+    };
+    await eventually('it is gone', () =>
+      bench.live(web).then(
+        () => false,
+        () => true,
+      ),
+    );
+    await bench.objects.create({ ...other, metadata: { ...other.metadata, annotations } });
+    const found = await stack.differences();
+    expect(found).toMatchObject([
+      { class: 'destructive', action: 'replace', fields: [{ path: 'spec.selector.matchLabels.by' }] },
+    ]);
+    const result = await stack.revert(found);
+    expect(result).toMatchObject({ verdict: 'reverted' });
+    expect(result.changes.map(({ field }) => field)).toEqual(['delete', 'create']);
+    expect(await stack.differences()).toEqual([]);
+  });
+});
