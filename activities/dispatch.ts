@@ -4,18 +4,36 @@ import {
   InternalWorkflowStartOptionsSymbol,
 } from '@temporalio/client/lib/internal.js';
 import {
+  ApplicationFailure,
   defineSearchAttributeKey,
   SearchAttributeType,
   WorkflowExecutionAlreadyStartedError,
 } from '@temporalio/common';
-import type { DispatchActivities, DispatchRequest, Running, Start, Started } from '../model/dispatch.ts';
+import type {
+  DispatchActivities,
+  DispatchRequest,
+  ProposeActivities,
+  Running,
+  Start,
+  Started,
+} from '../model/dispatch.ts';
 import { holds } from '../model/gates.ts';
 import type { HeraldOrder } from '../model/herald.ts';
 import type { GiveBack } from '../model/limits.ts';
 import { code, plain } from '../model/markdown.ts';
-import { MESSAGE, proposalId, remediationId, type SearchAttribute, searchValue, WORKFLOW } from '../model/names.ts';
+import {
+  DECIDED_MEMO,
+  MESSAGE,
+  proposalId,
+  remediationId,
+  type SearchAttribute,
+  searchValue,
+  WORKFLOW,
+} from '../model/names.ts';
 import type { RemediationInput } from '../model/remediation.ts';
+import type { Mode, Runbook } from '../model/rule.ts';
 import { currentOf, withCurrent } from '../providers/temporal/chain.ts';
+import { RETRYABLE } from './errors.ts';
 
 export interface DispatchOptions {
   /** On the worker's own NativeConnection, so that the server hands the first task straight back (eager start). */
@@ -33,7 +51,7 @@ export interface DispatchOptions {
  * Starts remediations and proposals, tells them of resolved alerts, finds those that ended without a word, gives slots back
  * and escalates.
  */
-export function dispatchActivities(options: DispatchOptions): DispatchActivities {
+export function dispatchActivities(options: DispatchOptions): DispatchActivities & ProposeActivities {
   const { client, taskQueue, searchAttributes, give, herald } = options;
   const { workflow } = client;
 
@@ -42,7 +60,6 @@ export function dispatchActivities(options: DispatchOptions): DispatchActivities
     const { target, delivery: _, ...alert } = at.request;
     const { approval } = alert;
     const acts = holds(rule, at.request);
-    const workflowId = acts ? remediationId(target) : proposalId(rule.name, target);
     const input: RemediationInput = {
       target,
       rule,
@@ -51,12 +68,22 @@ export function dispatchActivities(options: DispatchOptions): DispatchActivities
       alert,
       episode: at.episode,
       since: new Date(at.since).toISOString(),
-      // Nobody waits to hear of the end of what only observes.
-      ...(rule.mode !== 'observe' && { responder: request.responder }),
+      // Nobody waits to hear of the end of what only observes, but whoever remembers for it.
+      ...((rule.mode !== 'observe' || REMEMBERS.has(rule.runbook)) && { responder: request.responder }),
       ...(acts && approval && { approval }),
+      ...(at.memory && { memory: at.memory }),
       searchAttributes,
     };
     const mode = acts && approval ? `approved by ${approval.by}` : rule.mode;
+    return startIt(input, acts ? remediationId(target) : proposalId(rule.name, target), { mode, memo: rule.mode });
+  }
+
+  async function startIt(
+    input: RemediationInput,
+    workflowId: string,
+    { mode, memo }: { mode: string; memo: Mode },
+  ): Promise<Started> {
+    const { rule, target, alert, episode } = input;
     const options: InternalWorkflowStartOptions & { args: [RemediationInput] } = {
       workflowId,
       taskQueue,
@@ -64,11 +91,11 @@ export function dispatchActivities(options: DispatchOptions): DispatchActivities
       workflowIdReusePolicy: 'ALLOW_DUPLICATE',
       workflowIdConflictPolicy: 'FAIL',
       staticSummary: `${rule.runbook} ${code(target)} (${plain(alert.alertname)}, rule ${rule.name}, ${plain(mode)})`,
-      memo: { episode: at.episode, rule: rule.name, runbook: rule.runbook, mode: rule.mode, target },
+      memo: { episode, rule: rule.name, runbook: rule.runbook, mode: memo, target },
       ...(searchAttributes && { typedSearchAttributes: attributes(input) }),
       // The server answers a start with the request ID of the target's latest run, open or closed, with that very run:
       // this activity may run twice, and the episode still starts once.
-      [InternalWorkflowStartOptionsSymbol]: { requestId: at.episode },
+      [InternalWorkflowStartOptionsSymbol]: { requestId: episode },
     };
     try {
       const handle = await workflow.start(WORKFLOW.remediation, { ...options, requestEagerStart: true });
@@ -103,6 +130,15 @@ export function dispatchActivities(options: DispatchOptions): DispatchActivities
     proposal ? proposalId(rule.name, target) : remediationId(target);
 
   return {
+    async startProposal(input) {
+      const workflowId = proposalId(input.rule.name, input.target);
+      const started = await startIt(input, workflowId, { mode: 'an approval is needed', memo: 'propose' });
+      if ('started' in started) return started;
+      // One that is decided is about to end: it would answer for what it was about, and not for this.
+      const { memo, status } = await workflow.getHandle(workflowId).describe();
+      if (memo?.[DECIDED_MEMO] !== true && status.name === 'RUNNING') return started;
+      throw ApplicationFailure.retryable(`${workflowId} is about to end`, RETRYABLE.conflict);
+    },
     async dispatch(request) {
       const [starts, , over] = await Promise.all([
         Promise.all(request.starts.map((at) => start(request, at))),
@@ -117,6 +153,9 @@ export function dispatchActivities(options: DispatchOptions): DispatchActivities
     },
   };
 }
+
+/** Runbooks of which something is remembered from one remediation to the next, also where they only observe. */
+const REMEMBERS: ReadonlySet<Runbook> = new Set(['revert-drift']);
 
 function attributes({ rule, target, alert }: RemediationInput) {
   const values: Partial<Record<SearchAttribute, string>> = {

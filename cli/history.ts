@@ -69,7 +69,8 @@ export function storyOf(history: History): Story | undefined {
 }
 
 /** Whether its plan waits for a person. */
-const waitsFor = ({ rule, approval }: RemediationInput): boolean => rule.mode === 'propose' && !approval;
+const waitsFor = ({ rule, approval, proposes }: RemediationInput): boolean =>
+  (rule.mode === 'propose' || proposes === true) && !approval;
 
 /** ISO time, `ms` milliseconds after an event. */
 const later = (event: Event, ms: number): string => new Date(Date.parse(timeOf(event)) + ms).toISOString();

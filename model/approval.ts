@@ -22,6 +22,8 @@ export interface Approval {
   comment: string;
   /** Run ID of the proposal. */
   proposal: string;
+  /** The rule acts without one, but not on this plan: it acts on no other. */
+  needed?: true;
 }
 
 /** Whether a person may approve: `approvers` are names, and `group:<name>`; without any, everybody who is known may. */

@@ -1,4 +1,5 @@
 import type { HeraldOrder } from './herald.ts';
+import type { RemediationInput } from './remediation.ts';
 import type { Request } from './request.ts';
 import type { ResolvedRule } from './rule.ts';
 
@@ -42,6 +43,8 @@ export interface Start {
   request: Omit<Request, 'status'> & { delivery: string };
   /** Milliseconds since the epoch at which it was asked for. */
   since: number;
+  /** As of {@link RemediationInput}. */
+  memory?: RemediationInput['memory'];
 }
 
 export interface DispatchResult {
@@ -61,4 +64,13 @@ export const MAX_STARTS = 50;
 /** The local activity of the responder. */
 export interface DispatchActivities {
   dispatch(request: DispatchRequest): Promise<DispatchResult>;
+}
+
+/** A local activity of a remediation. */
+export interface ProposeActivities {
+  /**
+   * Starts the proposal of what a rule does not do without an approval; where one of the rule waits for a person already, that
+   * one is answered. May run twice: the episode names it.
+   */
+  startProposal(input: RemediationInput): Promise<Started>;
 }

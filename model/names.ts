@@ -96,6 +96,9 @@ export interface FirstRun {
   startedAt: string;
 }
 
+/** Memo of a proposal of a rule that acts, about which a person has decided: another one may follow as soon as it has ended. */
+export const DECIDED_MEMO = 'decided';
+
 /** What is shown of a run's ID. Temporal's begin with the time (UUID v7): the first 8 are those of a whole minute. */
 export const shortId = (id: string): string => id.slice(0, 18);
 

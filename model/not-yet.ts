@@ -11,8 +11,4 @@ export interface NotYet {
   instead: string;
 }
 
-export const NOT_YET: readonly NotYet[] = [
-  { at: 'stacks', instead: 'remove it; the runbook revert-drift does not exist yet' },
-  { at: 'rules.*.runbook', value: 'revert-drift', instead: 'use drain-instance' },
-  { at: 'rules.*.schedule', instead: 'remove it; rules start by alerts only' },
-];
+export const NOT_YET: readonly NotYet[] = [];

@@ -24,11 +24,26 @@ export interface RemediationInput<R extends Runbook = Runbook> {
   responder?: string;
   /** A person has approved this plan: it acts on no other. */
   approval?: Approval;
+  /** A proposal of a rule that acts: of what it does not do without an approval. */
+  proposes?: true;
+  /** What earlier remediations of the target remember, by keys of the runbook. */
+  memory?: Record<string, Remembered>;
   /** In a later run of the same remediation: what it goes on with. */
   carried?: CarriedRun;
   /** False where the server does not know Salvor's search attributes. */
   searchAttributes: boolean;
 }
+
+/** What a runbook remembers of a target from one remediation to the next: kept by its responder, which does not look into it. */
+export interface Remembered {
+  /** Milliseconds since the epoch at which it may be forgotten. */
+  until: number;
+  /** Plain JSON, small. */
+  value: unknown;
+}
+
+/** Keys that are remembered of one target. */
+export const MOST_REMEMBERED = 200;
 
 /** What of a remediation goes on in its next run. Plain JSON, bounded. */
 export interface CarriedRun {
@@ -80,6 +95,8 @@ export interface EndReport {
    * anew, as if it had waited for this gate since then.
    */
   again?: { gate: string; reason: string; request: QueuedRequest };
+  /** What is to be remembered of the target from now on; null of what is to be forgotten. */
+  memory?: Record<string, Remembered | null>;
 }
 
 /** What of a request is kept while it waits. */

@@ -1,5 +1,6 @@
 import type { Approval } from './approval.ts';
 import type { AuditNote } from './audit.ts';
+import type { Remembered } from './remediation.ts';
 import type { ResolvedRule } from './rule.ts';
 
 /** Input of the responder workflow, one per rule and scope. Those who start it give only rule name and scope. */
@@ -36,6 +37,8 @@ export interface ResponderState {
   proposed?: Record<string, Proposed>;
   /** Everything in the scope is held. */
   storm?: Storm;
+  /** What runbooks remember of their targets: by target, and by keys of their own. */
+  memory?: Record<string, Record<string, Remembered>>;
   /** A person ended a storm: as many unhealthy as were counted next are no new one, until it was calm once. */
   resumed?: { upTo?: number };
   /** Slots that the limits count for it, by key. */
@@ -64,6 +67,8 @@ export interface Open {
   tries?: number;
   /** Its alert is resolved: after the end it need not be remembered for longer than the cooldown. */
   resolved?: true;
+  /** A schedule asked for it: what it was asked for then is not asked for again. */
+  scheduled?: true;
 }
 
 export interface Proposed {

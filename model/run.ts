@@ -3,12 +3,14 @@ import type { CircuitBreakerOptions } from './breaker/options.ts';
 import type { Config } from './config.ts';
 import { messageFor } from './config-fields.ts';
 import { digest } from './digest.ts';
+import type { RevertDriftOptions } from './drift/options.ts';
 import { InputError } from './input-error.ts';
 import { runRule } from './names.ts';
 import { nearest } from './nearest.ts';
 import { targetFault } from './routing.ts';
 import { type Mode, type ResolvedRule, RUNBOOKS } from './rule.ts';
 import { withDependencies } from './runbooks/circuit-breaker.ts';
+import { withStacks } from './runbooks/revert-drift.ts';
 import { RUNBOOK_SPECS } from './runbooks.ts';
 import { defaultScope, formatTarget, parseTarget, parseTargetTemplate } from './target.ts';
 
@@ -51,10 +53,7 @@ export function resolveRun(order: RunOrder, config: Config): ResolvedRun {
     name: runRule(runbook),
     runbook,
     mode: order.mode,
-    with:
-      runbook === 'circuit-breaker'
-        ? dependencyOf(options.data as CircuitBreakerOptions, aim.target, config)
-        : options.data,
+    with: withNamed(runbook, options.data, aim.target, config),
     gates: config.defaults.gates,
     // A person waits for it, and sees how it ends.
     onFailure: { escalate: false },
@@ -67,10 +66,18 @@ export function resolveRun(order: RunOrder, config: Config): ResolvedRun {
   return { ok: true, rule, ruleDigest: digest(rule), target: aim.target, scope: aim.scope };
 }
 
-/** What the configuration says of the dependency that is the target. */
-function dependencyOf(options: CircuitBreakerOptions, key: string, { dependencies }: Config): CircuitBreakerOptions {
+/** With what the configuration says of the dependency or stack that is the target. */
+function withNamed(
+  runbook: ResolvedRule['runbook'],
+  options: unknown,
+  key: string,
+  { dependencies, stacks }: Config,
+): unknown {
   const target = parseTarget(key);
-  return withDependencies(options, target.type === 'dependency' ? target.name : '', dependencies);
+  const name = target.type === 'dependency' || target.type === 'stack' ? target.name : '';
+  if (runbook === 'circuit-breaker') return withDependencies(options as CircuitBreakerOptions, name, dependencies);
+  if (runbook === 'revert-drift') return withStacks(options as RevertDriftOptions, name, stacks);
+  return options;
 }
 
 function aimAt(runbook: ResolvedRule['runbook'], key: string, config: Config) {

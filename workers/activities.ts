@@ -3,6 +3,7 @@ import { fenceOf } from '../activities/attempt.ts';
 import { announcing, auditActivities } from '../activities/audit.ts';
 import { clearanceActivities, clearanceOf } from '../activities/clearance.ts';
 import { controlActivities } from '../activities/control.ts';
+import { desiredStateActivities } from '../activities/desired-state.ts';
 import { dispatchActivities } from '../activities/dispatch.ts';
 import { busyOf, evidenceActivities } from '../activities/evidence.ts';
 import { heraldActivities, heraldOf } from '../activities/herald.ts';
@@ -18,13 +19,13 @@ import type { AuditWriter } from '../model/audit.ts';
 import type { Config } from '../model/config.ts';
 import { watchQueue } from '../model/names.ts';
 import { Alertmanager } from '../providers/alertmanager/client.ts';
-import type { Registry } from '../providers/registry.ts';
+import type { HoldingRegistry } from '../providers/registry.ts';
 
 export interface Means {
   config: Config;
   /** On the worker's own connection, so that the server hands the first task of what is started here straight back. */
   client: Client;
-  registry: Registry;
+  registry: HoldingRegistry;
   /** What is about to be done is announced to the first, what was noted is written to the second, which counts it. */
   store: AuditWriter;
   counted: AuditWriter;
@@ -50,6 +51,9 @@ export function activitiesOf(means: Means): { work: object; watch: object } {
   const scalable = scalableActivities(registry, fence, announcing(store), clearance.clear);
   const herald = heraldOf({ client, taskQueue });
   const alertmanagers = (config.alertmanager?.urls ?? []).map((url) => new Alertmanager(url));
+  const desired = desiredStateActivities({
+    ...{ registry, alertmanagers, fence, announce: announcing(store), clear: clearance.clear },
+  });
   const heralding = heraldActivities({
     herald,
     alertmanagers,
@@ -62,6 +66,7 @@ export function activitiesOf(means: Means): { work: object; watch: object } {
       ...instance,
       ...breaker,
       ...scalable,
+      ...desired,
       ...dispatchActivities({ client, taskQueue, searchAttributes, give: leases.give, herald }),
       ...evidenceActivities({ registry, pauses, lease: leases.lease, busy: busyOf(client) }),
       ...controlActivities({ client }),
@@ -72,6 +77,7 @@ export function activitiesOf(means: Means): { work: object; watch: object } {
       ...instance,
       ...breaker,
       ...scalable,
+      ...desired,
       ...auditActivities(counted),
       ...settleActivities({ client, taskQueue, store: counted, free: budgets.free, herald }),
       ...clearanceActivities(clearance),

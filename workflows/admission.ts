@@ -83,9 +83,11 @@ export class Admission {
 
   /** Nothing is open, queued, proposed, held, leased, cooling or counted: the workflow may end. */
   get idle(): boolean {
-    const { open, queue, settled, cooling, attempts, proposed = {}, slots = {}, storm } = this.state;
+    const { open, queue, settled, cooling, attempts, proposed = {}, slots = {}, memory = {}, storm } = this.state;
     if (storm || this.#fresh.size + this.#hand.length > 0) return false;
-    return [open, queue, settled, cooling, attempts, proposed, slots].every((kept) => Object.keys(kept).length === 0);
+    return [open, queue, settled, cooling, attempts, proposed, slots, memory].every(
+      (kept) => Object.keys(kept).length === 0,
+    );
   }
 
   /**

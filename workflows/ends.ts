@@ -5,12 +5,14 @@ import type { EndReport } from '../model/remediation.ts';
 import type { Open } from '../model/responder.ts';
 import { drop, keep } from './decisions.ts';
 import type { Desk, Wait } from './desk.ts';
+import { TOLD_TWICE } from './memory.ts';
 import { backoff } from './queue.ts';
 
 /** What becomes of the end of what a responder has started. The same report twice changes nothing more. */
 export function settle(desk: Desk, report: EndReport, now: number): void {
   const { state, queue, memory, rule } = desk;
   const { target, outcome, episode, alert } = report;
+  if (report.memory) memory.remember(target, report.memory);
   // The episode of a proposal is its alert.
   if (episode.startsWith(alertKey(alert))) {
     settleProposal(desk, report, now);
@@ -30,7 +32,7 @@ export function settle(desk: Desk, report: EndReport, now: number): void {
   // What its proposal settled is open again until it has ended well.
   if (known?.outcome === 'observed') delete state.settled[alertKey(alert)];
   if (SETTLES.has(outcome) && !state.settled[alertKey(alert)])
-    memory.settle(alert, outcome, now, open?.resolved && cooldown);
+    memory.settle(alert, outcome, now, open?.scheduled ? TOLD_TWICE : open?.resolved && cooldown);
   const attempts = state.attempts[target] ?? [];
   if (outcome === 'failed' && !attempts.some((attempt) => attempt.episode === episode))
     state.attempts[target] = [...attempts, { episode, at }];

@@ -21,7 +21,7 @@ import { type SearchAttribute, searchValue, shortId } from '../model/names.ts';
 import type { Outcome } from '../model/outcome.ts';
 import type { Plan } from '../model/plan.ts';
 import type { Actor } from '../model/ports/instance.ts';
-import type { CancelRequest, CarriedRun, Ending, RemediationInput, Story } from '../model/remediation.ts';
+import type { CancelRequest, CarriedRun, Ending, RemediationInput, Remembered, Story } from '../model/remediation.ts';
 import type { Batch, Request } from '../model/request.ts';
 import type { ResolvedRule, Runbook } from '../model/rule.ts';
 import type { ToTell } from '../model/settle.ts';
@@ -48,6 +48,9 @@ const MANY_NOTES = 60;
 const MOST_LINES = 300;
 const MOST_CHANGES = 300;
 
+/** Ends the name of an alert about an end, where the name of the run was that of another one. */
+const UNANSWERED = '-unanswered';
+
 /** What a runbook has at hand: who it is, its story, and the undos of what it did. */
 export class Life<R extends Runbook = Runbook> {
   readonly input: RemediationInput<R>;
@@ -73,6 +76,7 @@ export class Life<R extends Runbook = Runbook> {
   #workload: string | undefined;
   #again: { gate: string; reason: string } | undefined;
   #handedOver = false;
+  #remembers: Record<string, Remembered | null> = {};
   #writes = false;
 
   constructor(input: RemediationInput<R>) {
@@ -82,9 +86,10 @@ export class Life<R extends Runbook = Runbook> {
     this.runId = carried?.runId ?? workflowInfo().runId;
     this.story = carried?.story ?? newStory(input as RemediationInput);
     const { scope, alert, episode, since, ruleDigest } = input;
-    const { name, runbook, mode } = rule;
-    const stream = { kind: 'remediation', id: this.runId, rule: name, target, runbook, mode, scope } as const;
-    this.#notes = new Notes(stream, carried?.notes);
+    const { name, runbook } = rule;
+    const { mode } = this.story;
+    const stream = { kind: 'remediation', id: this.runId, rule: name, target, runbook, scope } as const;
+    this.#notes = new Notes({ ...stream, mode: mode ?? rule.mode }, carried?.notes);
     this.#raised = [...(carried?.raised ?? [])];
     this.proposal = new Proposal(this);
     this.holding = new Holding(this);
@@ -94,7 +99,7 @@ export class Life<R extends Runbook = Runbook> {
     }
     const begun = { target, rule: rule as ResolvedRule, ruleDigest, scope, alert, episode, ...(since && { since }) };
     this.#notes.add({ kind: 'begun', ...begun });
-    this.say(`${input.alert.alertname} of ${input.alert.startsAt}, rule ${rule.name}, mode ${rule.mode}`);
+    this.say(`${input.alert.alertname} of ${input.alert.startsAt}, rule ${rule.name}, mode ${mode ?? rule.mode}`);
   }
 
   /** A phase begins; shown in Temporal's UI and by `salvor show`, with what comes next. */
@@ -142,7 +147,7 @@ export class Life<R extends Runbook = Runbook> {
     const { rule, approval } = this.input;
     this.story.plan = plan;
     if (rule.mode === 'observe') return this.end('observed', why, plan.steps);
-    if (rule.mode === 'propose') {
+    if (this.needsApproval) {
       if (!approval) return this.proposal.settled(plan, why, look);
       const { by, at, digest, comment } = approval;
       const approved = `plan ${digest} was approved by ${by} at ${at}${comment ? ` ("${comment}")` : ''}`;
@@ -156,6 +161,12 @@ export class Life<R extends Runbook = Runbook> {
     }
     this.#hushAlert();
     return undefined;
+  }
+
+  /** It acts only on a plan that a person has approved: by its mode, or because the rule does not do this by itself. */
+  get needsApproval(): boolean {
+    const { rule, proposes, approval } = this.input;
+    return rule.mode === 'propose' || proposes === true || approval?.needed === true;
   }
 
   /** Silences the alert from here until it is handed over, or the end. */
@@ -215,6 +226,22 @@ export class Life<R extends Runbook = Runbook> {
   again(gate: string, reason: string): Ending {
     this.#again = { gate, reason };
     return this.end('refused', reason);
+  }
+
+  /** What earlier remediations of the target, and this one, remember. */
+  get memory(): Readonly<Record<string, Remembered>> {
+    const all = Object.entries({ ...this.input.memory, ...this.#remembers });
+    return Object.fromEntries(all.flatMap(([key, one]) => (one ? [[key, one]] : [])));
+  }
+
+  /** For the remediations of the target that come after this one; null of what is to be forgotten. */
+  remember(news: Record<string, Remembered | null>): void {
+    this.#remembers = { ...this.#remembers, ...news };
+  }
+
+  /** Alerts about ends of earlier remediations are over, by the names of these. */
+  clears(runIds: readonly string[]): void {
+    this.#raised.push(...runIds.flatMap((id) => [id, `${id}${UNANSWERED}`]));
   }
 
   /** People are told of the end, where the rule says so, as they are of a failure. */
@@ -360,7 +387,8 @@ export class Life<R extends Runbook = Runbook> {
     if (input.searchAttributes)
       upsertSearchAttributes([attribute('SalvorOutcome', ending.outcome), attribute('SalvorReason', ending.reason)]);
     const { outcome, reason, plan } = ending;
-    const planDigest = input.rule.mode === 'act' ? undefined : story.plan?.digest;
+    const isPlanned = input.rule.mode !== 'act' || this.needsApproval;
+    const planDigest = isPlanned ? story.plan?.digest : undefined;
     const planned = { ...(plan && { plan }), ...(planDigest && { planDigest }) };
     const { lines, chart } = story;
     this.#notes.add({ kind: 'ended', outcome, reason, ...planned, lines, ...(chart && { chart }) });
@@ -381,7 +409,7 @@ export class Life<R extends Runbook = Runbook> {
     const clear = this.#raised.length > 0 ? { clear: this.#raised } : undefined;
     if (!this.input.rule.onFailure.escalate || (outcome !== 'failed' && !this.#needsAPerson)) return clear;
     // The request for an approval has the name of the run, and is over.
-    const raised = unhealed(this.input, this.story, reason, clear ? '-unanswered' : '');
+    const raised = unhealed(this.input, this.story, reason, clear ? UNANSWERED : '');
     this.#notes.add({ kind: 'escalated', id: raised.id, why: reason });
     this.say(`people are told by the alert ${raised.alertname}`);
     return { ...clear, raise: [raised] };
@@ -392,7 +420,8 @@ export class Life<R extends Runbook = Runbook> {
     if (this.#handedOver) return {};
     const { runId } = this;
     const budget = this.#workload === undefined ? {} : { budget: { workload: this.#workload, runId } };
-    return { ...budget, ...endOf(this.input as RemediationInput, ending, { runId, again: this.#again }) };
+    const about = { runId, again: this.#again, memory: this.#remembers };
+    return { ...budget, ...endOf(this.input as RemediationInput, ending, about) };
   }
 }
 

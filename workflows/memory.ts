@@ -1,4 +1,5 @@
 import { alertKey } from '../model/gates.ts';
+import { MOST_REMEMBERED, type Remembered } from '../model/remediation.ts';
 import type { Request } from '../model/request.ts';
 import type { ResponderState } from '../model/responder.ts';
 import { bytesOf } from './size.ts';
@@ -7,13 +8,13 @@ import { bytesOf } from './size.ts';
 const REMEMBER = 24 * 60 * 60_000;
 const MAX_SETTLED = 2_500;
 /** In which an end may be told twice (milliseconds): its activity is tried again for as long as the record cannot be written. */
-const TOLD_TWICE = 60 * 60_000;
+export const TOLD_TWICE = 60 * 60_000;
 const MAX_DROPPED = 200;
 /** Bytes of carried state; the server refuses a payload beyond 2 MiB. */
 const MAX_CARRIED = 512 * 1024;
 
 type Firing = Pick<Request, 'fingerprint' | 'startsAt'>;
-type Kept = 'settled' | 'cooling' | 'attempts' | 'proposed' | 'dropped';
+type Kept = 'settled' | 'cooling' | 'attempts' | 'proposed' | 'dropped' | 'memory';
 
 /** What a responder knows of the past, and forgets. All times in milliseconds since the epoch. */
 export class Memory {
@@ -38,6 +39,17 @@ export class Memory {
     this.#drop('dropped', Object.keys(this.#state.dropped).length - MAX_DROPPED);
   }
 
+  /** What a runbook wants remembered of a target; of too much what would be forgotten first is left out. */
+  remember(target: string, news: Record<string, Remembered | null>): void {
+    const kept: Record<string, Remembered> = { ...this.#state.memory?.[target] };
+    for (const [key, one] of Object.entries(news)) {
+      if (one) kept[key] = one;
+      else delete kept[key];
+    }
+    const latest = Object.entries(kept).sort(([, a], [, b]) => b.until - a.until);
+    this.#keep(target, Object.fromEntries(latest.slice(0, MOST_REMEMBERED)));
+  }
+
   wasDropped(runId: string): boolean {
     return this.#state.dropped?.[runId] !== undefined;
   }
@@ -48,6 +60,8 @@ export class Memory {
     for (const [target, until] of Object.entries(cooling)) if (until <= now) delete cooling[target];
     for (const [runId, until] of Object.entries(dropped)) if (until <= now) delete dropped[runId];
     for (const [key, { until }] of Object.entries(settled)) if (until <= now) delete settled[key];
+    for (const [target, kept] of Object.entries(this.#state.memory ?? {}))
+      this.#keep(target, Object.fromEntries(Object.entries(kept).filter(([, { until }]) => until > now)));
     for (const [target, failed] of Object.entries(attempts)) {
       const counted = failed.filter(({ at }) => at > now - per);
       if (counted.length > 0) attempts[target] = counted;
@@ -60,7 +74,12 @@ export class Memory {
   last(per: number): number {
     const { attempts, cooling, settled } = this.#state;
     const failed = Object.values(attempts).flatMap((times) => times.map(({ at }) => at + per));
-    return Math.max(...failed, ...Object.values(cooling), ...Object.values(settled).map(({ until }) => until));
+    const remembered = Object.values(this.#state.memory ?? {}).flatMap((kept) => Object.values(kept));
+    return Math.max(
+      ...failed,
+      ...Object.values(cooling),
+      ...[...Object.values(settled), ...remembered].map(({ until }) => until),
+    );
   }
 
   get isTooLarge(): boolean {
@@ -71,13 +90,20 @@ export class Memory {
   fit(): void {
     // What is open or waits is bounded where it is admitted, and never forgotten. A proposal that is forgotten goes on: a
     // repeat of its alert, which would propose the same again, finds it.
-    for (const kept of ['settled', 'cooling', 'attempts', 'proposed'] as const) {
+    for (const kept of ['settled', 'memory', 'cooling', 'attempts', 'proposed'] as const) {
       const count = () => Object.keys(this.#state[kept] ?? {}).length;
       for (let left = count(); left > 0; left = count()) {
         if (!this.isTooLarge) return;
         this.#drop(kept, Math.ceil(left / 4));
       }
     }
+  }
+
+  /** Without an entry for a target of which nothing is known, or it would never end. */
+  #keep(target: string, kept: Record<string, Remembered>): void {
+    const memory = { ...this.#state.memory, [target]: kept };
+    if (Object.keys(kept).length === 0) delete memory[target];
+    this.#state.memory = Object.keys(memory).length > 0 ? memory : undefined;
   }
 
   /** Those that would be forgotten first anyhow. */
@@ -94,5 +120,7 @@ type Value = NonNullable<ResponderState[Kept]>[string];
 function untilOf(value: Value): number {
   if (typeof value === 'number') return value;
   if (Array.isArray(value)) return Math.max(...value.map(({ at }) => at));
-  return 'until' in value ? value.until : value.since;
+  if ('until' in value && typeof value.until === 'number') return value.until;
+  if ('since' in value && typeof value.since === 'number') return value.since;
+  return Math.max(...Object.values(value as Record<string, Remembered>).map(({ until }) => until));
 }

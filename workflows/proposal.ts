@@ -4,12 +4,13 @@ import {
   condition,
   isCancellation,
   proxyActivities,
+  upsertMemo,
   workflowInfo,
 } from '@temporalio/workflow';
 import { mayApprove, type SubmitActivities, VERDICT_ERRORS, type Verdict } from '../model/approval.ts';
 import { formatDuration } from '../model/duration.ts';
 import { approvalRequest } from '../model/escalation.ts';
-import { responderId, shortId } from '../model/names.ts';
+import { DECIDED_MEMO, responderId, shortId } from '../model/names.ts';
 import type { Plan } from '../model/plan.ts';
 import type { Ending } from '../model/remediation.ts';
 import { explain } from './failures.ts';
@@ -98,7 +99,10 @@ export class Proposal {
     const life = this.#life;
     const { rule, scope, responder = responderId(rule.name, scope) } = life.input;
     const { runId: proposal } = workflowInfo();
-    const batch = life.batch(proposal, { status: 'firing', approval: { by, at, digest, comment, proposal } });
+    const needed = life.input.proposes && { needed: true as const };
+    const approval = { by, at, digest, comment, proposal, ...needed };
+    const batch = life.batch(proposal, { status: 'firing', approval });
+    if (needed) upsertMemo({ [DECIDED_MEMO]: true });
     // Not cancellable: it is approved, and that is what comes of it.
     await CancellationScope.nonCancellable(() => submit({ responder, batch }));
     return life.end(

@@ -11,6 +11,9 @@ const CHECK = 10 * MINUTE;
 /** Proposals wait for days, and nobody waits for them. */
 const CHECK_PROPOSED = 60 * MINUTE;
 
+/** Who asks, where it is the schedule of a rule. */
+const SCHEDULED = 'schedule:';
+
 /** Whether a target may have another, true key: an instance of an Auto Scaling group may be a node. */
 const mayHaveOther = (target: string): boolean => target.startsWith('asg/');
 
@@ -33,15 +36,17 @@ export class Running {
 
   /** What is admitted is open from here on. */
   start(request: Start['request'], rule: ResolvedRule, { since, after, ...about }: Admitted, now: number): Start {
-    const { fingerprint, startsAt, target, approval } = request;
+    const { fingerprint, startsAt, target, approval, by } = request;
     const acts = holds(rule, request);
     // Of what came only, and of nothing that depends on what else had come when this was decided: see Batch.delivery.
     const alert = alertKey(request);
     const episode = acts ? `${rule.name}/${request.delivery}/${alert}` : [alert, ...(after ? [after] : [])].join('/');
-    const start: Start = { episode, request, since };
+    const memory = this.#state.memory?.[target];
+    const start: Start = { episode, request, since, ...(memory && { memory }) };
     this.starts.push(start);
     const running = { episode, runId: '', fingerprint, startsAt, since: now };
-    if (acts) this.#state.open[target] = { ...running, asked: since, ...(approval && { approval }), ...about };
+    const more = { ...(approval && { approval }), ...(by.startsWith(SCHEDULED) && { scheduled: true as const }) };
+    if (acts) this.#state.open[target] = { ...running, asked: since, ...more, ...about };
     else if (rule.mode === 'propose') {
       this.#state.proposed ??= {};
       this.#state.proposed[target] = running;

@@ -3,12 +3,12 @@ import { FIRST_RUN_MEMO, type FirstRun, WORKFLOW } from '../model/names.ts';
 import type { Ending, RemediationInput, Story } from '../model/remediation.ts';
 
 /** The story of a remediation that begins. */
-export function newStory({ target, rule, alert }: RemediationInput): Story {
+export function newStory({ target, rule, alert, proposes }: RemediationInput): Story {
   return {
     target,
     rule: rule.name,
     runbook: rule.runbook,
-    mode: rule.mode,
+    mode: proposes ? 'propose' : rule.mode,
     alert: { name: alert.alertname, startsAt: alert.startsAt },
     phase: 'diagnose',
     next: { what: 'look at it' },

@@ -18,7 +18,15 @@ export const telling = (summary: string): SettleActivities =>
 export function endOf(
   { responder, episode, target, rule, ruleDigest, scope, alert }: RemediationInput,
   { outcome, reason }: Ending,
-  { runId, again }: { runId: string; again: Pick<NonNullable<EndReport['again']>, 'gate' | 'reason'> | undefined },
+  {
+    runId,
+    again,
+    memory = {},
+  }: {
+    runId: string;
+    again: Pick<NonNullable<EndReport['again']>, 'gate' | 'reason'> | undefined;
+    memory?: EndReport['memory'];
+  },
 ): Pick<ToTell, 'tell'> {
   if (!responder) return {};
   const { fingerprint, startsAt, alertname, digest, by, labels } = alert;
@@ -27,7 +35,8 @@ export function endOf(
   const request: QueuedRequest = { fingerprint, startsAt, alertname, digest, by, ...(labels && { labels }) };
   // Where its undo failed, or a person cancelled it, that is what it came to.
   const decidedAnew = outcome === 'refused' && again && { again: { ...again, request } };
-  return { tell: { responder, report: { ...about, outcome, reason, at, ...decidedAnew } } };
+  const remembered = Object.keys(memory).length > 0 && { memory };
+  return { tell: { responder, report: { ...about, outcome, reason, at, ...decidedAnew, ...remembered } } };
 }
 
 /** Lines of the story that an escalation tells, the latest. */

@@ -3,6 +3,7 @@ import type { Change } from '../change.ts';
 import type { ClearanceRequest, Objection } from '../clearance.ts';
 import type { Difference } from '../drift/difference.ts';
 import type { Stack } from '../drift/options.ts';
+import type { Plan } from '../plan.ts';
 import type { Actor } from './instance.ts';
 
 /**
@@ -19,6 +20,8 @@ export interface DesiredStatePort {
    * Looks anew at what was reviewed and, only where it is still the same, reverts just that. Repeating it changes nothing more.
    */
   revertDrift(request: RevertRequest): Promise<RevertResult>;
+  /** The plan of reverting these, with the digest that an approval is about: workflows have none. Reads nothing. */
+  planRevert(request: PlanRevertRequest): Promise<Plan>;
   /** Alerts that fire now and meet all matchers of the stack's `holdWhile`, for people; empty: none, or none are asked for. A short read. */
   alertsWhile(request: AlertsRequest): Promise<string[]>;
 }
@@ -66,6 +69,12 @@ export type RevertResult =
   | { verdict: 'held-back'; why: string; changes: Change[]; objection: Objection }
   /** A part could not be done, and trying again will not do it. */
   | { verdict: 'failed'; why: string; changes: Change[] };
+
+export interface PlanRevertRequest {
+  target: string;
+  reviewed: Difference[];
+  revision?: string;
+}
 
 export interface AlertsRequest {
   stack: Stack;

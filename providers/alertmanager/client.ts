@@ -95,6 +95,11 @@ export class Alertmanager {
     return found.filter(({ labels }) => labels['alertname'] === alertname);
   }
 
+  /** All that fire with at least these labels, also silenced ones; of what it has, resolved ones are not told. */
+  async firing(labels: Readonly<Record<string, string>>, signal?: AbortSignal): Promise<GotAlert[]> {
+    return alertsSchema.parse(await this.#call('GET', `/alerts?${filters(labels)}`, 'read alerts', { signal }));
+  }
+
   /** Undefined where it knows none of this ID. */
   async silence(id: string, signal?: AbortSignal): Promise<Silence | undefined> {
     try {

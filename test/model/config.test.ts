@@ -369,7 +369,6 @@ describe('what is wrong is said with its line and what would be right', () => {
       'onFailure: { escalate: true }',
       '8:28 rules[0].onFailure.escalate: expected alertmanager: { urls: [http://…] } in the file, which could tell somebody of the failure',
     ],
-    ["schedule: '@hourly'", /^8:5 rules\[0\]\.schedule: not available in this version: schedule; remove it/],
     ['continue: 1', '8:15 rules[0].continue: expected true or false, got the number 1'],
     ["gates: { scope: '${labels.}' }", /^8:21 rules\[0\]\.gates\.scope: "\$\{labels\.\}" is not a reference/],
     ['gates: { retries: { max: -1 } }', '8:30 rules[0].gates.retries.max: expected at least 0'],
@@ -390,7 +389,7 @@ describe('what is wrong is said with its line and what would be right', () => {
     expect(
       problemsOf(`
 gateway: { listn: x, maxBdy: y }
-stacks: []
+stacks: some
 rules:
   - name: A
     match: []
@@ -403,7 +402,7 @@ rules:
     ).toEqual([
       '2:12 gateway.listn',
       '2:22 gateway.maxBdy',
-      '3:1 stacks',
+      '3:9 stacks',
       '5:11 rules[0].name',
       '6:12 rules[0].match',
       '8:13 rules[0].target',
@@ -492,8 +491,6 @@ describe('what is not YAML is said with its line', () => {
 describe('what is not available yet is refused, never ignored', () => {
   const written: Record<string, string> = {
     dependencies: '[]',
-    stacks: '[]',
-    schedule: "'@hourly'",
   };
 
   it.each(NOT_YET)('$at $value', ({ at, value, instead }) => {

@@ -9,6 +9,7 @@ import type { ClearanceActivities } from '../../model/clearance.ts';
 import type { Evidence, EvidenceActivities, LookRequest } from '../../model/evidence.ts';
 import type { HeraldActivities, HeraldOrder, HushActivities } from '../../model/herald.ts';
 import { MESSAGE, remediationId, responderId, WORKFLOW, watchQueue } from '../../model/names.ts';
+import type { DesiredStatePort } from '../../model/ports/desired-state.ts';
 import type { Assessment, InstancePort } from '../../model/ports/instance.ts';
 import type { ScalablePort } from '../../model/ports/scalable.ts';
 import type { Batch, Request } from '../../model/request.ts';
@@ -52,12 +53,14 @@ export interface Bench {
  *
  * @param overrides of what the world outside says; without them all is well there
  * @param taskQueue of another one, whose work it takes up
+ * @param desired the activities of stacks, where the test is about them
  */
 export async function startBench(
   address: string,
   instance: InstancePort,
   overrides: Partial<Outside> = {},
   taskQueue = `test-${randomUUID()}`,
+  desired: Partial<DesiredStatePort> = {},
 ): Promise<Bench> {
   quiet();
   const calls: string[] = [];
@@ -88,6 +91,7 @@ export async function startBench(
     ...{ look, herald, submit, untilCleared, hush },
     ...scaling(overrides),
     ...recorded(instance, calls),
+    ...desired,
   };
   const shared = { connection, activities, shutdownForceTime: '1 second' } as const;
   const workers = [
