@@ -187,6 +187,7 @@ function lostBy(rule: string, { alert }: Arrival, is: Way, config: Config): stri
   const asked = explain({ status: 'firing', fingerprint, startsAt, labels, annotations }, config).rules;
   const now = asked.find((one) => one.rule === rule);
   if (!now) return `there is no rule ${rule} any more`;
+  if (now.matchers.length === 0) return `rule ${rule} begins by its schedule only`;
   const failed = now.matchers.find(({ matched }) => !matched);
   if (!failed) return `rule ${is.rule} takes it first`;
   return `${failed.matcher} does not match ${failed.value === '' ? 'a missing label' : JSON.stringify(failed.value)}`;

@@ -89,6 +89,7 @@ function describe(alert: Alert, { own, rules }: Explanation, limits?: ResolvedLi
 function describeRule(rule: RuleExplanation, limits?: ResolvedLimits): string[] {
   const name = `  ${rule.rule} ${paint('dim', `(line ${rule.line})`)}: `;
   if (!rule.reached) return [`${name}${paint('dim', 'not asked, an earlier rule took the alert')}`];
+  if (rule.matchers.length === 0) return [`${name}takes no alert: it begins by its schedule only (${rule.schedule})`];
   if (!rule.matched) {
     const [first] = rule.matchers.filter(({ matched }) => !matched);
     const value = first?.value === '' ? 'is missing' : `is ${JSON.stringify(first?.value)}`;
@@ -99,6 +100,7 @@ function describeRule(rule: RuleExplanation, limits?: ResolvedLimits): string[] 
     `${name}${paint('green', `${rule.runbook} ${rule.target}`)}`,
     `    mode ${rule.mode} (${MEANS[rule.mode]})`,
     `    scope ${rule.scope}`,
+    ...(rule.schedule === undefined ? [] : [`    schedule ${rule.schedule}: it begins by itself too`]),
     '    gates',
     ...describeGates(rule.gates).map((line) => `      ${line}`),
     ...(limits ? [`    limits over all rules: ${describeLimits(limits)}`] : []),

@@ -9,6 +9,7 @@ import { config } from './config.ts';
 import { deny } from './deny.ts';
 import { deploy } from './deploy.ts';
 import { doctor } from './doctor.ts';
+import { drift } from './drift.ts';
 import { report } from './errors.ts';
 import { gateway } from './gateway.ts';
 import { held } from './held.ts';
@@ -42,6 +43,7 @@ const COMMANDS: readonly ((program: Command) => void)[] = [
   pause,
   resume,
   breaker,
+  drift,
   held,
   release,
   audit,

@@ -2,6 +2,7 @@ import type { z } from 'zod';
 import { dependencyName } from './breaker/schema.ts';
 import { messageFor, tokenHash } from './config-fields.ts';
 import type { ConfigFile, ConfigProblem } from './config-file.ts';
+import { ruleScope } from './config-gates.ts';
 import {
   approver,
   awsName,
@@ -19,6 +20,7 @@ import { nearest } from './nearest.ts';
 import { RUNBOOKS, type Runbook } from './rule.ts';
 import { RUNBOOK_SPECS } from './runbooks.ts';
 import { literalSegment, type TargetTemplate } from './target.ts';
+import { isLiteral } from './template.ts';
 
 /**
  * What no section can see alone: names that are used twice, names that nothing bears, targets that no runbook takes.
@@ -68,6 +70,7 @@ export function crossChecks(source: ConfigFile): ConfigProblem[] {
     ...rules.flatMap((rule, i) => [
       ...unknownApprovers(rule, i, people, source),
       ...withoutAlertmanager(rule, i, source),
+      ...withoutAlert(rule, i, source),
     ]),
     ...rules.flatMap((rule, i) => {
       const target = ruleTarget.safeParse(fieldOf(rule, 'target')).data;
@@ -167,6 +170,26 @@ function withoutAlertmanager(rule: unknown, i: number, source: ConfigFile): Conf
       : []),
     ...(fieldOf(fieldOf(rule, 'onFailure'), 'escalate') === true
       ? [source.problem(['rules', i, 'onFailure', 'escalate'], `${wanted}, which could tell somebody of the failure`)]
+      : []),
+  ];
+}
+
+/** A schedule has no alert: nothing that would need one can be made of it. */
+function withoutAlert(rule: unknown, i: number, source: ConfigFile): ConfigProblem[] {
+  if (fieldOf(rule, 'schedule') === undefined) return [];
+  const target = ruleTarget.safeParse(fieldOf(rule, 'target')).data;
+  const scope = ruleScope.safeParse(fieldOf(fieldOf(rule, 'gates'), 'scope')).data;
+  const why = 'a schedule has no alert whose labels it could take';
+  const silent = fieldOf(rule, 'hush') === true && fieldOf(rule, 'match') === undefined;
+  return [
+    ...(target && !isLiteral(target)
+      ? [source.problem(['rules', i, 'target'], `expected one target, without \${…}: ${why}`)]
+      : []),
+    ...(scope && !isLiteral(scope)
+      ? [source.problem(['rules', i, 'gates', 'scope'], `expected a scope without \${…}: ${why}`)]
+      : []),
+    ...(silent
+      ? [source.problem(['rules', i, 'hush'], 'expected match beside it: a rule with a schedule only has no alert')]
       : []),
   ];
 }

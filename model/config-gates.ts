@@ -65,10 +65,12 @@ export const defaultGates = section(gateFields).meta({
 });
 export type ParsedGates = z.output<typeof defaultGates>;
 
+export const ruleScope = parsed(`a template such as \${labels.namespace}`, parseTemplate).meta({
+  description: 'What shares the budgets: labels of the alert. Default: the namespace of the target.',
+});
+
 export const ruleGates = section({
-  scope: parsed(`a template such as \${labels.namespace}`, parseTemplate)
-    .meta({ description: 'What shares the budgets: labels of the alert. Default: the namespace of the target.' })
-    .optional(),
+  scope: ruleScope.optional(),
   ...gateFields,
 }).meta({ description: 'Reasons to wait or to refuse; they override defaults.gates.' });
 

@@ -21,6 +21,7 @@ import { parseMatchers } from './matcher.ts';
 import { nearest } from './nearest.ts';
 import { MODES, type ResolvedGates, type Runbook, type RunbookOptions } from './rule.ts';
 import { RUNBOOK_SPECS } from './runbooks.ts';
+import { scheduleSchema } from './schedule.ts';
 import { CONFIGURED_NAME, parseTargetTemplate } from './target.ts';
 
 /** Gates of a rule where neither it nor `defaults` says otherwise. */
@@ -91,11 +92,17 @@ const person = section({
   groups: z.array(groupName).prefault([]).meta({ description: 'Groups that `approvers` may name as group:NAME.' }),
 });
 
+/** What makes a rule begin: at least one of them. */
+const BEGINS = ['match', 'schedule'];
+
+const isSection = (value: unknown): boolean => typeof value === 'object' && value !== null;
+
 /** A rule as it is written, for one runbook. */
 const ruleFor = <R extends Runbook, Options extends z.ZodType<RunbookOptions[R]>>(runbook: R, options: Options) =>
   section({
     name: ruleName,
-    match: matchList,
+    match: matchList.optional(),
+    schedule: scheduleSchema.optional(),
     runbook: z.literal(runbook).meta({ description: 'What is done.' }),
     target: ruleTarget,
     mode: z.enum(MODES).prefault('observe').meta({
@@ -126,7 +133,13 @@ const ruleFor = <R extends Runbook, Options extends z.ZodType<RunbookOptions[R]>
       .boolean()
       .prefault(false)
       .meta({ description: 'Try the rules after this one too. Otherwise the first that matches wins.' }),
-  });
+  })
+    .refine(({ match, schedule }) => match !== undefined || schedule !== undefined, {
+      when: ({ value, issues }) => isSection(value) && !issues.some(({ path }) => BEGINS.includes(String(path?.[0]))),
+      path: ['match'],
+      message: 'is missing: expected a list of matchers, or a schedule beside it',
+    })
+    .meta({ anyOf: BEGINS.map((key) => ({ required: [key] })) });
 
 const runbookNames = Object.keys(RUNBOOK_SPECS) as Runbook[];
 
@@ -145,7 +158,7 @@ export const ruleSchema = z.discriminatedUnion(
 
 /** For a check of a whole section: it is made also where single keys of the section are at fault. */
 const whole = {
-  when: ({ value }: z.core.ParsePayload) => typeof value === 'object' && value !== null,
+  when: ({ value }: z.core.ParsePayload) => isSection(value),
 };
 
 /** Keys of the gateway that authenticate. */

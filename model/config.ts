@@ -13,6 +13,7 @@ import type { Matcher } from './matcher.ts';
 import type { ResolvedGates, ResolvedRule } from './rule.ts';
 import { nameIn, withDependencies } from './runbooks/circuit-breaker.ts';
 import { withStacks } from './runbooks/revert-drift.ts';
+import type { Schedule } from './schedule.ts';
 import type { TargetTemplate } from './target.ts';
 import type { Template } from './template.ts';
 
@@ -49,8 +50,10 @@ export interface ConfiguredRule {
   rule: ResolvedRule;
   /** Digest of `rule`; with it a responder tells versions of a rule apart. */
   digest: string;
-  /** All must match. */
+  /** All must match; none: it begins by its schedule only. */
   matchers: Matcher[];
+  /** When it begins by itself; absent: by alerts only. */
+  schedule?: Schedule;
   target: TargetTemplate;
   /** Absent: the default of the target's kind. */
   scope?: Template;
@@ -187,7 +190,8 @@ function resolveRule(parsed: ParsedRule, common: Common, line: number): Configur
   return {
     rule,
     digest: digest(rule),
-    matchers: parsed.match,
+    matchers: parsed.match ?? [],
+    ...(parsed.schedule && { schedule: parsed.schedule }),
     target: parsed.target,
     ...(scope && { scope }),
     continue: parsed.continue,

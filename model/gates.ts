@@ -7,10 +7,11 @@ import { describePause, pauseOf } from './pause.ts';
 import type { Decision, Request } from './request.ts';
 import type { ResponderState } from './responder.ts';
 import type { ResolvedRule } from './rule.ts';
+import { isTick } from './tick.ts';
 
 /** What a gate decides on. */
 export interface Case {
-  request: Pick<Request, 'fingerprint' | 'startsAt' | 'target' | 'approval'>;
+  request: Pick<Request, 'fingerprint' | 'startsAt' | 'target' | 'approval'> & Partial<Pick<Request, 'by'>>;
   rule: ResolvedRule;
   /** What was admitted before in the same turn is open in it: requests of one turn count each other. */
   state: ResponderState;
@@ -48,8 +49,17 @@ export const duplicate: Gate = ({ request, rule, state, waiting }) => {
   if (state.queue[key] && !waiting) return coalesce('it waits already');
   if (!acts && rule.mode === 'propose' && state.proposed?.[request.target])
     return coalesce('its proposal waits for a person');
+  if (isTick(request) && !request.approval && !waiting) return earlierTick(request, state);
   return undefined;
 };
+
+/** What one time of a schedule is about the next one is about too: never two of them are open or wait. */
+function earlierTick({ fingerprint, target }: Case['request'], state: ResponderState): ReturnType<Gate> {
+  if (state.open[target]?.fingerprint === fingerprint)
+    return coalesce('what an earlier time of its schedule has started is under way');
+  const waits = Object.values(state.queue).some((queued) => queued.fingerprint === fingerprint);
+  return waits ? coalesce('an earlier time of its schedule waits') : undefined;
+}
 
 export const paused: Gate = ({ request, rule, evidence, now }) => {
   const pause = evidence && pauseOf(evidence.pauses, { target: request.target, rule: rule.name, now });

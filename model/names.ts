@@ -15,6 +15,8 @@ export const WORKFLOW = {
   limits: 'limits',
   /** `budget/<workload>`: who has taken a place in the unavailable budget of a workload. */
   budget: 'budget',
+  /** `tick/<rule>-<time>`: one time of the schedule of a rule. */
+  tick: 'tick',
 } as const;
 
 /** Signals and updates of the responder and the remediation. */
@@ -72,6 +74,9 @@ export const CONTROL_ID = 'salvor/control';
 export const HERALD_ID = 'salvor/herald';
 export const limitsId = (key: string): string => `limits/${key}`;
 export const budgetId = (workload: string): string => `budget/${workload}`;
+/** Of the schedule, and the beginning of the IDs of what it starts. */
+export const tickId = (rule: string): string => `${TICK_PREFIX}${rule}`;
+export const TICK_PREFIX = 'tick/';
 export const proposalId = (rule: string, target: string): string => `proposal/${rule}/${target}`;
 
 /** The rule name that `salvor run RUNBOOK` uses; a configured rule cannot take it, for its names hold no colon. */

@@ -8,15 +8,17 @@ import {
   unknownStack,
 } from './config.ts';
 import { digest } from './digest.ts';
-import { shown } from './input-error.ts';
+import { InputError, shown } from './input-error.ts';
 import { labelValue } from './labels.ts';
 import { formatMatcher, matches } from './matcher.ts';
 import { recordedLabels } from './redact.ts';
 import type { Batch, Request } from './request.ts';
 import type { Mode, ResolvedGates, ResolvedRule, Runbook } from './rule.ts';
 import { RUNBOOK_SPECS } from './runbooks.ts';
+import { describeSchedule } from './schedule.ts';
 import { defaultScope, renderTarget, type Target } from './target.ts';
-import { render } from './template.ts';
+import { render, type Values } from './template.ts';
+import { bySchedule, TICK_NAME, type TickInput } from './tick.ts';
 
 /** Label on Salvor's own alerts: what carries it never comes back as work. */
 export const OWN_LABEL = 'salvor_id';
@@ -47,18 +49,41 @@ export function route(alert: Alert, config: Config): Routed[] {
   if (labelValue(alert.labels, OWN_LABEL) !== '') return [{ kind: 'own' }];
   const routed: Routed[] = [];
   for (const configured of config.rules) {
-    if (!matches(configured.matchers, alert.labels)) continue;
+    if (!takes(configured, alert)) continue;
     routed.push(routeTo(configured, alert, config));
     if (!configured.continue) break;
   }
   return routed;
 }
 
+/** One without matchers begins by its schedule only. */
+const takes = ({ matchers }: ConfiguredRule, { labels }: Alert): boolean =>
+  matchers.length > 0 && matches(matchers, labels);
+
 function routeTo(configured: ConfiguredRule, alert: Alert, config: Config): Routed {
   const { rule, digest: ruleDigest } = configured;
   const aim = aimAt(configured, alert, config);
   if (!aim.ok) return { kind: 'problem', rule: rule.name, reason: aim.reason, problem: aim.problem };
   return { kind: 'matched', rule, ruleDigest, scope: aim.scope, request: requestOf(alert, aim.target) };
+}
+
+/**
+ * What the schedule of a rule hands over each time; undefined where it has none.
+ *
+ * @throws InputError where no target can be made of it, which the check of the configuration rules out
+ */
+export function tickOf(configured: ConfiguredRule, config: Config): TickInput | undefined {
+  const { rule, digest: ruleDigest, schedule } = configured;
+  if (!schedule) return undefined;
+  const aim = aimAt(configured, { labels: {}, annotations: {} }, config);
+  if (!aim.ok) throw new InputError(`rule ${rule.name}: ${aim.problem}`);
+  const { target, scope } = aim;
+  const about = { rule: rule.name, target };
+  const request = { fingerprint: digest(about), target, alertname: TICK_NAME, by: bySchedule(rule.name) };
+  return {
+    batch: { rule, ruleDigest, scope },
+    request: { ...request, digest: digest(request), labels: { alertname: TICK_NAME } },
+  };
 }
 
 const requestOf = (alert: Alert, target: string): Request => ({
@@ -81,7 +106,7 @@ const alertDigest = ({ status, labels, annotations, startsAt, endsAt, generatorU
 const short = (name: string): string => (name.length > 200 ? `${name.slice(0, 199)}…` : name).toWellFormed();
 
 /** Target and scope that a rule makes of an alert. */
-function aimAt({ rule, target: template, scope: scopeTemplate }: ConfiguredRule, alert: Alert, config: Config): Aim {
+function aimAt({ rule, target: template, scope: scopeTemplate }: ConfiguredRule, alert: Values, config: Config): Aim {
   const rendered = renderTarget(template, alert);
   if (!rendered.ok) return { ok: false, reason: rendered.problem.reason, problem: rendered.problem.message };
   const { target, key } = rendered;
@@ -172,6 +197,8 @@ export interface RuleExplanation {
   /** False where an earlier rule has matched and does not say `continue`: this one is not asked. */
   reached: boolean;
   matched: boolean;
+  /** When it begins by itself, for people. */
+  schedule?: string;
   matchers: { matcher: string; label: string; value: string; matched: boolean }[];
   /** Where it matched: what would be done to what, within which bounds; or why no target can be made of the alert. */
   target?: string;
@@ -191,12 +218,12 @@ export function explain(alert: Alert, config: Config): Explanation {
   const own = labelValue(alert.labels, OWN_LABEL) !== '';
   let reached = !own;
   const rules = config.rules.map((configured): RuleExplanation => {
-    const { rule, line, matchers } = configured;
+    const { rule, line, matchers, schedule } = configured;
     const seen = matchers.map((matcher) => {
       const value = labelValue(alert.labels, matcher.label);
       return { matcher: formatMatcher(matcher), label: matcher.label, value, matched: matcher.test(value) };
     });
-    const matched = seen.every((one) => one.matched);
+    const matched = takes(configured, alert);
     const aim = matched ? aimAt(configured, alert, config) : undefined;
     const explanation: RuleExplanation = {
       rule: rule.name,
@@ -205,6 +232,7 @@ export function explain(alert: Alert, config: Config): Explanation {
       mode: rule.mode,
       reached,
       matched,
+      ...(schedule && { schedule: describeSchedule(schedule) }),
       matchers: seen,
       gates: rule.gates,
       ...(aim?.ok && { target: aim.target, scope: aim.scope }),

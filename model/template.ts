@@ -58,6 +58,9 @@ function fromJson(quoted: string): string | undefined {
   }
 }
 
+/** It is the same for every alert. */
+export const isLiteral = ({ parts }: Template): boolean => parts.every((part) => typeof part === 'string');
+
 export const formatReference = ({ from, name }: Reference): string =>
   /^[a-zA-Z_][a-zA-Z0-9_]*$/.test(name) ? `${from}.${name}` : `${from}[${JSON.stringify(name)}]`;
 

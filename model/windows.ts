@@ -1,6 +1,6 @@
-import { DateTime, IANAZone } from 'luxon';
+import { DateTime, type IANAZone } from 'luxon';
 import { InputError, shown } from './input-error.ts';
-import { nearest } from './nearest.ts';
+import { parseZone } from './zone.ts';
 
 /** When something may be done. Not for workflows, whose isolate has no time zones. */
 export interface Window {
@@ -42,7 +42,7 @@ export function parseWindow(text: string): Window {
   const start = Number(startHour) * 60 + Number(startMinute);
   const end = Number(endHour) * 60 + Number(endMinute);
   if (start === end) throw new InputError(`${shown(text)}: a window of no length; for the whole day write 00:00-24:00`);
-  return { days: at === 0 ? daysOf('Mon-Sun', text) : daysOf(words[0] ?? '', text), start, end, zone: zoneOf(zone) };
+  return { days: at === 0 ? daysOf('Mon-Sun', text) : daysOf(words[0] ?? '', text), start, end, zone: parseZone(zone) };
 }
 
 function daysOf(word: string, text: string): Set<number> {
@@ -60,14 +60,6 @@ function daysOf(word: string, text: string): Set<number> {
     }
   }
   return days;
-}
-
-function zoneOf(name: string): IANAZone {
-  if (IANAZone.isValidZone(name)) return IANAZone.create(name);
-  const meant = nearest(name, ['UTC', ...Intl.supportedValuesOf('timeZone')]);
-  throw new InputError(
-    `${shown(name)} is not a time zone${meant ? ` (did you mean ${meant}?)` : ''}: write one of the IANA database, such as Europe/Berlin, or UTC`,
-  );
 }
 
 /**

@@ -6,8 +6,12 @@ import { parseArgs, promisify } from 'node:util';
 import type { WorkflowHandle } from '@temporalio/client';
 import { historyToJSON } from '@temporalio/common/lib/proto-utils.js';
 import type { Verdict } from '../model/approval.ts';
-import { MESSAGE, proposalId, remediationId, responderId, runRule, TRAFFIC_LABEL } from '../model/names.ts';
+import { parseConfig } from '../model/config.ts';
+import { MESSAGE, proposalId, remediationId, responderId, runRule, TRAFFIC_LABEL, tickId } from '../model/names.ts';
 import type { Story } from '../model/remediation.ts';
+import { tickOf } from '../model/routing.ts';
+import { parseTargetTemplate } from '../model/target.ts';
+import { keepSchedule } from '../providers/temporal/schedules.ts';
 import { UNREADY_ANNOTATION } from '../sandbox/kubernetes.ts';
 import type { Complaint } from './e2e/exporter.ts';
 import { PATIENCE, Stack } from './e2e/support.ts';
@@ -430,6 +434,29 @@ async function continued(): Promise<Record<string, WorkflowHandle>> {
   };
 }
 
+/** One time of a schedule, of a rule about a pod that is not there. */
+async function ticked(): Promise<WorkflowHandle> {
+  const parsed = parseConfig(await readFile(stack.configFile, 'utf8'), stack.configFile);
+  const configured = parsed.ok && parsed.config.rules.find(({ rule }) => rule.name === 'observed');
+  if (!parsed.ok || !configured) throw new Error('there is no such rule');
+  const schedule = { every: 3_600_000, jitter: 0, overlap: 'skip' as const, catchUp: 60_000 };
+  const target = parseTargetTemplate('k8s/sandbox/default/pod/web-0');
+  const tick = tickOf({ ...configured, schedule, target }, parsed.config);
+  if (!tick) throw new Error('there is no schedule');
+  const place = { client: stack.client, taskQueue: parsed.config.temporal.taskQueue };
+  await keepSchedule(place, { rule: 'observed', schedule, tick, digest: '' });
+  const handle = stack.client.schedule.getHandle(tickId('observed'));
+  await handle.trigger();
+  const { workflow } = await eventually(
+    'it is started',
+    async () => (await handle.describe()).info.recentActions[0]?.action,
+  );
+  await handle.delete();
+  const run = stack.client.workflow.getHandle(workflow.workflowId, workflow.firstExecutionRunId);
+  await end(run);
+  return run;
+}
+
 /** Takes out what belongs to this machine and matters to no replay. */
 function sanitized(history: string): { events: unknown[] } {
   // Identities, and the sticky queues that are named after them, begin so.
@@ -463,6 +490,7 @@ const RECORDINGS: Record<string, Recording> = Object.fromEntries([
   ]),
   ...Object.entries(RESPONDERS).map(([name, scenario]) => [`responder-${name}`, named(`responder-${name}`, scenario)]),
   ['responder-continued', continued],
+  ['tick', named('tick', ticked)],
 ]);
 
 /** A busy machine may let a wait run out; each scenario has a workload of its own, so it can be played again. */

@@ -5,6 +5,8 @@ import type { BreakerStanding } from '../model/breaker/standing.ts';
 import { remediationId, WORKFLOW } from '../model/names.ts';
 import { OUTCOMES } from '../model/outcome.ts';
 import type { ResolvedRule } from '../model/rule.ts';
+import type { StackStanding } from '../providers/temporal/drift.ts';
+import { driftGauges } from './drift.ts';
 import type { Standing, Waiting } from './standing.ts';
 
 /** What is remembered as counted, for a page may be written twice. */
@@ -156,6 +158,11 @@ export class WorkerMetrics {
           for (const state of BREAKER_PHASES) this.set({ dependency, state }, state === now ? 1 : 0);
       },
     });
+  }
+
+  /** How the stacks stood when they were last compared. @param intervals seconds between two checks of a stack, by its name */
+  drift(read: () => Promise<StackStanding[]>, intervals: Record<string, number>): void {
+    driftGauges(this.registry, read, intervals);
   }
 
   /** The same writer; what it has taken is counted. */

@@ -7,7 +7,7 @@ import { standing as pausesStanding } from '../model/pause.ts';
 import { OPEN_MEMO, type OpenMemo, WAITING_MEMO, type WaitingMemo } from '../model/standing.ts';
 
 /** Milliseconds for which an answer is good: a scrape asks once, however many metrics it has. */
-const FRESH = 15_000;
+export const FRESH = 15_000;
 /** Milliseconds that Temporal has to answer; Prometheus waits for ten seconds. */
 const WITHIN = 5_000;
 /** Workflows of one type that are looked at, the youngest first. */
@@ -128,7 +128,7 @@ function addUp(all: (Waiting & { rule: string })[]): Record<string, Waiting> {
 }
 
 /** The native client goes on trying for seconds after the deadline, which no scrape waits for. */
-function inTime<T>(client: Client, ask: () => Promise<T>): Promise<T> {
+export function inTime<T>(client: Client, ask: () => Promise<T>): Promise<T> {
   const late = delay(WITHIN, undefined, { ref: false }).then(() => {
     throw new Error(`Temporal does not answer within ${WITHIN} ms`);
   });

@@ -13,10 +13,12 @@ import { activitiesOf } from './activities.ts';
 import { type Audit, openAudit } from './audit.ts';
 import { bundleWorkflows } from './bundle.ts';
 import { tryClusters } from './clusters.ts';
+import { driftOf, intervalsOf } from './drift.ts';
 import type { Logger } from './logging.ts';
 import { WorkerMetrics } from './metrics.ts';
 import type { Health } from './monitor.ts';
 import { installRuntime, temporalMetrics } from './runtime.ts';
+import { keepSchedules } from './schedules.ts';
 import { ensureSearchAttributes } from './search-attributes.ts';
 import { answers, countWorkflows } from './signs.ts';
 import { standingOf } from './standing.ts';
@@ -100,7 +102,9 @@ export async function startWorker(settings: WorkerSettings): Promise<RunningWork
   ]);
   const registry = createRegistry(config);
   let audit: Audit | undefined;
+  let schedules: ReturnType<typeof keepSchedules> | undefined;
   const close = async (): Promise<void> => {
+    await schedules?.stop();
     await audit?.close();
     await registry.close();
     await connection.close();
@@ -115,6 +119,7 @@ export async function startWorker(settings: WorkerSettings): Promise<RunningWork
       standingOf(client, pauses),
     );
     if (config.dependencies.length > 0) metrics.breakers(() => readBreakers(client, config));
+    metrics.drift(driftOf(client, config), intervalsOf(config));
     const searchAttributes = await ensureSearchAttributes(connection, namespace, logger);
     audit = await openAudit({ options: settings.audit, client, registry: metrics.registry, logger });
     const { store } = audit;
@@ -133,6 +138,7 @@ export async function startWorker(settings: WorkerSettings): Promise<RunningWork
     ]);
     // In the background: Salvor stays up for the clusters that do answer.
     void tryClusters(config.clusters, logger);
+    schedules = keepSchedules({ client, config, logger });
     const polls = (): boolean => workers.every((worker) => worker.getState() === 'RUNNING');
     return {
       ...run(workers, close),

@@ -1,5 +1,6 @@
 import type { RecordedAlert } from '../model/request.ts';
 import type { Queued } from '../model/responder.ts';
+import { isTick } from '../model/tick.ts';
 import type { Delivered, Desk, Refusal, Undecided, Wait } from './desk.ts';
 import { nextTry } from './queue.ts';
 
@@ -61,7 +62,9 @@ export function expire(desk: Desk, now: number): void {
     const { since, gate, reason } = queued;
     refuse(desk, queued, { answer: 'refuse', gate, reason: `waited too long: ${reason}` }, since, now);
   }
-  desk.escalations.waited(expired, recorded, now);
+  // The next time of a schedule is another chance, and tells more than that this one had none.
+  const missed = expired.filter((queued) => !isTick(queued));
+  desk.escalations.waited(missed, recorded, now);
 }
 
 /** What waited, or was about to, and whose alert was resolved meanwhile. */

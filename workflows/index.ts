@@ -4,3 +4,4 @@ export { herald } from './herald.ts';
 export { limits } from './limits.ts';
 export { remediation } from './remediation.ts';
 export { responder } from './responder.ts';
+export { tick } from './tick.ts';

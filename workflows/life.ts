@@ -25,6 +25,7 @@ import type { CancelRequest, CarriedRun, Ending, RemediationInput, Remembered, S
 import type { Batch, Request } from '../model/request.ts';
 import type { ResolvedRule, Runbook } from '../model/rule.ts';
 import type { ToTell } from '../model/settle.ts';
+import { isTick } from '../model/tick.ts';
 import { remediationDetails } from './details.ts';
 import { explain } from './failures.ts';
 import { Holding } from './holding.ts';
@@ -172,7 +173,8 @@ export class Life<R extends Runbook = Runbook> {
   /** Silences the alert from here until it is handed over, or the end. */
   #hushAlert(): void {
     const { rule, target, alert, responder } = this.input;
-    if (!rule.hush || this.#hush) return;
+    // A schedule has no alert that could be silenced.
+    if (!rule.hush || isTick(alert) || this.#hush) return;
     const { runId } = this;
     const { labels, alertname, fingerprint } = alert;
     const about = { alertname, fingerprint, target, rule: rule.name, remediation: runId };

@@ -1,11 +1,15 @@
 import type { ResponderState } from '../model/responder.ts';
 import type { WaitingMemo } from '../model/standing.ts';
+import { isTick } from '../model/tick.ts';
 
 const MINUTE = 60_000;
 
-/** How many wait, and since when; undefined where none does. */
+/**
+ * How many wait, and since when; undefined where none does. What a schedule asks for is not counted: outside its windows one of its
+ * times always waits, and nobody with it.
+ */
 export function waitingOf({ queue }: ResponderState): WaitingMemo | undefined {
-  const since = Object.values(queue).map((queued) => queued.since);
+  const since = Object.values(queue).flatMap((queued) => (isTick(queued) ? [] : [queued.since]));
   // Not by spreading: thousands may wait.
   const oldest = since.reduce((a, b) => Math.min(a, b), Number.POSITIVE_INFINITY);
   return since.length === 0 ? undefined : { count: since.length, oldest: new Date(oldest).toISOString() };

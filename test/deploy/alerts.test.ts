@@ -3,6 +3,8 @@ import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { parse } from 'yaml';
 import type { AuditEntry } from '../../model/audit.ts';
 import { parseConfig } from '../../model/config.ts';
+import { countsOf } from '../../model/drift/difference.ts';
+import type { StackStanding } from '../../providers/temporal/drift.ts';
 import { webhookConfig } from '../../sandbox/alertmanager.ts';
 import { freePort } from '../../sandbox/ports.ts';
 import { type Sandbox, startSandbox } from '../../sandbox/sandbox.ts';
@@ -35,6 +37,8 @@ const metrics = new WorkerMetrics(
   async (query) => (query.includes('StartTime') ? stale : 0),
   async () => standing,
 );
+let stacks: StackStanding[] = [];
+metrics.drift(async () => stacks, { net: 300, shop: 300, lost: 300 });
 const writer = metrics.counting({ append: () => Promise.resolve() });
 
 let sandbox: Sandbox<'prometheus' | 'alertmanager'>;
@@ -92,10 +96,23 @@ const OURS = [
   'SalvorEscalationOpen',
   'SalvorRemediationStale',
   'SalvorWebhooksFail',
+  'SalvorDriftOld',
+  'SalvorDriftUnchecked',
+  'SalvorDriftRefused',
 ];
 const ours = async (): Promise<string[]> => Object.keys(await raised()).filter((name) => OURS.includes(name));
 
 const ago = (minutes: number): number => Date.now() - minutes * 60_000;
+const iso = (minutes: number): string => new Date(ago(minutes)).toISOString();
+const compared = (stack: string, minutes: number, drifted?: number): StackStanding => ({
+  stack,
+  standing: {
+    at: iso(minutes),
+    verdict: drifted === undefined ? 'same' : 'differs',
+    counts: countsOf(drifted === undefined ? [] : [{ class: 'reversible' }]),
+    ...(drifted !== undefined && { oldest: iso(drifted) }),
+  },
+});
 
 describe('Prometheus', () => {
   it('has all of these rules, and raises none of them while all is well', async () => {
@@ -109,6 +126,7 @@ describe('Prometheus', () => {
       approvals: { other: { count: 1, oldest: ago(40) } },
       pauses: { count: 1, oldest: ago(200) },
     };
+    stacks = [compared('net', 1, 30), compared('shop', 12), { stack: 'lost' }];
     await eventually('it has seen that', async () => {
       const response = await fetch(`${sandbox.prometheus.url}/api/v1/query?query=salvor_in_flight{rule="pods"}`);
       const { data } = (await response.json()) as { data: { result: { value: [number, string] }[] } };
@@ -128,10 +146,13 @@ describe('Prometheus', () => {
       escalations: 1,
     };
     stale = 2;
+    const refused = { at: iso(1), verdict: 'refused' as const, counts: countsOf([]) };
+    stacks = [compared('net', 1, 90), compared('shop', 16), { stack: 'lost', standing: refused }];
     const alerts = await eventually('all are raised', async () => {
       const now = await raised();
       const firing = ['SalvorStorm', 'SalvorLimitsStorm', 'SalvorQueueOld', 'SalvorApprovalWaits', 'SalvorPaused'];
-      const waiting = ['SalvorEscalationOpen', 'SalvorRemediationStale'];
+      firing.push('SalvorDriftOld', 'SalvorDriftRefused');
+      const waiting = ['SalvorEscalationOpen', 'SalvorRemediationStale', 'SalvorDriftUnchecked'];
       return firing.every((name) => now[name]?.state === 'firing') && waiting.every((name) => now[name]) && now;
     });
     const summary = (name: string) => alerts[name]?.annotations.summary;
@@ -144,9 +165,15 @@ describe('Prometheus', () => {
     expect(summary('SalvorApprovalWaits')).toMatch(/has waited for 1h 30m \d+s for a person/);
     expect(summary('SalvorPaused')).toMatch(/paused for 5h 0m \d+s/);
     expect(summary('SalvorRemediationStale')).toMatch(/^2 remediations have been open for more than two hours/);
+    expect(alerts['SalvorDriftOld']?.labels).toMatchObject({ stack: 'net' });
+    expect(summary('SalvorDriftOld')).toMatch(/^The stack net has differed from its source for 1h 30m \d+s/);
+    expect(alerts['SalvorDriftUnchecked']?.labels).toMatchObject({ stack: 'shop' });
+    expect(summary('SalvorDriftUnchecked')).toMatch(/^The stack shop was last compared with its source 16m \d+s ago/);
+    expect(alerts['SalvorDriftRefused']?.labels).toMatchObject({ stack: 'lost' });
 
     standing = CALM;
     stale = 0;
+    stacks = [];
     await eventually('all is well again', async () => (await ours()).length === 0);
   });
 

@@ -406,7 +406,7 @@ rules:
       '5:11 rules[0].name',
       '6:12 rules[0].match',
       '8:13 rules[0].target',
-      '9:5 rules[0].schedule',
+      '9:15 rules[0].schedule',
       '10:24 rules[0].gates.cooldown',
       '10:46 rules[0].gates.storm.above',
       '11:5 rules[1]',

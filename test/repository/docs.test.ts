@@ -157,6 +157,7 @@ describe('docs/', () => {
   it('tells of every metric of gateway and worker', async () => {
     const none = async (): Promise<never> => Promise.reject(new Error('not asked'));
     const worker = new WorkerMetrics([], none, none);
+    worker.drift(none, {});
     const registries = [new GatewayMetrics().registry, worker.registry];
     const all = (await Promise.all(registries.map((one) => one.getMetricsAsJSON()))).flat();
     const own = all.map(({ name }) => name).filter((name) => name.startsWith('salvor_'));

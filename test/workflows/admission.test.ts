@@ -8,6 +8,7 @@ import type { EndReport } from '../../model/remediation.ts';
 import type { ResponderState } from '../../model/responder.ts';
 import type { ResolvedGates, ResolvedRule } from '../../model/rule.ts';
 import { Admission } from '../../workflows/admission.ts';
+import { waitingOf } from '../../workflows/waiting.ts';
 import { allIsWell } from '../support/evidence.ts';
 import { batch, pod, request, rule } from '../support/workflows.ts';
 
@@ -784,5 +785,64 @@ describe('over any sequence of events', () => {
       }),
       { numRuns: 100 },
     );
+  });
+});
+
+describe('the times of a schedule', () => {
+  const tick = (minute: number, name = 'a') =>
+    request(name, {
+      fingerprint: `tick-${name}`,
+      startsAt: new Date(T0 + minute * MINUTE).toISOString(),
+      alertname: 'Schedule',
+      by: 'schedule:r',
+    });
+
+  it('begin nothing while what an earlier one has started is under way', () => {
+    const desk = new Desk({ cooldown: 0 });
+    desk.deliver(tick(0));
+    desk.deliver(tick(5), tick(10));
+    expect(desk.started).toHaveLength(1);
+    expect(desk.queue).toEqual([]);
+    expect(desk.state.tally).toEqual({ admit: 1, wait: 0, refuse: 0, coalesce: 2 });
+    desk.end('a', 'not-needed');
+    desk.deliver(tick(15));
+    expect(desk.started).toHaveLength(2);
+    // What was handed over twice is one time.
+    desk.end('a', 'not-needed');
+    desk.deliver(tick(15));
+    expect(desk.started).toHaveLength(2);
+  });
+
+  it('wait as alerts do, but never two of them', () => {
+    const desk = new Desk({ cooldown: 30 * MINUTE });
+    desk.deliver(tick(0));
+    desk.end('a', 'remediated');
+    desk.deliver(tick(5));
+    desk.deliver(tick(10), tick(15));
+    expect(desk.queue).toMatchObject([{ target: pod('a'), gate: 'cooldown', startsAt: tick(5).startsAt }]);
+    expect(waitingOf(desk.state)).toBeUndefined();
+    // An alert about the same target is another matter.
+    desk.deliver(request('a'));
+    expect(desk.queue).toHaveLength(2);
+    expect(waitingOf(desk.state)).toMatchObject({ count: 1 });
+    desk.pass(30 * MINUTE);
+    expect(desk.started).toHaveLength(2);
+  });
+
+  it('of several targets are no business of each other', () => {
+    const desk = new Desk({ maxInFlight: 2 });
+    desk.deliver(tick(0, 'a'), tick(0, 'b'));
+    expect(desk.started).toHaveLength(2);
+  });
+
+  it('call nobody where they waited in vain: the next one is another chance', () => {
+    const desk = new Desk({ waitAtMost: 10 * MINUTE }, undefined, { onFailure: { escalate: true } });
+    desk.deliver(request('b'));
+    desk.deliver(tick(0));
+    desk.pass(10 * MINUTE);
+    expect(desk.queue).toEqual([]);
+    expect(desk.work.flatMap(({ herald }) => herald?.raise ?? [])).toEqual([]);
+    const refused = desk.notes.filter((note) => note.kind === 'decision' && note.decision.answer === 'refuse');
+    expect(refused).toMatchObject([{ alert: { by: 'schedule:r' }, decision: { gate: 'in-flight' } }]);
   });
 });

@@ -5,7 +5,7 @@ import { bundleWorkflowCode } from '@temporalio/worker';
  * Builds of Salvor's workflows other than today's: each file beside this one is one.
  *
  * - `previous` goes the same way in other words: its remediations answer the query `build`
- * - `slower` waits a second before it does anything, in responders and remediations
+ * - `slower` waits a second before it does anything, in responders, remediations and times of schedules
  * - `broken` has a bug in its remediation
  */
 export type Build = 'previous' | 'slower' | 'broken';

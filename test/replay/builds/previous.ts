@@ -7,6 +7,7 @@ export { control } from '../../../workflows/control.ts';
 export { herald } from '../../../workflows/herald.ts';
 export { limits } from '../../../workflows/limits.ts';
 export { responder } from '../../../workflows/responder.ts';
+export { tick } from '../../../workflows/tick.ts';
 
 export async function remediation(input: RemediationInput): Promise<Ending> {
   setHandler(defineQuery<string>('build'), () => 'previous');
