@@ -31,7 +31,8 @@ export interface GroupDifference {
 }
 
 export const KIND = 'aws_security_group';
-const OPEN = 'open';
+/** How a rule that there is, or is to be, is shown. */
+export const OPEN = 'open';
 const DIRECTIONS = ['ingress', 'egress'] as const;
 
 /**
@@ -77,30 +78,30 @@ interface RuleChange {
 
 function changesOf(declared: DeclaredGroup, live: LiveGroup): RuleChange[] {
   return DIRECTIONS.flatMap((direction) => {
-    const wanted = declared[direction];
-    if (!wanted) return [];
+    // What is not declared at all is not managed.
+    if (!declared[direction]) return [];
+    const wanted = keysOf(declared[direction].map((rule) => within(rule, live)));
     const there = rulesOf(live, direction);
-    const [wantedKeys, thereKeys] = [keysOf(wanted, live), keysOf(there, live)];
+    const isThere = keysOf(there);
     return [
-      ...[...wantedKeys].flatMap(([path, opens]) => (thereKeys.has(path) ? [] : [{ path, opens }])),
+      ...[...wanted].flatMap(([path, opens]) => (isThere.has(path) ? [] : [{ path, opens }])),
       // Each by itself: of two that look the same each has an id.
       ...there.flatMap((closes) => {
-        const path = keyIn(closes, live);
-        return wantedKeys.has(path) ? [] : [{ path, closes }];
+        const path = ruleKey(closes);
+        return wanted.has(path) ? [] : [{ path, closes }];
       }),
     ];
   });
 }
 
-/** A group of the same account may be named with that account, or without. */
-const keyIn = (rule: GroupRule, { owner }: LiveGroup): string => {
+/** As it is told of in the group's own account: a group of that may be named with the account, or without. */
+function within(rule: GroupRule, { owner }: LiveGroup): GroupRule {
   const { source } = rule;
-  if (!('group' in source) || source.account !== owner) return ruleKey(rule);
-  return ruleKey({ ...rule, source: { group: source.group } });
-};
+  return 'group' in source && source.account === owner ? { ...rule, source: { group: source.group } } : rule;
+}
 
-const keysOf = <R extends GroupRule>(rules: readonly R[], live: LiveGroup): Map<string, R> =>
-  new Map(rules.map((rule) => [keyIn(rule, live), rule]));
+const keysOf = <R extends GroupRule>(rules: readonly R[]): Map<string, R> =>
+  new Map(rules.map((rule) => [ruleKey(rule), rule]));
 
 function isLeft({ id, name, skipped }: LiveGroup, ignore: readonly string[]): string | undefined {
   if (skipped) return 'it carries the tag salvor.dev/skip';
@@ -160,9 +161,9 @@ function missing(declared: DeclaredGroup): GroupDifference {
 /** They let the same through: nothing that is worth a write. */
 function describedOtherwise(declared: DeclaredGroup, live: LiveGroup): GroupDifference | undefined {
   const fields = DIRECTIONS.flatMap((direction) => {
-    const there = keysOf(rulesOf(live, direction), live);
+    const there = keysOf(rulesOf(live, direction));
     return (declared[direction] ?? []).flatMap((rule) => {
-      const is = there.get(keyIn(rule, live))?.description;
+      const is = there.get(ruleKey(within(rule, live)))?.description;
       const { description } = rule;
       if (description === undefined || description === is) return [];
       return [{ path: `${ruleKey(rule)}.description`, live: cut(is), source: cut(description) }];
