@@ -59,3 +59,9 @@ function lastApplied({ metadata }: Live, { kind, name, namespace }: Place): Json
     return undefined; // no record, but what somebody has written there by hand
   }
 }
+
+/** What was applied last is just what the source has, as far as is known. */
+export function isAsApplied(live: Live, place: Place): boolean {
+  const last = lastApplied(live, place);
+  return last !== undefined && equal(last, place.object);
+}
