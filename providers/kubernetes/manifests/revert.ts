@@ -14,7 +14,7 @@ import type { Looked } from './look.ts';
 import { UnfitSource } from './manifest.ts';
 import { type At, withSource } from './source.ts';
 import type { Live } from './try.ts';
-import { lostChange, StillThere, write } from './write.ts';
+import { lostChanges, StillThere, write } from './write.ts';
 
 /** Writes to an object that others write to at the same time. */
 const TRIES = 5;
@@ -88,15 +88,18 @@ class Revert {
     return `${address} is not as it was reviewed: it is ${difference.class} now (${difference.why})`;
   }
 
-  #tellLost({ address, action }: Difference, { seen }: View): void {
-    const found = seen.get(address);
+  /** What an earlier attempt has done and could not tell. Times of managers are to the second. */
+  #tellLost(reviewed: Difference, { seen }: View): void {
+    const { live } = seen.get(reviewed.address) ?? {};
     const { step } = this.#request;
     const since = Math.floor(this.#drift.pulse.since / 1000) * 1000;
-    if (!found?.live) return;
-    const { uid, managedFields = [] } = found.live.metadata;
-    const own = managedFields.find(({ manager, operation }) => manager === OWN_MANAGER && operation === 'Update');
-    if (!own || Date.parse(own.time ?? '') < since) return;
-    this.#changes.push(lostChange(found.place, uid, step, action === 'update' ? 'update' : 'create', own.time));
+    const own = live?.metadata.managedFields?.find(
+      ({ manager, operation }) => manager === OWN_MANAGER && operation === 'Update',
+    );
+    const isOwn = own !== undefined && Date.parse(own.time ?? '') >= since;
+    // Of what is gone nothing tells who has deleted it.
+    if (isOwn || reviewed.action === 'delete')
+      this.#changes.push(...lostChanges(reviewed, { step, live, at: own?.time }));
   }
 
   /** @returns how the whole has ended; undefined: go on */
