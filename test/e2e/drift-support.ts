@@ -142,7 +142,8 @@ export class DriftTest {
       'its responder is at rest',
       async () => {
         const { open, queue, cooling } = await responder.query<ResponderState>(MESSAGE.state);
-        return Object.keys(open).length + Object.keys(queue).length + Object.keys(cooling).length === 0;
+        const isCool = Object.values(cooling).every((until) => until <= Date.now());
+        return isCool && Object.keys(open).length + Object.keys(queue).length === 0;
       },
       PATIENCE,
     );

@@ -33,8 +33,8 @@ const { stack } = drift;
 
 const PORTS = [{ port: 80, protocol: 'TCP' }];
 const OPENED = { spec: { ingress: [{ ports: [...PORTS, { port: 8080, protocol: 'TCP' }] }] } };
-const configMap = (namespace: string, name: string, data: Record<string, string> = { mode: 'live' }) => ({
-  ...{ apiVersion: 'v1', kind: 'ConfigMap', metadata: { name, namespace }, data },
+const configMap = (namespace: string, name: string) => ({
+  ...{ apiVersion: 'v1', kind: 'ConfigMap', metadata: { name, namespace }, data: { mode: 'live', app: 'web' } },
 });
 
 test('a port that somebody opened by hand is closed within one check, and the record names who it was', async () => {
@@ -87,7 +87,8 @@ test('what has to be deleted waits for an approval, and is deleted with it', asy
   await it.write({ 'all.yaml': [one] });
   await it.deploy(one, two);
   await it.edit(one, { data: { mode: 'test' } });
-  expect(await it.check()).toMatchObject({ outcome: 'remediated' });
+  const first = await it.check();
+  expect(first, first.reason).toMatchObject({ outcome: 'remediated' });
   expect(await it.changed(namespace)).toEqual(['patch configmaps/one']);
   const before = await it.runIdOf(it.remediationId);
   const { runId, digest } = await it.proposed();
@@ -217,7 +218,7 @@ test('what another runbook holds survives the check: an open switch stays open',
     '--with',
     'trustAlert=true',
   ]);
-  expect(opened.stderr + opened.stdout).toContain('payments');
+  expect(opened.status, opened.stderr).toBe(0);
   await eventually(
     'the switch is open',
     async () => ((await it.live<{ spec: { ingress?: unknown[] } }>(policy)).spec.ingress ?? []).length === 0,
