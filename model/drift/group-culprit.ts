@@ -114,4 +114,5 @@ const numberOf = (value: unknown): number | undefined => {
   const number = typeof value === 'string' ? Number(value) : value;
   return typeof number === 'number' && Number.isInteger(number) ? number : undefined;
 };
-const has = (some: ReadonlySet<string>, wanted: ReadonlySet<string>): boolean => [...some].some((one) => wanted.has(one));
+const has = (some: ReadonlySet<string>, wanted: ReadonlySet<string>): boolean =>
+  [...some].some((one) => wanted.has(one));
