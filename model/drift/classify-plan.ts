@@ -35,8 +35,12 @@ export function classifyPlan(plan: PlanJson, context: PlanContext): Difference[]
   const scene = new Scene(plan, context);
   const addresses = new Set([...scene.drift.keys(), ...scene.changes.keys()]);
   const differences = [...addresses].flatMap((address) => scene.look(address) ?? []);
-  return differences.sort((a, b) => GRAVITY[a.class] - GRAVITY[b.class] || (a.address < b.address ? -1 : 1));
+  return gravestFirst(differences);
 }
+
+/** In an order that does not depend on that of the plan. */
+export const gravestFirst = (differences: readonly Difference[]): Difference[] =>
+  differences.toSorted((a, b) => GRAVITY[a.class] - GRAVITY[b.class] || (a.address < b.address ? -1 : 1));
 
 /** The gravest first. */
 const GRAVITY: Record<DriftClass, number> = {
@@ -47,6 +51,27 @@ const GRAVITY: Record<DriftClass, number> = {
 export const changedAddresses = (plan: PlanJson): string[] => [
   ...new Set(plan.resource_changes.filter(isReal).map(({ address }) => address)),
 ];
+
+type Differ = (from: unknown, to: unknown, marks: Marks) => ValueDiff[];
+
+/**
+ * Compares values of one resource. Where anything of it is secret, everything that its source does not set counts as secret
+ * too: a provider that computes one attribute of another does not mark it (kubectl_manifest has the text of `yaml_body` in
+ * `yaml_body_parsed`).
+ */
+function differing(changes: readonly (ResourceChange | undefined)[], expressions: Json | undefined): Differ {
+  const hasSecret = changes.some((one) => one && hasSecretIn(one));
+  return (from, to, marks) => {
+    const found = diffValues(from, to, marks);
+    return hasSecret ? found.map((one) => (isSet(expressions, one.path) ? one : { ...one, sensitive: true })) : found;
+  };
+}
+
+const hasSecretIn = ({ change: { before, after, before_sensitive, after_sensitive } }: ResourceChange): boolean =>
+  isSecret(before, before_sensitive) || isSecret(after, after_sensitive);
+
+const isSecret = (value: unknown, mark: unknown): boolean =>
+  diffValues(undefined, value, { toSensitive: mark }).some(({ sensitive }) => sensitive);
 
 type Verdict = { class: DriftClass; why: string };
 
@@ -63,6 +88,7 @@ interface Look {
   drifted: ValueDiff[];
   /** then → planned, of what an apply would write. */
   moved: ValueDiff[];
+  differ: Differ;
 }
 
 class Scene {
@@ -88,17 +114,15 @@ class Scene {
     const change = this.changes.get(address);
     const resource = change ?? drift;
     if (!resource) return undefined;
+    const expressions = this.#configuration.expressions(resource);
+    const differ = differing([drift, change], expressions);
     const then = drift ? drift.change.before : change?.change.before;
-    const writes = change ? diffValues(change.change.before, change.change.after, marksOf(change)) : [];
+    const writes = change ? differ(change.change.before, change.change.after, marksOf(change)) : [];
     const tops = new Set(writes.map(topOf));
     const marks: Marks = { ...(change && marksOf(change)), fromSensitive: drift?.change.before_sensitive };
-    const all = change ? diffValues(then, change.change.after, marks) : [];
-    const look: Look = {
-      ...{ address, drift, change, resource, writes },
-      expressions: this.#configuration.expressions(resource),
-      drifted: drift ? diffValues(drift.change.before, drift.change.after, marksOf(drift)) : [],
-      moved: all.filter((one) => tops.has(topOf(one))),
-    };
+    const moved = change ? differ(then, change.change.after, marks).filter((one) => tops.has(topOf(one))) : [];
+    const drifted = drift ? differ(drift.change.before, drift.change.after, marksOf(drift)) : [];
+    const look: Look = { address, drift, change, resource, expressions, writes, drifted, moved, differ };
     return this.#told(look, this.#verdict(look));
   }
 
@@ -164,8 +188,9 @@ class Scene {
       (one) => one.unknown && isUncertain(one, expressions) && !this.#follows(change, one, expressions),
     );
     if (open) return `what the source wants of ${pathText(open.path)} is known after an apply only`;
-    // It needs no drift to be replaced: tainted, or somebody asked for it.
-    if (action === 'replace' && !drift && moved.length === 0) return 'it is to be replaced, not yet applied';
+    // It needs no drift to be replaced: tainted, triggered, or somebody asked for it.
+    const isFollowing = moved.some((one) => this.#follows(change, one, expressions));
+    if (action === 'replace' && !drift && !isFollowing) return 'it is to be replaced, and was not yet';
     const own = drift && moved.find((one) => one.unknown && isUncertain(one, expressions));
     return own && `what the source wants of ${pathText(own.path)} is known only when what it depends on is reverted`;
   }
@@ -218,7 +243,7 @@ class Scene {
    * Of what an apply would write and of what is there, not of what the state had: an apply that was cut short has written what
    * there is into the state, and the rest of it is still the same.
    */
-  #digest({ address, change, drift, writes, drifted }: Look): string {
+  #digest({ address, change, drift, writes, drifted, differ }: Look): string {
     const { seal } = this.#context;
     const safe = ({ path, from, to, unknown, sensitive }: ValueDiff) => ({
       ...{ path, unknown },
@@ -228,7 +253,7 @@ class Scene {
     // Where nothing that is known would be written, what is there is in no write: then all of it counts.
     const isBlind = writes.every(({ unknown }) => unknown);
     const now = change?.change.before;
-    const there = isBlind && now ? diffValues(undefined, now, { toSensitive: change.change.before_sensitive }) : [];
+    const there = isBlind && now ? differ(undefined, now, { toSensitive: change.change.before_sensitive }) : [];
     return digest({
       address,
       actions: change?.change.actions,
