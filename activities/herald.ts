@@ -4,14 +4,12 @@ import { ActivityCancelledError, ActivityNotFoundError, type Client, WorkflowNot
 import type { EndedAlert, HeraldActivities, HeraldInput, HeraldOrder, OwnAlert } from '../model/herald.ts';
 import { HERALD_ID, MESSAGE, WORKFLOW } from '../model/names.ts';
 import { OWN_LABEL } from '../model/routing.ts';
-import { RUNBOOK_SPECS } from '../model/runbooks.ts';
 import {
   type Alertmanager,
   AlertmanagerError,
   PLAIN_NAME,
   type PostedAlert,
 } from '../providers/alertmanager/client.ts';
-import type { Registry } from '../providers/registry.ts';
 import type { Fence } from './attempt.ts';
 
 /** Hands an order to `salvor/herald`; the same order twice changes nothing more. */
@@ -63,7 +61,8 @@ export interface HeraldOptions {
   herald: (order: HeraldOrder) => Promise<void>;
   /** Every member; none: nothing is posted. */
   alertmanagers: readonly Alertmanager[];
-  registry: Pick<Registry, 'instance'>;
+  /** Whether the target of an escalation is well again; never rejects. */
+  isWell: (alert: OwnAlert) => Promise<boolean>;
   fence: Fence;
   /** Temporal's UI, and the namespace of the runs. */
   ui?: { url: string; namespace: string } | undefined;
@@ -71,9 +70,9 @@ export interface HeraldOptions {
 }
 
 export function heraldActivities(options: HeraldOptions): HeraldActivities {
-  const { herald, alertmanagers, registry, fence, ui } = options;
+  const { herald, alertmanagers, isWell, fence, ui } = options;
   const timing = { ...TIMING, ...options.timing };
-  const health = new Health(registry, timing.lookEvery);
+  const health = new Health(isWell, timing.lookEvery);
   return {
     herald,
     async proclaim({ open, ended }) {
@@ -249,14 +248,14 @@ const WIDTH = 10;
  * change more often than it looks.
  */
 class Health {
-  readonly #registry: Pick<Registry, 'instance'>;
+  readonly #isWell: HeraldOptions['isWell'];
   readonly #every: number;
   /** IDs of those that were well at the last look. */
   #well = new Set<string>();
   #lookedAt = 0;
 
-  constructor(registry: Pick<Registry, 'instance'>, every: number) {
-    this.#registry = registry;
+  constructor(isWell: HeraldOptions['isWell'], every: number) {
+    this.#isWell = isWell;
     this.#every = every;
   }
 
@@ -289,17 +288,4 @@ class Health {
     await Promise.all(Array.from({ length: WIDTH }, work));
     return well;
   }
-
-  async #isWell({ target = '', run }: OwnAlert): Promise<boolean> {
-    const actor = { runbook: 'drain-instance', remediation: run.runId };
-    try {
-      const { verdict } = await this.#registry.instance(target).assess({ target, options: DEFAULTS, actor });
-      return verdict === 'healthy' || verdict === 'gone';
-    } catch {
-      return false; // It cannot be told now: a person is still needed.
-    }
-  }
 }
-
-/** How it would be healed does not matter to whether it is sick. */
-const DEFAULTS = RUNBOOK_SPECS['drain-instance'].options.parse({});

@@ -15,6 +15,7 @@ const BENCHMARKS: Record<string, () => Promise<Benchmark>> = {
   limits: async () => (await import('./limits.ts')).limits,
   pause: async () => (await import('./pause.ts')).pauseBenchmark,
   drop: async () => (await import('./drop.ts')).drop,
+  breaker: async () => (await import('./breaker.ts')).breaker,
 };
 
 const { values, positionals } = parseArgs({

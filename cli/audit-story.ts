@@ -46,9 +46,10 @@ export function storyOfRecords(run: Run, records: AuditRecord[]): Story {
 }
 
 /** The end has all lines of the story, as the remediation told it itself. */
-function end(story: Story, { lines, outcome, reason, plan, chart }: Extract<AuditEntry, { kind: 'ended' }>): void {
+function end(story: Story, { lines, outcome, reason, plan, ...drawn }: Extract<AuditEntry, { kind: 'ended' }>): void {
   if (lines.length > 0) story.lines = [...lines];
-  if (chart) story.chart = chart;
+  if (drawn.chart) story.chart = drawn.chart;
+  if (drawn.breaker) story.breaker = drawn.breaker;
   story.phase = outcome;
   if (outcome === 'terminated') return;
   story.ending = { outcome: outcome satisfies Outcome, reason, changes: story.changes, ...(plan && { plan }) };

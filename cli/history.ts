@@ -4,8 +4,10 @@ import type { Change, Held } from '../model/change.ts';
 import { MESSAGE } from '../model/names.ts';
 import type { Plan } from '../model/plan.ts';
 import type { ScalePoint } from '../model/ports/scalable.ts';
+import type { Driven } from '../model/ports/switch.ts';
 import type { Ending, RemediationInput, Story } from '../model/remediation.ts';
 import { joined } from './looks.ts';
+import { joinedStates } from './states.ts';
 
 type Event = NonNullable<History['events']>[number];
 type Payload = Parameters<typeof defaultPayloadConverter.fromPayload>[0];
@@ -126,6 +128,7 @@ function answered(activity: string, value: unknown, story: Story): string[] {
   if (isEnding(value)) return settled(value, story);
   const { verdict, why, changes, plan, stays, points } = fieldsOf(value);
   if (activity === 'watchBacklog') story.chart = joined(story.chart, points as ScalePoint[]);
+  if (activity === 'driveBreaker') story.breaker = joinedStates(story.breaker, value as Driven);
   if (activity === 'assess' && typeof why === 'string') story.why ??= why;
   if (activity === 'assess' && verdict === 'sick') story.plan ??= plan as Plan;
   // A node that was drained and is still there stays held.

@@ -8,6 +8,7 @@ import { paint } from './output.ts';
 import { colourOf, planText, printable, reportText, type Style } from './report/text.ts';
 import type { Run } from './runs.ts';
 import { isUnanswered } from './silence.ts';
+import { withPendingStates } from './states.ts';
 import { type Entry, lasted, type Timeline, timelineOfRecords, timelineOfStory } from './timeline.ts';
 import { clock, dateAndTime, localized, zone } from './times.ts';
 
@@ -33,7 +34,8 @@ export async function fetchStory(client: Client, run: Run): Promise<Told> {
     client.workflow.getHandle(run.workflowId, run.runId ?? run.id).fetchHistory(),
     pendingLooks(client, run),
   ]);
-  const story = told ?? storyOf(history);
+  const found = told ?? storyOf(history);
+  const story = found && (await withPendingStates(client, run, found));
   // A watch tells the workflow what it has seen only when a decision changes.
   if (story && looks) story.chart = joined(story.chart, looks);
   const cancel = cancelOf(history);
@@ -72,7 +74,8 @@ export function timelineOf(run: Run, { story, source, cancel, records }: Told): 
   const recorded = records && timelineOfRecords(records);
   if (recorded) return recorded;
   const asked: Entry[] = cancel ? [{ at: cancel.at, part: 'decision', text: askedFor(cancel) }] : [];
-  return timelineOfStory(run, story, source, source === 'worker' ? asked : []);
+  const now = source === 'audit' ? undefined : new Date().toISOString();
+  return timelineOfStory(run, story, source, source === 'worker' ? asked : [], now);
 }
 
 /** `salvor show` for people. */

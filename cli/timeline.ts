@@ -7,6 +7,7 @@ import type { Story } from '../model/remediation.ts';
 import type { RecordedAlert } from '../model/request.ts';
 import { wordsOf } from './audit-text.ts';
 import type { Run } from './runs.ts';
+import { type StateSpan, spansOf } from './states.ts';
 
 /**
  * What happened to one target, in order: the model of everything that tells it (`salvor show`, `salvor report` as text and
@@ -36,6 +37,8 @@ export interface Timeline {
   plan?: string[];
   /** Of scale-on-backlog: the looks at the signals, in order. */
   chart?: ScalePoint[];
+  /** Of circuit-breaker: its states, in order. */
+  states?: StateSpan[];
   source: Source;
 }
 
@@ -98,15 +101,20 @@ const WAITS: ReadonlySet<string> = new Set([
   'closed',
 ]);
 
-/** @param more what else happened, such as a cancel that the story does not know of */
+/**
+ * @param more what else happened, such as a cancel that the story does not know of
+ * @param now ISO time up to which a state that is not over is known to last; by default that of the last line
+ */
 export function timelineOfStory(
   about: About,
   story: Story | undefined,
   from: Source['from'],
   more: Entry[] = [],
+  now?: string,
 ): Timeline {
   const lines = story?.lines ?? [];
-  const { changes = [], held = [], ending, alert, chart } = story ?? {};
+  const { changes = [], held = [], ending, alert, chart, breaker } = story ?? {};
+  const end = about.endedAt ?? now ?? lines.at(-1)?.at ?? about.startedAt;
   const entries = [
     ...lines.slice(0, 1).map(({ at, text }): Entry => ({ at, part: 'alert', text })),
     ...notesOf(lines.slice(1), changes.map(changeEntry), ending && endText(ending.outcome, ending.reason)),
@@ -120,6 +128,7 @@ export function timelineOfStory(
     held: held.map((field) => ({ held: field, from: heldSince(field, changes) ?? about.startedAt })),
     ...(ending?.plan && { plan: ending.plan }),
     ...(chart && { chart }),
+    ...(breaker && { states: spansOf(breaker.timeline, Date.parse(end)) }),
     source: { from },
   };
 }
@@ -146,7 +155,7 @@ export function timelineOfRecords(records: AuditRecord[], decisions: AuditRecord
     },
     ...notesOf(lines.slice(1), told, ended && endText(ended.entry.outcome, ended.entry.reason)),
   ];
-  const { plan, outcome = 'running', reason, chart } = ended?.entry ?? {};
+  const { plan, outcome = 'running', reason, chart, breaker } = ended?.entry ?? {};
   const last = records.at(-1);
   return {
     id: begun.stream,
@@ -165,6 +174,7 @@ export function timelineOfRecords(records: AuditRecord[], decisions: AuditRecord
     held: holdingsOf(records),
     ...(plan && { plan }),
     ...(chart && { chart }),
+    ...(breaker && ended && { states: spansOf(breaker.timeline, Date.parse(ended.at)) }),
     source: { from: 'audit', kept: { records: records.length, head: last?.hash ?? '' } },
   };
 }

@@ -2,7 +2,6 @@ import { createHash } from 'node:crypto';
 import { setTimeout as delay } from 'node:timers/promises';
 import type { Client } from '@temporalio/client';
 import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify';
-import type { BreakerStanding } from '../model/breaker/standing.ts';
 import type { Config } from '../model/config.ts';
 import { parseDuration } from '../model/duration.ts';
 import { readBreaker } from '../providers/temporal/breakers.ts';
@@ -52,7 +51,7 @@ export function addBreakers(app: FastifyInstance, { config, client, metrics, may
       reply.header('retry-after', 5);
       throw new Rejection('Too many wait for news already.', { status: 429, reason: 'too-many' });
     }
-    waiting += 1;
+    if (patient) waiting += 1;
     try {
       for (;;) {
         const value = await read();
@@ -65,7 +64,7 @@ export function addBreakers(app: FastifyInstance, { config, client, metrics, may
     } catch (error) {
       throw rejected(error, reply);
     } finally {
-      waiting -= 1;
+      if (patient) waiting -= 1;
     }
   }
 
@@ -92,19 +91,23 @@ export function addBreakers(app: FastifyInstance, { config, client, metrics, may
   });
 }
 
-/** Of all who ask for the same name Temporal is asked once. */
-function shared(read: (name: string) => Promise<BreakerStanding>): (name: string) => Promise<BreakerStanding> {
-  const known = new Map<string, { at: number; answer: Promise<BreakerStanding> }>();
+/** Of all who ask for the same name the source is asked once: an answer is good for a moment, and one that is awaited is for all. */
+export function shared<T>(read: (name: string) => Promise<T>, fresh = FRESH): (name: string) => Promise<T> {
+  /** `until`: absent while it is awaited. */
+  const known = new Map<string, { answer: Promise<T>; until?: number }>();
   return (name) => {
     const latest = known.get(name);
-    if (latest && Date.now() - latest.at < FRESH) return latest.answer;
-    const answer = read(name);
-    known.set(name, { at: Date.now(), answer });
-    // What failed is not remembered.
-    answer.catch(() => {
-      if (known.get(name)?.answer === answer) known.delete(name);
-    });
-    return answer;
+    if (latest && (latest.until === undefined || performance.now() < latest.until)) return latest.answer;
+    const asked: { answer: Promise<T>; until?: number } = { answer: read(name) };
+    known.set(name, asked);
+    asked.answer.then(
+      () => {
+        asked.until = performance.now() + fresh;
+      },
+      // What failed is not remembered.
+      () => known.delete(name),
+    );
+    return asked.answer;
   };
 }
 

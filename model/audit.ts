@@ -63,6 +63,8 @@ export type AuditEntry =
       lines: Story['lines'];
       /** Of scale-on-backlog: what the story had to draw, which is in no other note. */
       chart?: Story['chart'];
+      /** Of circuit-breaker: how it stood at the end, and how it came to that. */
+      breaker?: Story['breaker'];
     }
   /** So many notes before this one were dropped, for the store was down for so long that they could not be carried on. */
   | { kind: 'lost'; count: number }

@@ -1,3 +1,4 @@
+import { DURATION_PATTERN, parseDuration } from './duration.ts';
 import { InputError } from './input-error.ts';
 
 /** What may stand in a query for a part of its target. */
@@ -45,6 +46,17 @@ export function parseQuery(text: string): QueryParts {
   }
   parts.push(text.slice(from));
   return parts;
+}
+
+const RANGE = /\[\s*([0-9a-z]+)\s*[\]:]/g;
+
+/** Milliseconds of the longest range (`[5m]`, `[1h:1m]`) in some queries; undefined where there is none. */
+export function longestRange(queries: readonly string[]): number | undefined {
+  const ranges = queries.flatMap((text) =>
+    [...text.replaceAll(LEXEME, '').matchAll(RANGE)].map(([, range = '']) => range),
+  );
+  const known = ranges.flatMap((range) => (new RegExp(DURATION_PATTERN).test(range) ? [parseDuration(range)] : []));
+  return known.length > 0 ? Math.max(...known) : undefined;
 }
 
 interface QuotedString {

@@ -54,8 +54,10 @@ export interface CarriedRun {
   notes: { count: number; pending: AuditNote[] };
   /** Its alerts that are open. */
   raised: string[];
-  /** Where its runbook stands. */
+  /** Where its runbook stands; absent: it has not acted yet. */
   course: unknown;
+  /** Its responder was told of the end already, but for what it keeps. */
+  handedOver?: true;
 }
 
 /** What a remediation came to. Result of the workflow, and what the responder is told. */

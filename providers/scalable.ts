@@ -21,7 +21,7 @@ export interface ScalableProvider {
    * and the note says that this remediation did it.
    *
    * @throws FinalError `Contested` where its value is neither `from` nor, by this remediation's own note, what an earlier attempt
-   * has set; `Replaced` where the object is another one; {@link import('./instance.ts').HeldBack} passes through
+   * has set; or, of a request to `adopt`, where it is not set already; `Replaced` where the object is another one; {@link import('./instance.ts').HeldBack} passes through
    */
   scaleTo(request: ScaleToRequest, attempt: Attempt): Promise<Change[]>;
   /**
@@ -40,6 +40,8 @@ export type ProviderReading =
   | {
       verdict: 'found';
       scale: Scale;
+      /** What the note of the remediation that looks says that it has set; absent where there is none. */
+      noted?: number;
       /** Of what is written (`scale.by.object`): its resourceVersion, or the like; for messages and tests. */
       version: string;
     };

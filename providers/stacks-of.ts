@@ -21,7 +21,6 @@ const WAYS: {
     world: StacksWorld,
   ) => DesiredStateProvider;
 } = {
-  opentofu: openTofu,
   manifests: (stack, options, { clusters }) => {
     const kubernetes = clusters.get(options.cluster);
     if (kubernetes) return manifests(kubernetes.cluster, stack, options);
@@ -32,6 +31,7 @@ const WAYS: {
     if (aws) return securityGroups({ aws, stack, options });
     throw new FinalError(`stack ${stack.name}: no account ${options.aws} is configured`, { type: 'UnknownTarget' });
   },
+  opentofu: openTofu,
 };
 
 export function stacksOf(world: StacksWorld): Stacks {

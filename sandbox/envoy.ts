@@ -11,6 +11,8 @@ export interface EnvoyOptions {
   timeout?: number;
   /** Of its administration, for one that is started again at the same address; by default the system chooses one. */
   adminPort?: number;
+  /** A loopback address for its administration; default 127.0.0.1. */
+  adminHost?: string;
   /** Runtime key of the percent of requests that are let through; all of them where it is not set. The others are answered 503. */
   shareKey?: string;
   onProgress?: OnProgress;
@@ -109,16 +111,16 @@ const text = ({ socket_address: { address, port_value } }: SocketAddress): strin
 
 const typed = (name: string, fields: object = {}): object => ({ '@type': `type.googleapis.com/${name}`, ...fields });
 
-type Config = Pick<EnvoyOptions, 'timeout' | 'adminPort' | 'shareKey'>;
+type Config = Pick<EnvoyOptions, 'timeout' | 'adminPort' | 'adminHost' | 'shareKey'>;
 
 function bootstrap(
   endpointsFile: string,
   endpointsFolder: string,
-  { timeout = 5_000, adminPort = 0, shareKey }: Config,
+  { timeout = 5_000, adminPort = 0, adminHost = '127.0.0.1', shareKey }: Config,
 ): object {
   return {
     node: { id: 'sandbox', cluster: 'sandbox' },
-    admin: address('127.0.0.1', adminPort),
+    admin: address(adminHost, adminPort),
     layered_runtime: { layers: [{ name: 'admin', admin_layer: {} }] },
     static_resources: {
       listeners: [

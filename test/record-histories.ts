@@ -1,10 +1,8 @@
 import { execFile } from 'node:child_process';
 import { mkdir, readFile, rm, writeFile } from 'node:fs/promises';
-import { hostname, tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { parseArgs, promisify } from 'node:util';
 import type { WorkflowHandle } from '@temporalio/client';
-import { historyToJSON } from '@temporalio/common/lib/proto-utils.js';
 import type { Verdict } from '../model/approval.ts';
 import { parseConfig } from '../model/config.ts';
 import { MESSAGE, proposalId, remediationId, responderId, runRule, TRAFFIC_LABEL, tickId } from '../model/names.ts';
@@ -15,6 +13,9 @@ import { keepSchedule } from '../providers/temporal/schedules.ts';
 import { UNREADY_ANNOTATION } from '../sandbox/kubernetes.ts';
 import type { Complaint } from './e2e/exporter.ts';
 import { PATIENCE, Stack } from './e2e/support.ts';
+import { breakerGroup } from './recording/breaker.ts';
+import { end, type Group, namedAll, type Recording, textOf } from './recording/group.ts';
+import { continuedScaleGroup, scaleGroup } from './recording/scale.ts';
 import { budget, deployment, nameOf } from './support/kubernetes.ts';
 import { Pool, placed } from './support/nodes.ts';
 import { eventually } from './support/wait.ts';
@@ -71,18 +72,6 @@ async function workload(rule: Rule, options: { trafficLabel?: boolean; broken?: 
   const [first, second] = pods.map((pod): Complaint => ({ namespace, pod: nameOf(pod), rule }));
   if (!broken) await stack.cluster.readyPods(namespace, 'web', 2);
   return { namespace, it: first!, other: second! };
-}
-
-/** Resolves when the run has ended, in whatever way. */
-async function end(handle: WorkflowHandle): Promise<void> {
-  await eventually(
-    `the end of ${handle.workflowId}`,
-    async () => {
-      const { status } = await handle.describe();
-      return status.name !== 'RUNNING';
-    },
-    PATIENCE,
-  );
 }
 
 /** The remediation of a broken pod, to its end. */
@@ -457,41 +446,19 @@ async function ticked(): Promise<WorkflowHandle> {
   return run;
 }
 
-/** Takes out what belongs to this machine and matters to no replay. */
-function sanitized(history: string): { events: unknown[] } {
-  // Identities, and the sticky queues that are named after them, begin so.
-  const self = new RegExp(`\\d+@${hostname()}`, 'g');
-  const text = JSON.stringify(JSON.parse(history), (key, value) =>
-    key === 'stackTrace' ? undefined : value,
-  ).replaceAll(self, 'salvor');
-  const decoded = text.replaceAll(/"data":"([^"]*)"/g, (_, data: string) => Buffer.from(data, 'base64').toString());
-  for (const own of [ROOT, `@${hostname()}`, tmpdir()])
-    if (decoded.includes(own)) throw new Error(`a history names ${own}, of this machine`);
-  return JSON.parse(text) as { events: unknown[] };
-}
+const drainGroup: Group = {
+  start: () => stack.start(RULES, { dynamicConfig: { 'limit.historyCount.suggestContinueAsNew': CONTINUE_AT } }),
+  stop: () => stack.stop(),
+  recordings: {
+    ...namedAll('drain-instance', REMEDIATIONS),
+    ...namedAll('responder', RESPONDERS),
+    'responder-continued': continued,
+    tick: async () => ({ tick: await ticked() }),
+  },
+};
 
-async function textOf(handle: WorkflowHandle): Promise<string> {
-  const { events } = sanitized(historyToJSON(await handle.fetchHistory()));
-  // An event a line.
-  return `{"events":[\n${events.map((event) => JSON.stringify(event)).join(',\n')}\n]}\n`;
-}
-
-/** One recording: the histories of a scenario, by the names of their files. */
-type Recording = () => Promise<Record<string, WorkflowHandle>>;
-
-const named =
-  (name: string, scenario: () => Promise<WorkflowHandle>): Recording =>
-  async () => ({ [name]: await scenario() });
-
-const RECORDINGS: Record<string, Recording> = Object.fromEntries([
-  ...Object.entries(REMEDIATIONS).map(([name, scenario]) => [
-    `drain-instance-${name}`,
-    named(`drain-instance-${name}`, scenario),
-  ]),
-  ...Object.entries(RESPONDERS).map(([name, scenario]) => [`responder-${name}`, named(`responder-${name}`, scenario)]),
-  ['responder-continued', continued],
-  ['tick', named('tick', ticked)],
-]);
+/** One after the other: each has a world of its own. */
+const GROUPS: readonly Group[] = [drainGroup, scaleGroup, continuedScaleGroup, breakerGroup];
 
 /** A busy machine may let a wait run out; each scenario has a workload of its own, so it can be played again. */
 const TRIES = 2;
@@ -514,27 +481,33 @@ async function record(name: string, recording: Recording): Promise<Map<string, s
 }
 
 const { values, positionals } = parseArgs({ allowPositionals: true, options: { into: { type: 'string' } } });
-const chosen = Object.entries(RECORDINGS).filter(
-  ([name]) => positionals.length === 0 || positionals.some((part) => name.includes(part)),
-);
+const isChosen = (name: string): boolean => positionals.length === 0 || positionals.some((part) => name.includes(part));
+
+async function recordGroup({ start, stop, recordings }: Group): Promise<Map<string, string>> {
+  const texts = new Map<string, string>();
+  const chosen = Object.entries(recordings).filter(([name]) => isChosen(name));
+  if (chosen.length === 0) return texts;
+  try {
+    await start();
+    for (const [name, recording] of chosen) for (const entry of await record(name, recording)) texts.set(...entry);
+  } finally {
+    await stop();
+  }
+  return texts;
+}
 
 /** Nothing is written before all of it is recorded. Those of this version that were not chosen stay. */
 async function main(): Promise<void> {
   const { version } = JSON.parse(await readFile(join(ROOT, 'package.json'), 'utf8')) as { version: string };
-  if (chosen.length === 0)
-    throw new Error(`there is no such scenario; there are: ${Object.keys(RECORDINGS).join(', ')}`);
-  try {
-    await stack.start(RULES, { dynamicConfig: { 'limit.historyCount.suggestContinueAsNew': CONTINUE_AT } });
-    const texts = new Map<string, string>();
-    for (const [name, recording] of chosen) for (const entry of await record(name, recording)) texts.set(...entry);
-    const folder = values.into ?? join(ROOT, 'test', 'histories', version);
-    if (positionals.length === 0) await rm(folder, { recursive: true, force: true });
-    await mkdir(folder, { recursive: true });
-    for (const [name, text] of texts) await writeFile(join(folder, name), text);
-    console.log(`${texts.size} histories in ${folder}`);
-  } finally {
-    await stack.stop();
-  }
+  const names = GROUPS.flatMap(({ recordings }) => Object.keys(recordings));
+  if (!names.some(isChosen)) throw new Error(`there is no such scenario; there are: ${names.join(', ')}`);
+  const texts = new Map<string, string>();
+  for (const group of GROUPS) for (const entry of await recordGroup(group)) texts.set(...entry);
+  const folder = values.into ?? join(ROOT, 'test', 'histories', version);
+  if (positionals.length === 0) await rm(folder, { recursive: true, force: true });
+  await mkdir(folder, { recursive: true });
+  for (const [name, text] of texts) await writeFile(join(folder, name), text);
+  console.log(`${texts.size} histories in ${folder}`);
 }
 
 await main();

@@ -15,11 +15,13 @@ import { scalableActivities } from '../activities/scalable.ts';
 import { settleActivities } from '../activities/settle.ts';
 import { submitActivities } from '../activities/submit.ts';
 import { switchActivities } from '../activities/switch.ts';
+import { wellness } from '../activities/wellness.ts';
 import type { AuditWriter } from '../model/audit.ts';
 import type { Config } from '../model/config.ts';
 import { watchQueue } from '../model/names.ts';
 import { Alertmanager } from '../providers/alertmanager/client.ts';
 import type { HoldingRegistry } from '../providers/registry.ts';
+import { driftOn } from '../providers/temporal/drift.ts';
 
 export interface Means {
   config: Config;
@@ -41,8 +43,8 @@ export function activitiesOf(means: Means): { work: object; watch: object } {
   const leases = leasesOf(entities);
   const budgets = budgetsOf(entities);
   const evidence = registry.evidence.bind(registry);
-  const modes = new Map(config.rules.map(({ rule }) => [rule.name, rule.mode]));
-  const ruleMode = (rule: string) => modes.get(rule);
+  const rules = new Map(config.rules.map(({ rule }) => [rule.name, rule]));
+  const ruleMode = (rule: string) => rules.get(rule)?.mode;
   const clearance = clearanceOf({ pauses, budgets, client, evidence, ruleMode });
   const fence = fenceOf(client);
   const instance = instanceActivities(registry, fence, announcing(store), clearance.clear);
@@ -57,7 +59,10 @@ export function activitiesOf(means: Means): { work: object; watch: object } {
   const heralding = heraldActivities({
     herald,
     alertmanagers,
-    registry,
+    isWell: wellness({
+      ...{ registry, rules, dependencies: config.dependencies },
+      drift: (target) => driftOn(client, config, target),
+    }),
     fence,
     ui: ui === undefined ? undefined : { url: ui, namespace },
   });

@@ -118,7 +118,7 @@ export async function startWorker(settings: WorkerSettings): Promise<RunningWork
       (query) => countWorkflows(client, query),
       standingOf(client, pauses),
     );
-    if (config.dependencies.length > 0) metrics.breakers(() => readBreakers(client, config));
+    metrics.breakers(() => readBreakers(client, config));
     metrics.drift(driftOf(client, config), intervalsOf(config));
     const searchAttributes = await ensureSearchAttributes(connection, namespace, logger);
     audit = await openAudit({ options: settings.audit, client, registry: metrics.registry, logger });

@@ -7,10 +7,12 @@ import { proposalId, remediationId } from '../model/names.ts';
 import type { EndReport } from '../model/remediation.ts';
 import type { Batch, Decision, RunAnswer } from '../model/request.ts';
 import type { LookAgain, Queued, ResponderInput, ResponderState } from '../model/responder.ts';
+import { isTick } from '../model/tick.ts';
 import { deliveredOf, drop, expire, goOnWaiting, keep, refuse, shelve } from './decisions.ts';
 import { type Delivered, Desk, type Execution, type Undecided, type Wait } from './desk.ts';
 import { free, settle } from './ends.ts';
 import { lookAgain, questionOf, weigh } from './looking.ts';
+import { TOLD_TWICE } from './memory.ts';
 import { completed } from './older.ts';
 
 /** When it is tried again to start what another rule keeps from its target (milliseconds): nobody tells of its end. */
@@ -366,7 +368,7 @@ export class Admission {
     const start = running.start(queued ? deliveredOf(queued) : request, rule, about, now);
     if (holds(rule, request)) slots.use(request.target);
     // Nobody waits to hear of the end of what only observes: it is settled as soon as it is asked for.
-    else if (rule.mode === 'observe') memory.settle(request, 'observed', now);
+    else if (rule.mode === 'observe') memory.settle(request, 'observed', now, isTick(request) ? TOLD_TWICE : undefined);
     if (answer) this.#answers.set(start.episode, answer);
     if (queued) this.#waited.set(start.episode, queued);
   }

@@ -2,6 +2,7 @@ import type { RecordedAlert } from '../model/request.ts';
 import type { Queued } from '../model/responder.ts';
 import { isTick } from '../model/tick.ts';
 import type { Delivered, Desk, Refusal, Undecided, Wait } from './desk.ts';
+import { TOLD_TWICE } from './memory.ts';
 import { nextTry } from './queue.ts';
 
 /** What is done with a request that is not started now: it waits, or is refused, and that is on record. */
@@ -9,8 +10,9 @@ import { nextTry } from './queue.ts';
 /** @param since milliseconds since the epoch at which it was asked for */
 export function refuse(desk: Desk, request: Delivered | Queued, refusal: Refusal, since: number, now: number): void {
   const { memory, state, rule, escalations } = desk;
-  // What could not be read may be readable when the alert is repeated.
-  memory.refuse(request, refusal.reason, now, refusal.gate === 'evidence' ? rule.gates.cooldown : undefined);
+  // What could not be read may be readable when the alert is repeated; a time of a schedule comes once.
+  const remember = refusal.gate === 'evidence' ? rule.gates.cooldown : isTick(request) ? TOLD_TWICE : undefined;
+  memory.refuse(request, refusal.reason, now, remember);
   state.tally.refuse += 1;
   record(desk, request, refusal, since);
   if (refusal.gate === 'retry-budget') escalations.budgetSpent(request.target, recorded(request), refusal.reason, now);

@@ -3,9 +3,7 @@ import {
   CancellationScope,
   CancelledFailure,
   condition,
-  isCancellation,
   log,
-  proxyLocalActivities,
   setCurrentDetails,
   upsertSearchAttributes,
   workflowInfo,
@@ -15,13 +13,12 @@ import type { BreakerOrder } from '../model/breaker/options.ts';
 import type { BreakerStanding } from '../model/breaker/standing.ts';
 import type { Change } from '../model/change.ts';
 import type { ClearanceRequest } from '../model/clearance.ts';
-import type { HeraldActivities, HeraldOrder, OwnAlert } from '../model/herald.ts';
 import { limitsKey } from '../model/limits.ts';
 import { type SearchAttribute, searchValue, shortId } from '../model/names.ts';
 import type { Outcome } from '../model/outcome.ts';
 import type { Plan } from '../model/plan.ts';
 import type { Actor } from '../model/ports/instance.ts';
-import type { CancelRequest, CarriedRun, Ending, RemediationInput, Remembered, Story } from '../model/remediation.ts';
+import type { CancelRequest, Ending, RemediationInput, Remembered, Story } from '../model/remediation.ts';
 import type { Batch, Request } from '../model/request.ts';
 import type { ResolvedRule, Runbook } from '../model/rule.ts';
 import type { ToTell } from '../model/settle.ts';
@@ -30,27 +27,11 @@ import { remediationDetails } from './details.ts';
 import { explain } from './failures.ts';
 import { Holding } from './holding.ts';
 import { Hush } from './hush.ts';
+import { OwnAlerts } from './own-alerts.ts';
 import { Proposal } from './proposal.ts';
-import { Notes, writeDown } from './record.ts';
+import { Notes } from './record.ts';
 import { goOnAsNew, newStory } from './runs.ts';
-import { endOf, telling, unhealed } from './telling.ts';
-
-const { herald } = proxyLocalActivities<HeraldActivities>({
-  summary: 'tell people by an alert',
-  startToCloseTimeout: '10 seconds',
-  localRetryThreshold: '2 seconds',
-  scheduleToCloseTimeout: '5 minutes',
-  retry: { initialInterval: '500 milliseconds', maximumInterval: '20 seconds' },
-});
-
-/** Notes that wait to be put on record before they are, beside the runbook. */
-const MANY_NOTES = 60;
-/** Of the story, the latest that a next run is given. */
-const MOST_LINES = 300;
-const MOST_CHANGES = 300;
-
-/** Ends the name of an alert about an end, where the name of the run was that of another one. */
-const UNANSWERED = '-unanswered';
+import { endOf, telling } from './telling.ts';
 
 /** What a runbook has at hand: who it is, its story, and the undos of what it did. */
 export class Life<R extends Runbook = Runbook> {
@@ -60,6 +41,7 @@ export class Life<R extends Runbook = Runbook> {
   readonly proposal: Proposal;
   /** What it holds, and how that is taken back. */
   readonly holding: Holding;
+  readonly alerts: OwnAlerts;
   /** Run ID of its first run: what responder, record and people know it by. */
   readonly runId: string;
   /** Takes a person's order about its breaker; of runbooks that have one, from when they do. */
@@ -70,15 +52,12 @@ export class Life<R extends Runbook = Runbook> {
   #hints = 0;
   #cancelledBy: CancelRequest | undefined;
   #hush: Hush | undefined;
-  /** Its alerts that are open. */
-  readonly #raised: string[];
   #needsAPerson = false;
   /** Workload in whose budget it may have a place. */
   #workload: string | undefined;
   #again: { gate: string; reason: string } | undefined;
   #handedOver = false;
   #remembers: Record<string, Remembered | null> = {};
-  #writes = false;
 
   constructor(input: RemediationInput<R>) {
     this.input = input;
@@ -91,11 +70,13 @@ export class Life<R extends Runbook = Runbook> {
     const { mode } = this.story;
     const stream = { kind: 'remediation', id: this.runId, rule: name, target, runbook, scope } as const;
     this.#notes = new Notes({ ...stream, mode: mode ?? rule.mode }, carried?.notes);
-    this.#raised = [...(carried?.raised ?? [])];
+    this.#handedOver = carried?.handedOver === true;
     this.proposal = new Proposal(this);
     this.holding = new Holding(this);
+    this.alerts = new OwnAlerts(this as Life, carried?.raised);
     if (carried) {
-      this.#hushAlert();
+      // One that has not acted yet may never do.
+      if (carried.course !== undefined) this.#hushAlert();
       return;
     }
     const begun = { target, rule: rule as ResolvedRule, ruleDigest, scope, alert, episode, ...(since && { since }) };
@@ -215,15 +196,6 @@ export class Life<R extends Runbook = Runbook> {
     };
   }
 
-  /** An alert of Salvor's own, which ends with the remediation. Where people cannot be told so, it goes on. */
-  async raise(alert: OwnAlert): Promise<void> {
-    this.#raised.push(alert.id);
-    await herald({ raise: [alert] }).catch((error: unknown) => {
-      if (isCancellation(error)) throw error;
-      this.say(`could not raise the alert ${alert.alertname}: ${explain(error)}`);
-    });
-  }
-
   /** It ends before it has acted: its request waits in its responder for that gate, and is decided anew. */
   again(gate: string, reason: string): Ending {
     this.#again = { gate, reason };
@@ -239,11 +211,6 @@ export class Life<R extends Runbook = Runbook> {
   /** For the remediations of the target that come after this one; null of what is to be forgotten. */
   remember(news: Record<string, Remembered | null>): void {
     this.#remembers = { ...this.#remembers, ...news };
-  }
-
-  /** Alerts about ends of earlier remediations are over, by the names of these. */
-  clears(runIds: readonly string[]): void {
-    this.#raised.push(...runIds.flatMap((id) => [id, `${id}${UNANSWERED}`]));
   }
 
   /** People are told of the end, where the rule says so, as they are of a failure. */
@@ -311,28 +278,23 @@ export class Life<R extends Runbook = Runbook> {
 
   /** Puts on record what was noted, where that has become much: a long remediation is to tell no page of all of it at last. */
   writeDown(): void {
-    if (this.#notes.pending.length < MANY_NOTES || this.#writes) return;
-    this.#writes = true;
-    // Beside the runbook, which does not wait for a store that is down: what is not written goes with the end.
-    void CancellationScope.nonCancellable(() => writeDown(this.#notes)).finally(() => {
-      this.#writes = false;
-    });
+    this.#notes.writeMany();
   }
 
   /**
    * Goes on in a new run, for the history of this one has become long; never returns. What is held stays held meanwhile.
    *
-   * @param course where the runbook stands
+   * @param course where the runbook stands; undefined: it has not acted yet
    */
   async goOn(course: unknown): Promise<never> {
     const { story, runId } = this;
     this.say('its history has become long: it goes on in a new run');
     await this.#hush?.end();
-    const kept = { ...story, lines: story.lines.slice(-MOST_LINES), changes: story.changes.slice(-MOST_CHANGES) };
     // A cancel is not passed on to the next run.
     if (CancellationScope.current().consideredCancelled) throw new CancelledFailure(this.whoCancelled);
-    const carried: CarriedRun = { runId, story: kept, notes: this.#notes.carry(), raised: this.#raised, course };
-    return goOnAsNew({ ...(this.input as RemediationInput), carried });
+    const handedOver = this.#handedOver && { handedOver: true as const };
+    const carried = { runId, story, notes: this.#notes.carry(), raised: this.alerts.open, course, ...handedOver };
+    return goOnAsNew(this.input as RemediationInput, carried);
   }
 
   /** The alert is resolved: a reason to look again at once. */
@@ -382,7 +344,8 @@ export class Life<R extends Runbook = Runbook> {
     const { input, story } = this;
     this.over = true;
     await this.#hush?.end();
-    const order = this.#lastOrder(ending);
+    const isNeeded = ending.outcome === 'failed' || this.#needsAPerson;
+    const order = this.alerts.lastOrder(isNeeded ? ending.reason : undefined);
     story.ending = ending;
     this.phase(ending.outcome, `${ending.outcome}: ${ending.reason}`);
     log.info('remediation ends', { target: input.target, outcome: ending.outcome, reason: ending.reason });
@@ -392,8 +355,9 @@ export class Life<R extends Runbook = Runbook> {
     const isPlanned = input.rule.mode !== 'act' || this.needsApproval;
     const planDigest = isPlanned ? story.plan?.digest : undefined;
     const planned = { ...(plan && { plan }), ...(planDigest && { planDigest }) };
-    const { lines, chart } = story;
-    this.#notes.add({ kind: 'ended', outcome, reason, ...planned, lines, ...(chart && { chart }) });
+    const { lines, chart, breaker } = story;
+    const drawn = { ...(chart && { chart }), ...(breaker && { breaker }) };
+    this.#notes.add({ kind: 'ended', outcome, reason, ...planned, lines, ...drawn });
     let toTell = { ...this.#toTell(ending), ...(order && { herald: order }) };
     // Again for what is noted while it is under way, which may be long: a person may still ask for the end.
     for (let noted = 0; noted < this.#notes.count; toTell = {}) {
@@ -404,17 +368,6 @@ export class Life<R extends Runbook = Runbook> {
         ...toTell,
       });
     }
-  }
-
-  /** Its own alerts are over; where a person is needed there is a new one. */
-  #lastOrder({ outcome, reason }: Ending): HeraldOrder | undefined {
-    const clear = this.#raised.length > 0 ? { clear: this.#raised } : undefined;
-    if (!this.input.rule.onFailure.escalate || (outcome !== 'failed' && !this.#needsAPerson)) return clear;
-    // The request for an approval has the name of the run, and is over.
-    const raised = unhealed(this.input, this.story, reason, clear ? UNANSWERED : '');
-    this.#notes.add({ kind: 'escalated', id: raised.id, why: reason });
-    this.say(`people are told by the alert ${raised.alertname}`);
-    return { ...clear, raise: [raised] };
   }
 
   /** Nothing where it was told already, when it was handed over. */

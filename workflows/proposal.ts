@@ -91,7 +91,7 @@ export class Proposal {
     life.phase('propose', `asking for an approval of plan ${plan.digest}`, { what: `${what}: ${how}`, until });
     life.attribute('SalvorReason', `${what}, until ${until}`);
     const about = { rule: rule.name, scope, target, alert, run: { workflowId, runId }, at: new Date().toISOString() };
-    await life.raise(approvalRequest({ ...about, plan, why, until, approvers: rule.approvers }));
+    await life.alerts.raise(approvalRequest({ ...about, plan, why, until, approvers: rule.approvers }));
     return until;
   }
 

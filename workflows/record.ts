@@ -1,4 +1,4 @@
-import { condition, proxyActivities, workflowInfo } from '@temporalio/workflow';
+import { CancellationScope, condition, proxyActivities, workflowInfo } from '@temporalio/workflow';
 import type { AuditActivities, AuditEntry, AuditNote, AuditPage, AuditStream } from '../model/audit.ts';
 import { bytesOf } from './size.ts';
 import { ownWatchQueue } from './waits.ts';
@@ -17,6 +17,9 @@ const recording = (): AuditActivities =>
     retry: { initialInterval: '1 second', maximumInterval: '1 minute' },
   });
 
+/** Notes that wait to be put on record before they are, beside what is done. */
+const MANY_NOTES = 60;
+
 /** What a workflow notes, numbered; its activities write it down. */
 export class Notes {
   readonly stream: AuditStream;
@@ -24,6 +27,7 @@ export class Notes {
   count: number;
   /** Not yet known to be on record. */
   readonly pending: AuditNote[];
+  #isWriting = false;
 
   constructor(
     stream: Omit<AuditStream, 'id' | 'workflowId'> & { id?: string },
@@ -42,6 +46,16 @@ export class Notes {
     // The stream of those that go on is that of all their runs; one that was reset counts anew from where it was reset to.
     const key = this.stream.kind === 'remediation' ? String(this.count) : `${workflowInfo().runId}/${this.count}`;
     this.pending.push({ key, at: new Date().toISOString(), entry });
+  }
+
+  /** Puts them on record where they have become many. */
+  writeMany(): void {
+    if (this.pending.length < MANY_NOTES || this.#isWriting) return;
+    this.#isWriting = true;
+    // Nobody waits for a store that is down: what is not written goes with the next page.
+    void CancellationScope.nonCancellable(() => writeDown(this)).finally(() => {
+      this.#isWriting = false;
+    });
   }
 
   /**

@@ -77,7 +77,7 @@ export async function remediation(input: RemediationInput): Promise<Ending> {
 }
 
 /** Runbooks that may take days: theirs goes on under the build that is current, whatever it began with. */
-const UPGRADES: ReadonlySet<unknown> = new Set<Runbook>(['scale-on-backlog']);
+const UPGRADES: ReadonlySet<unknown> = new Set<Runbook>(['scale-on-backlog', 'circuit-breaker']);
 
 /**
  * Under Worker Versioning it ends on the build that it began with. A worker without a version may not say so: the

@@ -3,6 +3,7 @@ import { alertKey, holds } from '../model/gates.ts';
 import type { EndReport } from '../model/remediation.ts';
 import type { Open, Proposed, ResponderState } from '../model/responder.ts';
 import type { ResolvedRule } from '../model/rule.ts';
+import { isTick } from '../model/tick.ts';
 
 const MINUTE = 60_000;
 /** How often what runs is looked at, for what was terminated by hand ends without a word. */
@@ -10,9 +11,6 @@ const CHECK_WAITED_FOR = MINUTE;
 const CHECK = 10 * MINUTE;
 /** Proposals wait for days, and nobody waits for them. */
 const CHECK_PROPOSED = 60 * MINUTE;
-
-/** Who asks, where it is the schedule of a rule. */
-const SCHEDULED = 'schedule:';
 
 /** Whether a target may have another, true key: an instance of an Auto Scaling group may be a node. */
 const mayHaveOther = (target: string): boolean => target.startsWith('asg/');
@@ -45,7 +43,7 @@ export class Running {
     const start: Start = { episode, request, since, ...(memory && { memory }) };
     this.starts.push(start);
     const running = { episode, runId: '', fingerprint, startsAt, since: now };
-    const more = { ...(approval && { approval }), ...(by.startsWith(SCHEDULED) && { scheduled: true as const }) };
+    const more = { ...(approval && { approval }), ...(isTick({ by }) && { scheduled: true as const }) };
     if (acts) this.#state.open[target] = { ...running, asked: since, ...more, ...about };
     else if (rule.mode === 'propose') {
       this.#state.proposed ??= {};

@@ -1,6 +1,6 @@
 import { makeContinueAsNewFunc, workflowInfo } from '@temporalio/workflow';
 import { FIRST_RUN_MEMO, type FirstRun, WORKFLOW } from '../model/names.ts';
-import type { Ending, RemediationInput, Story } from '../model/remediation.ts';
+import type { CarriedRun, Ending, RemediationInput, Story } from '../model/remediation.ts';
 
 /** The story of a remediation that begins. */
 export function newStory({ target, rule, alert, proposes }: RemediationInput): Story {
@@ -18,8 +18,14 @@ export function newStory({ target, rule, alert, proposes }: RemediationInput): S
   };
 }
 
+/** Of the story, the latest that a next run is given. */
+const MOST_LINES = 300;
+const MOST_CHANGES = 300;
+
 /** Ends this run, and begins the next one, whose memo says of which it is a part. */
-export function goOnAsNew(input: RemediationInput): Promise<never> {
+export function goOnAsNew(input: RemediationInput, { story, ...run }: CarriedRun): Promise<never> {
+  const { lines, changes } = story;
+  const kept = { ...story, lines: lines.slice(-MOST_LINES), changes: changes.slice(-MOST_CHANGES) };
   const { memo, firstExecutionRunId: id, startTime } = workflowInfo();
   const first: FirstRun = (memo?.[FIRST_RUN_MEMO] as FirstRun | undefined) ?? {
     id,
@@ -29,7 +35,7 @@ export function goOnAsNew(input: RemediationInput): Promise<never> {
     workflowType: WORKFLOW.remediation,
     memo: { ...memo, [FIRST_RUN_MEMO]: first },
   });
-  return next(input);
+  return next({ ...input, carried: { ...run, story: kept } });
 }
 
 /** Events of a history from which a run goes on in a new one, where the server does not say so before. */

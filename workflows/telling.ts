@@ -42,16 +42,16 @@ export function endOf(
 /** Lines of the story that an escalation tells, the latest. */
 const MOST_TOLD = 20;
 
-/** What people are told where a person is needed. */
+/** What people are told where a person is needed. @param runId of its first run, by which people know it */
 export function unhealed(
-  { rule, scope, target, alert }: RemediationInput,
+  { rule, scope, target, alert }: Pick<RemediationInput, 'rule' | 'scope' | 'target' | 'alert'>,
   { lines }: Story,
   reason: string,
-  suffix: string,
+  { id, runId }: { id: string; runId: string },
 ): OwnAlert {
-  const { workflowId, runId } = workflowInfo();
+  const { workflowId } = workflowInfo();
   const at = new Date().toISOString();
   const tried = lines.slice(-MOST_TOLD).map((line) => `${line.at} ${line.text}`);
   const about = { rule: rule.name, scope, target, alert, run: { workflowId, runId }, at };
-  return escalation({ ...about, id: `${runId}${suffix}`, reason, tried });
+  return escalation({ ...about, id, reason, tried });
 }

@@ -163,7 +163,7 @@ function highest(values: Series): number | null {
 }
 
 /** Begin and end, and the middle where there is room for it. */
-function timeAxis(from: number, to: number, columns: number, { clock, dateAndTime, zone }: Style): string {
+export function timeAxis(from: number, to: number, columns: number, { clock, dateAndTime, zone }: Style): string {
   const iso = (at: number): string => new Date(at).toISOString();
   const sameDay = dateAndTime(iso(from)).split(' ')[0] === dateAndTime(iso(to)).split(' ')[0];
   const name = (at: number): string => (sameDay ? clock(iso(at)) : dateAndTime(iso(at)).slice(5, 16));
@@ -179,7 +179,7 @@ function timeAxis(from: number, to: number, columns: number, { clock, dateAndTim
 }
 
 /** Lines of whole parts, none longer than the width unless one part is. */
-function wrapped(parts: string[], between: string, width: number): string[] {
+export function wrapped(parts: string[], between: string, width: number): string[] {
   const lines = [''];
   for (const part of parts) {
     const line = lines.at(-1) ?? '';

@@ -1,6 +1,7 @@
+import { type StateSpan, sumsOf } from '../states.ts';
 import { between, type Holding, type Phase, roughly, type Timeline, timeSpent } from '../timeline.ts';
 import { html, type Markup } from './html.ts';
-import { printable } from './text.ts';
+import { PLAIN, printable } from './text.ts';
 
 /**
  * Small charts, as SVG within the page. They are stretched to its width, so that all words stand beside them as text, and
@@ -19,6 +20,8 @@ interface Bar {
   to: number;
   className: string;
   title: string;
+  /** Of the height; all of it, where nothing is said. */
+  part?: number;
 }
 
 function chart(label: string, [start, end]: readonly [number, number], bars: Bar[], ticks: Bar[] = []): Markup {
@@ -30,7 +33,7 @@ function chart(label: string, [start, end]: readonly [number, number], bars: Bar
     return html`<rect class="${className}" x="${x}" y="${y}" width="${width}" height="${height}"><title>${title}</title></rect>`;
   };
   return html`<svg viewBox="0 0 ${WIDE} 30" preserveAspectRatio="none" role="img" aria-label="${label}">
-<rect class="ground" x="0" y="5" width="${WIDE}" height="20"/>${bars.map((bar) => rect(bar, 5, 20))}${ticks.map((tick) => rect(tick, 0, 30))}</svg>`;
+<rect class="ground" x="0" y="5" width="${WIDE}" height="20"/>${bars.map((bar) => rect(bar, 25 - 20 * (bar.part ?? 1), 20 * (bar.part ?? 1)))}${ticks.map((tick) => rect(tick, 0, 30))}</svg>`;
 }
 
 const rangeOf = ({ startedAt, endedAt, phases, entries, held }: Timeline): readonly [number, number] => {
@@ -61,6 +64,27 @@ export function phaseChart(timeline: Timeline): Markup | undefined {
   return html`<figure><figcaption>Phases${ticks.length > 0 && html`; a line across is a change`}</figcaption>
 ${chart(`Phases: ${phases.map((phase) => `${phase.name} ${lengthOf(phase)}`).join(', ')}`, rangeOf(timeline), bars, ticks)}
 <ul class="legend">${phases.map((phase, at) => legend(colourOf(at), `${phase.name}${phase.waits ? ' (waits)' : ''}`, between(phase.from, phase.to), all))}</ul></figure>`;
+}
+
+/** How high its bar is: the higher, the less gets through. */
+const HEIGHTS = { closed: 0.2, confirming: 0.4, 'half-open': 0.7, open: 1 };
+
+/** The states of a breaker, one after the other. */
+export function stateChart(spans: readonly StateSpan[] = []): Markup | undefined {
+  const [first, last] = [spans[0], spans.at(-1)];
+  if (!first || !last) return undefined;
+  const bars = spans.map(({ state, from, to, reason }) => {
+    const title = printable(`${state} ${roughly(to - from)}: ${PLAIN.sentence(reason)}`);
+    return { from, to, className: `s-${state}`, title, part: HEIGHTS[state] };
+  });
+  const sums = sumsOf(spans);
+  const all = sums.reduce((sum, { ms }) => sum + ms, 0);
+  const label = `States of the breaker: ${spans.map(({ state, from, to }) => `${state} ${roughly(to - from)}`).join(', ')}`;
+  const named = (state: string, times: number) => (times > 1 ? `${state}, ${times} times` : state);
+  const clock = (at: number) => PLAIN.dateAndTime(new Date(at).toISOString());
+  return html`<section><h2>The breaker</h2><figure><figcaption>States from ${clock(first.from)} to ${clock(last.to)} UTC; the higher, the less gets through</figcaption>
+${chart(label, [first.from, last.to], bars)}
+<ul class="legend">${sums.map(({ state, times, ms }) => legend(`s-${state}`, named(state, times), ms, all))}</ul></figure></section>`;
 }
 
 /** How much of the time was waited, and how much worked. */

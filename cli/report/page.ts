@@ -1,7 +1,7 @@
 import type { Change } from '../../model/change.ts';
 import { type Entry, type Holding, lasted, type Timeline } from '../timeline.ts';
 import { scaleCharts } from './chart-page.ts';
-import { heldChart, phaseChart, timeChart } from './charts.ts';
+import { heldChart, phaseChart, stateChart, timeChart } from './charts.ts';
 import { html, Markup } from './html.ts';
 import { STYLE } from './style.ts';
 import { colourOf, PLAIN, printable, show, stamp } from './text.ts';
@@ -34,6 +34,7 @@ ${headerOf(timeline)}
 <main>
 ${factsOf(timeline)}
 ${scaleCharts(timeline)}
+${stateChart(timeline.states)}
 ${chartsOf(timeline)}
 ${changesOf(timeline)}
 ${heldOf(timeline)}

@@ -43,6 +43,8 @@ svg { display: block; width: 100%; height: 1.75rem; margin: .25rem 0; }
 .p4 { fill: var(--p4); background: var(--p4); } .p5 { fill: var(--p5); background: var(--p5); }
 .waits { fill: var(--p5); background: var(--p5); } .works { fill: var(--p0); background: var(--p0); }
 .open { fill: var(--p1); background: var(--p1); }
+.s-open { fill: var(--p4); background: var(--p4); } .s-half-open { fill: var(--p1); background: var(--p1); }
+.s-confirming { fill: var(--p3); background: var(--p3); } .s-closed { fill: var(--p2); background: var(--p2); }
 .scale .panel { margin-top: 1rem; }
 .panel figcaption { display: flex; flex-wrap: wrap; gap: .1rem 1.25rem; align-items: center; }
 .key { display: inline-flex; align-items: center; }

@@ -11,6 +11,7 @@ import {
   timeSpent,
 } from '../timeline.ts';
 import { chartText } from './chart-text.ts';
+import { statesText } from './states-text.ts';
 
 export type Format = 'bold' | 'dim' | 'red' | 'yellow' | 'green' | 'cyan';
 
@@ -60,6 +61,7 @@ export function reportText(timeline: Timeline, style = PLAIN): string[] {
     '',
     ...entriesText(timeline, style),
     ...chartText(timeline.chart, style),
+    ...statesText(timeline.states, style),
     ...timeText(timeline, style),
     ...heldText(timeline, style),
     ...planText(timeline.plan, style),

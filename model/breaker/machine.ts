@@ -28,6 +28,8 @@ export interface BreakerState {
   tries: Tries;
   /** Who has opened or closed it by hand, while that is in force. */
   by?: string;
+  /** When it was opened last, while relapses are remembered. */
+  opened?: number;
 }
 
 export const BREAKER_PHASES = ['closed', 'confirming', 'open', 'half-open'] as const;
@@ -94,7 +96,7 @@ export interface Step {
 export type BreakerOptions = Pick<
   Dependency,
   'openFor' | 'maxOpen' | 'healthyFor' | 'confirmWithin' | 'halfOpen' | 'assertEvery' | 'respectClose'
-> & { confirm?: unknown; probe?: { failures: number } };
+> & { confirm?: { window?: number }; probe?: { failures: number } };
 
 /** What the clock and the dice say. */
 export interface Input {
@@ -156,7 +158,7 @@ export function step(state: BreakerState, event: BreakerEvent, options: BreakerO
       if (event.trusted) return opened(state, 'alert', event.why, options, input);
       return to(state, 'confirming', 'alert', event.why, now, { until: now + options.confirmWithin });
     case 'resolved':
-      return onResolved(state, now);
+      return onResolved(state, options, now);
     case 'open':
       return to(state, 'open', 'person', byHand('opened', event), now, { until: event.until, by: event.by });
     case 'close': {
@@ -175,7 +177,18 @@ export const isRespected = ({ phase, by, until }: BreakerState, now: number): bo
 
 const fresh = (next: number): Tries => ({ made: 0, successes: 0, failures: 0, next });
 
-type Change = Partial<Pick<BreakerState, 'until' | 'by' | 'relapses'>>;
+/**
+ * When numbers say something of the time since it was opened. Before that what failed then is still in their window, and would
+ * open it again; a call that hung ends later than that, and is scraped later still, so it is twice the window.
+ */
+function tellingFrom({ opened }: BreakerState, { confirm }: BreakerOptions, now: number): number {
+  return opened === undefined ? now : Math.max(now, opened + 2 * (confirm?.window ?? 0));
+}
+
+type Change = Partial<Pick<BreakerState, 'until' | 'by' | 'relapses'>> & {
+  /** Of the first trial, or look. */
+  next?: number;
+};
 
 function to(
   state: BreakerState,
@@ -183,11 +196,13 @@ function to(
   cause: Cause,
   reason: string,
   now: number,
-  { until = null, by, relapses = state.relapses }: Change = {},
+  { until = null, by, relapses = state.relapses, next: first = now }: Change = {},
 ): Step {
+  const opened = phase === 'open' ? now : state.opened;
   const next: BreakerState = {
-    ...{ phase, since: now, reason, until, relapses, tries: fresh(now) },
+    ...{ phase, since: now, reason, until, relapses, tries: fresh(first) },
     ...(by !== undefined && { by }),
+    ...(opened !== undefined && { opened }),
   };
   return { state: next, transition: { at: now, from: state.phase, to: phase, cause, reason, until, relapses } };
 }
@@ -212,7 +227,9 @@ function onTime(state: BreakerState, options: BreakerOptions, input: Input): Ste
   switch (phase) {
     case 'open': {
       const over = by === undefined ? 'its time is over' : `the time that ${by} gave it is over`;
-      return to(state, 'half-open', 'time', over, now, { until: now + options.halfOpen.within });
+      // With a probe each trial is a call of its own.
+      const next = options.probe ? now : tellingFrom(state, options, now);
+      return to(state, 'half-open', 'time', over, now, { until: next + options.halfOpen.within, next });
     }
     case 'half-open': {
       const seen = `${tries.successes} of ${options.halfOpen.successes} trials in a row had succeeded`;
@@ -260,7 +277,7 @@ function onTrial(
   if (successes >= halfOpen.successes) {
     const until = input.now + options.healthyFor;
     const reason = `${successes} trials in a row have succeeded: ${why}`;
-    return to(state, 'closed', 'successes', reason, input.now, { until });
+    return to(state, 'closed', 'successes', reason, input.now, { until, next: tellingFrom(state, options, input.now) });
   }
   if (failures >= halfOpen.failures) {
     const times = failures === 1 ? 'a trial has failed' : `${failures} trials have failed`;
@@ -293,10 +310,13 @@ function onLook(
 }
 
 /** A person's open is not for an alert to end. */
-function onResolved(state: BreakerState, now: number): Step {
+function onResolved(state: BreakerState, options: BreakerOptions, now: number): Step {
   const { phase, tries, until, by } = state;
   if (by !== undefined) return { state };
   if (phase === 'open') return { state: { ...state, until: until === null ? now : Math.min(until, now) } };
-  if (phase === 'half-open') return { state: { ...state, tries: { ...tries, next: Math.min(tries.next, now) } } };
+  if (phase === 'half-open') {
+    const earliest = options.probe ? now : tellingFrom(state, options, now);
+    return { state: { ...state, tries: { ...tries, next: Math.min(tries.next, earliest) } } };
+  }
   return { state };
 }

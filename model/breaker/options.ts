@@ -124,6 +124,8 @@ export interface Confirm {
   calls: string;
   failed?: string;
   slow?: string;
+  /** Over which they count: numbers of so long ago are not held against it. Absent in runs of older versions. */
+  window?: number;
   /** Below so many calls nothing is opened. */
   minCalls: number;
   /** Share (0 to 1) from which it is opened. */

@@ -1,7 +1,7 @@
 import { z } from 'zod';
 import { count, duration, named, nonEmpty, parsed, section, webUrl } from '../config-fields.ts';
 import { InputError } from '../input-error.ts';
-import { parseQuery } from '../promql.ts';
+import { longestRange, parseQuery } from '../promql.ts';
 import { CONFIGURED_NAME } from '../target.ts';
 import type { Confirm, Dependency, HttpSwitch, Probe, SwitchOptions } from './options.ts';
 
@@ -137,10 +137,17 @@ const confirm = section({
   minCalls: count('Below so many calls nothing is opened.', 1, 1_000_000_000).prefault(20),
   failureRatio: ratio('Share of failed calls from which it is opened.').prefault(0.5),
   slowRatio: ratio('Share of slow calls from which it is opened.').prefault(0.8),
+  window: duration('Time over which its queries count; by default the longest range in them, or 1m without one.', {
+    above: 0,
+  }).optional(),
 })
   .refine(({ failed, slow }) => failed !== undefined || slow !== undefined, {
     path: ['failed'],
     message: 'expected failed, slow, or both: calls alone say nothing of failures',
+  })
+  .transform((given) => {
+    const { calls, failed = '', slow = '' } = given;
+    return { ...given, window: given.window ?? longestRange([calls, failed, slow]) ?? 60_000 };
   })
   .meta({ description: 'What must be seen in Prometheus before it is opened.' }) satisfies z.ZodType<Confirm, unknown>;
 

@@ -87,6 +87,8 @@ export interface WatchBacklogRequest {
   set: number | null;
   /** It has not acted yet: it looks whether it has to. */
   unheld?: true;
+  /** It may not go further up now: that more is asked for is no reason to answer. */
+  capped?: true;
   state: WatchState;
   /** ISO time at which it answers in any case (`later`). */
   deadline: string;
@@ -99,6 +101,8 @@ export interface WatchState {
   goodSince?: number;
   /** Fewer are ready than were asked for: how many, and since when no more of them became ready. */
   unready?: { ready: number; since: number };
+  /** Since when what it follows cannot be seen, and whether that was told. */
+  blind?: { since: number; told?: true };
 }
 
 /** All but `gone` carry the state to go on with, and what there is to draw since the watch began. */
@@ -108,12 +112,18 @@ export type BacklogResult =
       | { verdict: 'scale'; to: number }
       /** The signals were good for `goodFor`, and nothing more than before is asked for. */
       | { verdict: 'good' }
-      /** More replicas are ready, and the backlog does not fall. */
+      /** More replicas are ready, and the backlog, or the latency, does not fall. */
       | { verdict: 'stalled' }
       /** What was added did not become ready in time. */
       | { verdict: 'unready' }
+      /** It has the size that an attempt of this remediation has set, whose answer was lost. */
+      | { verdict: 'adopted'; to: number }
       /** Somebody else, or something else, sets the size: who, and to what; it is respected. */
       | { verdict: 'overruled'; by: string; to: number | null }
+      /** What it follows cannot be seen, or not all of it, for `stalledAfter`: what is set stays. Told once. */
+      | { verdict: 'blind' }
+      /** It can be seen again, after it was told that it could not. */
+      | { verdict: 'seen' }
       /** Its deadline: nothing has changed. */
       | { verdict: 'later' }
     ));
@@ -142,6 +152,8 @@ export interface ScaleToRequest {
   /** The note of what is held, with `set` being `to`. */
   held: Held[];
   audit?: AuditPage;
+  /** It is set already, by an attempt whose answer was lost: that is told, and nothing is written. */
+  adopt?: true;
   /** Asked right before it acts; not on the way back. */
   clearance?: ClearanceRequest;
 }

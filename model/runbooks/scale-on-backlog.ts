@@ -20,9 +20,10 @@ const cloudwatch = section({
     .transform((text) => text as Statistic)
     .prefault('Average')
     .meta({ description: 'Which statistic: Average, Sum, Minimum, Maximum, or a percentile such as p99.' }),
-  period: duration('One data point: 10s, 30s, or whole minutes.', { above: 0, atMost: 3_600_000 })
-    .refine((ms) => ms === 10_000 || ms === 30_000 || ms % 60_000 === 0, {
-      message: 'expected 10s, 30s, or whole minutes',
+  // Of longer ones most data points come when what they tell is too old to decide on.
+  period: duration('One data point: 10s, 30s, or 1m.', { above: 0 })
+    .refine((ms) => ms === 10_000 || ms === 30_000 || ms === 60_000, {
+      message: 'expected 10s, 30s or 1m: what a longer period tells comes too late to be decided on',
     })
     .prefault('1m'),
   aws: named('Name under aws.', CONFIGURED_NAME, 'the name of an account and region under aws').optional().meta({
@@ -115,9 +116,10 @@ const scaleOnBacklogOptions = section({
   behavior,
   every: duration('Between two looks at signals and replicas.', { above: 999, atMost: 300_000 }).prefault('15s'),
   readyWithin: duration('How long added replicas may take to become ready.', { above: 0 }).prefault('10m'),
-  stalledAfter: duration('More replicas are ready, and for so long the backlog has not fallen: then it is given up.', {
-    above: 0,
-  }).prefault('10m'),
+  stalledAfter: duration(
+    'More replicas are ready, and for so long the backlog, or the latency, has not fallen: then it is given up. Nothing to be seen for so long: a person is told.',
+    { above: 0 },
+  ).prefault('10m'),
   goodFor: duration('How long the signals must be good, with the size back where it was, until it is over.').prefault(
     '5m',
   ),

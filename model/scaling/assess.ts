@@ -44,8 +44,8 @@ export function assess(
   if (byBacklog) asked.backlog = byBacklog.asked;
   // Nobody knows how many are needed, but none is too few.
   else if (fresh.backlog !== undefined && fresh.backlog > 0) asked.backlog = 1;
-  if (arrivals && rate) asked.rate = askedByRate(arrivals.now, rate.perReplica);
-  if (ahead !== undefined && rate) asked.ahead = askedAhead(ahead, rate.perReplica);
+  if (arrivals && rate) asked.rate = askedByRate(arrivals.now, rate);
+  if (ahead !== undefined && rate) asked.ahead = askedAhead(ahead, rate);
   if (fresh.latency !== undefined && options.latency) {
     const { objective } = options.latency;
     asked.latency = askedByLatency(fresh.latency, objective, fresh.ready ?? ready, desired, options.tolerance);

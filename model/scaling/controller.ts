@@ -1,6 +1,6 @@
 import { type Assessment, assess } from './assess.ts';
 import { allowed, clamp, DEFAULT_BEHAVIOR, type Limits, rememberLeast, rememberMost, tolerable } from './behavior.ts';
-import { remember, type ScalingState } from './memory.ts';
+import { remember, type ScalingState, servedNow } from './memory.ts';
 import { startUpOf } from './orders.ts';
 import { explain, missingReason } from './reason.ts';
 import { stalledSince } from './stall.ts';
@@ -175,13 +175,12 @@ function withAsked(
 }
 
 /**
- * Whether more of the same does not help: replicas were added, serve, and the backlog has not fallen for `stalledAfter`. Judged by
- * the newest sample that `decide` has seen.
+ * Whether more of the same does not help: replicas were added, serve, and the backlog has not fallen for `stalledAfter`; nor, where
+ * no backlog tells more, the latency. Judged by the newest sample that `decide` has seen.
  */
 export function stalled(state: ScalingState, options: ScalingOptions): Stalled | undefined {
-  const { stall, last, intervals, observed } = state;
-  const newest = intervals.findLast((one) => one.perReplica !== undefined);
-  const throughput = newest?.perReplica === undefined ? undefined : newest.perReplica * (last?.ready ?? 0);
+  const { stall, slow, last, intervals, observed } = state;
   const exhausted = observed !== undefined && observed.desired >= options.max;
-  return stalledSince(stall, last, throughput, options.stalledAfter, exhausted);
+  const known = { last, throughput: servedNow(intervals, last), stalledAfter: options.stalledAfter, exhausted };
+  return stall ? stalledSince(stall, 'backlog', known) : stalledSince(slow, 'latency', known);
 }

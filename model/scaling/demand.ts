@@ -1,3 +1,5 @@
+import type { ServiceRate } from './rate.ts';
+
 /** What the signals ask for, in replicas; before limits, tolerance and stabilization. All round up, and rates are in items a second. */
 
 /** Of what replicas can serve, so much is used: of the current arrivals, and of those that are forecast, which are less sure to come. */
@@ -16,11 +18,16 @@ export function askedByBacklog(backlog: number, arrivals: number, perReplica: nu
   return backlog > 0 ? whole((arrivals + backlog / (drainWithin / 1000)) / perReplica) : 0;
 }
 
-/** Enough that replicas are not busy all the time: by Little's law and the theory of queues waits grow without bound near 100%. */
-export const askedByRate = (arrivals: number, perReplica: number): number => whole(arrivals / USED_NOW / perReplica);
+/**
+ * Enough that replicas are not busy all the time: by Little's law and the theory of queues waits grow without bound near 100%. Where
+ * no more is known than that they serve so much with nothing waiting, as many as serve it so: they may be far from busy.
+ */
+export const askedByRate = (arrivals: number, { perReplica, basis }: ServiceRate): number =>
+  whole(arrivals / (basis === 'bound' ? 1 : USED_NOW) / perReplica);
 
 /** The same for the arrivals at the time at which an order of now serves. */
-export const askedAhead = (arrivals: number, perReplica: number): number => whole(arrivals / USED_AHEAD / perReplica);
+export const askedAhead = (arrivals: number, { perReplica, basis }: ServiceRate): number =>
+  whole(arrivals / (basis === 'bound' ? 1 : USED_AHEAD) / perReplica);
 
 /**
  * In proportion: as many times the replicas that served with this latency as it is over its objective. As in

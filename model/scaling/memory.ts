@@ -3,7 +3,7 @@ import type { Serving } from './forecast.ts';
 import { followOrders, NO_ORDERS, type Orders } from './orders.ts';
 import { type Interval, intervalBetween, learnRate, NO_RATES, type Rates, serviceRate } from './rate.ts';
 import { measured } from './series.ts';
-import { markOf, type StallMark } from './stall.ts';
+import { judgedBacklog, judgedLatency, markOf, type StallMark } from './stall.ts';
 import type { Observation, Sample, ScalingOptions } from './types.ts';
 
 /**
@@ -33,7 +33,9 @@ export interface ScalingState {
   asked: { order: Dated[]; steady: Dated[]; least: Dated[] };
   /** By how much the target has changed, as far as policies count it. */
   changes: Dated[];
+  /** Where replicas were added for a backlog, and against a latency. */
   stall?: StallMark;
+  slow?: StallMark;
 }
 
 export const startingState = (): ScalingState => ({
@@ -124,6 +126,7 @@ function isOpen(base: Sample, fresh: Sample, { period }: ScalingOptions): boolea
 
 function learn(state: ScalingState, fresh: Sample, options: ScalingOptions): ScalingState {
   const { base, seen } = state;
+  const perReplica = serviceRate(state.rates, options.ratePerReplica, fresh.at)?.perReplica;
   const flows = fresh.arrivalsTotal ?? fresh.arrivalRate ?? fresh.servedTotal;
   const next: ScalingState = {
     ...state,
@@ -133,17 +136,11 @@ function learn(state: ScalingState, fresh: Sample, options: ScalingOptions): Sca
       ...(fresh.backlog !== undefined && { backlog: true }),
       ...(flows !== undefined && { arrivals: true }),
     },
-    stall: markOf(
-      state.stall,
-      state.last,
-      fresh,
-      serviceRate(state.rates, options.ratePerReplica, fresh.at)?.perReplica,
-    ),
+    ...marksOf(state, fresh, perReplica, options),
   };
   if (!base) return { ...next, base: fresh };
   if (isOpen(base, fresh, options)) return next;
-  const rate = serviceRate(state.rates, options.ratePerReplica, fresh.at);
-  const interval = intervalBetween(base, fresh, rate?.perReplica);
+  const interval = intervalBetween(base, fresh, perReplica);
   if (!interval) return { ...next, base: fresh };
   return {
     ...next,
@@ -151,4 +148,23 @@ function learn(state: ScalingState, fresh: Sample, options: ScalingOptions): Sca
     intervals: [...state.intervals, interval].slice(-INTERVALS),
     rates: learnRate(state.rates, interval),
   };
+}
+
+function marksOf(
+  { stall, slow, last, intervals }: ScalingState,
+  fresh: Sample,
+  perReplica: number | undefined,
+  { drainWithin, latency, tolerance }: ScalingOptions,
+): Pick<ScalingState, 'stall' | 'slow'> {
+  const backlog = judgedBacklog(fresh, servedNow(intervals, fresh), perReplica, drainWithin);
+  const byBacklog = markOf(stall, last, fresh, backlog);
+  const byLatency =
+    latency && markOf(slow, last, fresh, judgedLatency(fresh, latency.objective, tolerance, perReplica));
+  return { stall: byBacklog, slow: byLatency };
+}
+
+/** Items a second that are served, as far as it was measured. */
+export function servedNow(intervals: readonly Interval[], last: Sample | undefined): number | undefined {
+  const newest = intervals.findLast((one) => one.perReplica !== undefined);
+  return newest?.perReplica === undefined ? undefined : newest.perReplica * (last?.ready ?? 0);
 }

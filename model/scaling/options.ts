@@ -32,7 +32,7 @@ export interface ScaleOnBacklogOptions {
   every: number;
   /** How long added replicas may take to become ready before a person is told. */
   readyWithin: number;
-  /** More replicas are ready, and for so long the backlog has not fallen: more of the same will not help. */
+  /** More replicas are ready, and for so long neither backlog nor latency has fallen: more of the same will not help. */
   stalledAfter: number;
   /** How long the signals must be good, with the capacity back where it was, until it is over. */
   goodFor: number;

@@ -110,7 +110,8 @@ export function learnRate(rates: Rates, { to, perReplica, saturated }: Interval)
 export interface ServiceRate {
   /** Items a second that one replica serves. */
   perReplica: number;
-  basis: 'measured' | 'given';
+  /** `bound`: it serves that much with nothing waiting, and nobody knows how much more it could. */
+  basis: 'measured' | 'given' | 'bound';
 }
 
 /**
@@ -128,7 +129,7 @@ export function serviceRate(
   const rate = last === undefined ? given : relaxed(last, given ?? best, at - (full.at(-1)?.at ?? at));
   if (rate !== undefined && rate >= bound)
     return { perReplica: rate, basis: last === undefined ? 'given' : 'measured' };
-  return bound > 0 ? { perReplica: bound, basis: 'measured' } : undefined;
+  return bound > 0 ? { perReplica: bound, basis: rate === undefined ? 'bound' : 'measured' } : undefined;
 }
 
 function relaxed(last: number, usual: number, age: number): number {

@@ -49,7 +49,7 @@ export function explain(
 }
 
 function seen({ at, forecast, evidence, by }: Omit<Decision, 'reason'>): string {
-  const { backlog, arrivals, arrivalsAhead, ratePerReplica, asked, latency } = evidence;
+  const { backlog, arrivals, arrivalsAhead, ratePerReplica, rateBasis, asked, latency } = evidence;
   const parts: string[] = [];
   if (backlog !== undefined) {
     const soon = forecast && (backlog > 0 || forecast.backlog > 0);
@@ -62,7 +62,7 @@ function seen({ at, forecast, evidence, by }: Omit<Decision, 'reason'>): string 
     parts.push(`${figure(arrivals)} come in a second${rising}`);
   }
   if (ratePerReplica !== undefined && (backlog !== undefined || arrivals !== undefined))
-    parts.push(`a replica serves ${figure(ratePerReplica)}`);
+    parts.push(`a replica serves ${figure(ratePerReplica)}${rateBasis === 'bound' ? ' or more' : ''}`);
   if (latency !== undefined && (by === 'latency' || parts.length === 0))
     parts.push(`the latency is ${figure(latency)}`);
   const most = Object.entries(asked).sort(([, a], [, b]) => b - a)[0];

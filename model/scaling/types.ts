@@ -51,7 +51,7 @@ export interface ScalingOptions extends Limits {
   behavior: Behavior;
   /** A share: a change of fewer replicas than this share of those there are is not made. 0.1 as in HorizontalPodAutoscaler. */
   tolerance: number;
-  /** More replicas serve, and the backlog has not fallen for so long: more of the same will not help. */
+  /** More replicas serve, and neither backlog nor latency has fallen for so long: more of the same will not help. */
   stalledAfter: number;
 }
 
@@ -99,7 +99,7 @@ export interface ScalingEvidence {
   arrivalsAhead?: number;
   /** Items a second that one replica serves, and how that is known. */
   ratePerReplica?: number;
-  rateBasis?: 'measured' | 'given';
+  rateBasis?: 'measured' | 'given' | 'bound';
   latency?: number;
   ready: number;
   starting: number;
@@ -116,13 +116,14 @@ export interface ScalingEvidence {
   startUp: number;
 }
 
-/** More of the same does not help: what was added, and what the backlog did meanwhile. */
+/** More of the same does not help: what was added, and what the backlog, or the latency, did meanwhile. */
 export interface Stalled {
   /** From the moment at which the added replicas served to the newest sample. */
   since: number;
   at: number;
   ready: { before: number; now: number };
-  backlog: { before: number; now: number };
+  of: 'backlog' | 'latency';
+  level: { before: number; now: number };
   /** One sentence for people. */
   reason: string;
 }

@@ -71,15 +71,18 @@ export class GroupEvidence implements EvidenceProvider {
     };
   }
 
-  /** A group that is itself the target: it has no budget of what may be unavailable, for scaling takes nothing away. */
+  /**
+   * A group that is itself the target: it has no budget of what may be unavailable, for scaling takes nothing away. It is unhealthy
+   * where none of its instances serves: one that grows has some that do not yet.
+   */
   async #lookAtGroup(name: string, targets: readonly string[], suspects: ReadonlySet<string>): Promise<Looked> {
     const { group, instead } = await this.#read(name, targets);
     if (!group) return instead;
     const excluded = exclusion(group);
     const held = sizeHeldByAnother(group, '');
     const evidence = { ...(excluded !== undefined && { excluded }), ...(held !== undefined && { held }) };
-    const isShort = group.instances.filter(isServing).length < group.desired;
-    const unhealthy = isShort || suspects.has(keyOf(this.#account.name, name)) ? 1 : 0;
+    const servesNothing = group.desired > 0 && !group.instances.some(isServing);
+    const unhealthy = servesNothing || suspects.has(keyOf(this.#account.name, name)) ? 1 : 0;
     return {
       targets: Object.fromEntries(targets.map((key) => [key, evidence])),
       workloads: {},

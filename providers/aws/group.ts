@@ -132,6 +132,10 @@ export function heldByAnother(group: Group, id: string, remediation: string): st
   return `LifecycleState is held by remediation ${note.remediation} (${note.runbook}) until ${note.until}`;
 }
 
+/** What a remediation has noted of the size that it holds. */
+export const ownNote = ({ size }: Group, { remediation }: { remediation: string }): SizeNote | undefined =>
+  size?.remediation === remediation ? size : undefined;
+
 /** Who else holds the size of the group, for a message; undefined where nobody does now. */
 export function sizeHeldByAnother({ size }: Group, remediation: string): string | undefined {
   if (!size || size.remediation === remediation || Date.parse(size.until) <= Date.now()) return undefined;

@@ -1,4 +1,5 @@
 import type { Scale, ScalePoint, WatchState } from '../../model/ports/scalable.ts';
+import { sizeBefore } from '../../model/scaling/before.ts';
 import {
   type Decision,
   decide,
@@ -11,7 +12,7 @@ import {
 import type { ScaleOnBacklogOptions, ScalingRules } from '../../model/scaling/options.ts';
 
 /** The size below which Salvor never goes: what it was before, or what the rule wants at least. */
-export const floorOf = ({ min }: ScaleOnBacklogOptions, found: Scale): number => Math.max(min, found.by.value ?? 1);
+export const floorOf = ({ min }: ScaleOnBacklogOptions, found: Scale): number => Math.max(min, sizeBefore(found));
 
 /** The controller's options for a target, as it was found. */
 export function controllerOptions(options: ScaleOnBacklogOptions, found: Scale): ScalingOptions {

@@ -14,13 +14,28 @@ import { readSignals } from './signals.ts';
 const LOOKS_BACK = 20;
 
 /** A fresh look at size and signals, without a memory of its own. @throws UnavailableError where no signal can be read */
-export async function readScale(
+export const readScale = async (...asked: Parameters<typeof look>): Promise<ScaleReading> =>
+  (await look(...asked)).reading;
+
+/** Whether it is gone, or no more is asked for than there is, by signals that can all be read. */
+export async function isScaleWell(...asked: Parameters<typeof look>): Promise<boolean> {
+  const { reading, problems } = await look(...asked);
+  return reading.verdict === 'gone' || (reading.verdict === 'good' && problems.length === 0);
+}
+
+/** What was read, and what of it could not be. */
+interface Looked {
+  reading: ScaleReading;
+  problems: readonly string[];
+}
+
+async function look(
   { target, options, actor, uid }: ReadScaleRequest,
   scalable: ScalableProvider,
   signals: Signals,
-): Promise<ScaleReading> {
+): Promise<Looked> {
   const reading = await scalable.read(actor.remediation, uid);
-  if (reading.verdict !== 'found') return { verdict: reading.verdict, why: reading.why };
+  if (reading.verdict !== 'found') return { reading: { verdict: reading.verdict, why: reading.why }, problems: [] };
   const { scale } = reading;
   const to = Date.now();
   const window = { from: to - lookBack(options, LOOKS_BACK), to, step: options.every };
@@ -41,13 +56,13 @@ export async function readScale(
   const why = [decision.reason, ...problems].join('; ');
   const { desired } = decision;
   const outlook = { why, scale, state: newState(state), plan: planOf({ target, options, scale, controller }) };
-  if (desired > scale.desired) return { verdict: 'short', desired, ...outlook };
+  if (desired > scale.desired) return { reading: { verdict: 'short', desired, ...outlook }, problems };
   const asked = Math.max(0, ...Object.values(decision.evidence.asked));
   if (asked > scale.desired && scale.desired >= controller.max) {
     const most = `it has all that it may have (${controller.max}), and more is asked for`;
-    return { verdict: 'protected', why: `${most}: ${why}` };
+    return { reading: { verdict: 'protected', why: `${most}: ${why}` }, problems };
   }
-  return { verdict: 'good', ...outlook };
+  return { reading: { verdict: 'good', ...outlook }, problems };
 }
 
 interface Planned {

@@ -7,6 +7,7 @@ import { beating, Sleeper } from '../pulse.ts';
 import type { ScalableProvider } from '../scalable.ts';
 import type { Signals } from '../signals.ts';
 import { controllerOptions, decideNow, lookBack, newestOf, pointOf } from './look.ts';
+import { sightAfter } from './sight.ts';
 import { readSignals } from './signals.ts';
 
 /** What an attempt tells the next one. */
@@ -61,10 +62,10 @@ class Watch {
     // What is set stays so while it is not to be touched: an instance refresh ends, and a person takes his mark away again.
     if (reading.verdict === 'protected')
       return unheld ? this.#result('overruled', reading.why, { by: reading.why, to: null }) : this.#later(reading.why);
-    const { scale } = reading;
+    const { scale, noted } = reading;
     // Its own limits may change meanwhile; what it goes back to does not.
     this.#controller = controllerOptions(options, { ...found, max: scale.max });
-    const overruled = await this.#overruledBy(scale);
+    const overruled = await this.#overruledBy(scale, noted);
     if (overruled) return overruled;
 
     const to = Date.now();
@@ -73,11 +74,14 @@ class Watch {
     const { samples, problems } = await readSignals(this.#signals, asked, window, signal);
     const { state: before, points } = this.memory;
     const { state, decision } = decideNow(before.controller, scale, newestOf(samples), this.#controller);
-    this.memory = {
-      state: this.#remembered({ ...before, controller: state }, scale, decision),
-      points: thinned([...points, pointOf(decision)], MOST_POINTS / 2),
-    };
-    return this.#verdict(decision, scale, [decision.reason, ...problems].join('; '));
+    const remembered = this.#remembered({ ...before, controller: state }, scale, decision);
+    const sight = sightAfter(remembered, { decision, problems, tellAfter: options.stalledAfter });
+    // What is not told yet, because this attempt dies, is the next one's to tell.
+    const kept = sight.verdict ? remembered : sight.state;
+    this.memory = { state: kept, points: thinned([...points, pointOf(decision)], MOST_POINTS / 2) };
+    const why = [decision.reason, ...problems].join('; ');
+    if (sight.verdict) return this.#result(sight.verdict, why, { state: sight.state });
+    return this.#verdict(decision, scale, why);
   }
 
   /**
@@ -94,8 +98,8 @@ class Watch {
   }
 
   /** Somebody else has set its size, or something else sets it now. */
-  async #overruledBy({ by }: Scale): Promise<BacklogResult | undefined> {
-    const { scale: found, set } = this.#request;
+  async #overruledBy({ by }: Scale, noted: number | undefined): Promise<BacklogResult | undefined> {
+    const { scale: found, set, unheld } = this.#request;
     const { object, field } = found.by;
     if (by.object.key !== object.key || by.object.uid !== object.uid || by.field !== field) {
       const who = `${by.field} of ${by.object.key}`;
@@ -104,6 +108,9 @@ class Watch {
       });
     }
     if (by.value === set) return undefined;
+    // An attempt may have set it that could not say so, and another was not let.
+    if (by.value === noted && !unheld)
+      return this.#result('adopted', `its ${field} is ${noted}, which Salvor itself has set`, { to: noted });
     const who = (await this.#scalable.whoSet(found)) ?? 'somebody else';
     const why = `${who} set ${field} from ${set ?? 'absent'} to ${by.value ?? 'absent'}`;
     return this.#result('overruled', why, { by: who, to: by.value });
@@ -114,7 +121,7 @@ class Watch {
     const { min } = this.#controller;
     const set = this.#set;
     const unreadyBefore = Math.max(0, found.desired - found.ready);
-    const { goodSince = at, unready, controller } = state;
+    const { goodSince = at, unready, blind, controller } = state;
     // Not to know what one replica serves is no reason to hold what is not held.
     const isKnown = hold !== 'missing-data' && (hold !== 'partial-data' || unheld === true);
     const isEnough = unheld ? desired <= wanted : set === min && desired <= this.#enough;
@@ -122,13 +129,14 @@ class Watch {
     const isSlow = set > min && ready < set - unreadyBefore;
     return {
       controller,
+      ...(blind && { blind }),
       ...(isGood && { goodSince }),
       ...(isSlow && { unready: unready && unready.ready >= ready ? unready : { ready, since: at } }),
     };
   }
 
   #verdict({ at, desired }: Decision, now: Scale, why: string): BacklogResult | undefined {
-    const { unheld, options } = this.#request;
+    const { unheld, capped, options } = this.#request;
     const set = this.#set;
     const { goodSince, unready, controller } = this.memory.state;
     if (unready && desired >= set && at - unready.since >= options.readyWithin)
@@ -137,7 +145,7 @@ class Watch {
     if (stall) return this.#result('stalled', stall.reason);
     // What an autoscaler of its own has added is no size that Salvor has to set.
     const to = desired <= this.#enough ? this.#controller.min : desired;
-    const isMore = to > set && to > now.desired;
+    const isMore = to > set && to > now.desired && !capped;
     if (isMore || (to < set && !unheld)) return this.#result('scale', why, { to });
     if (goodSince !== undefined && at - goodSince >= options.goodFor) return this.#result('good', why);
     return this.#later(why, at);

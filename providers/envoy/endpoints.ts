@@ -6,8 +6,25 @@ import { PODS, type Pod } from '../kubernetes/objects.ts';
 import { placeOf } from '../one-request.ts';
 import type { Endpoint } from './admin.ts';
 
-/** The Envoys of a switch, as they are now. @param cluster that of its pods, where it names some */
+/**
+ * The Envoys of a switch, as they are now: at least one.
+ *
+ * @param cluster that of its pods, where it names some
+ * @throws UnavailableError where no pod has one
+ */
 export async function endpointsOf(
+  options: EnvoySwitch,
+  cluster: Cluster | undefined,
+  signal?: AbortSignal,
+): Promise<Endpoint[]> {
+  const endpoints = await endpointsLeft(options, cluster, signal);
+  if (endpoints.length > 0) return endpoints;
+  const { namespace, selector } = options.pods ?? {};
+  throw new UnavailableError(`no pod of ${namespace} that runs has the labels ${selector}: there is no Envoy to set`);
+}
+
+/** Those that there are, which may be none. */
+export async function endpointsLeft(
   { admin, pods }: EnvoySwitch,
   cluster: Cluster | undefined,
   signal?: AbortSignal,
@@ -17,14 +34,12 @@ export async function endpointsOf(
     throw new FinalError('a switch by Envoy needs `admin` or `pods`: nothing was touched', { type: 'Invalid' });
   const { namespace, selector, port } = pods;
   const { items } = await cluster.list<Pod>({ ...PODS, namespace }, signal, selector);
-  const endpoints = items.flatMap(({ metadata, status }) => {
+  return items.flatMap(({ metadata, status }) => {
     // One that has ended has no Envoy any more, and its address may be another's by now.
     if (status?.phase !== 'Running' || !status.podIP || metadata.deletionTimestamp) return [];
     const host = isIPv6(status.podIP) ? `[${status.podIP}]` : status.podIP;
     return [{ name: `pod ${namespace}/${metadata.name}`, url: `http://${host}:${port}` }];
   });
-  if (endpoints.length > 0) return endpoints;
-  throw new UnavailableError(`no pod of ${namespace} that runs has the labels ${selector}: there is no Envoy to set`);
 }
 
 /** Few at a time: a fleet has hundreds. */

@@ -18,14 +18,21 @@ export const failed = (endpoints: readonly Endpoint[], results: readonly Promise
  * Whether as many as are needed have done it.
  *
  * @param did for people: `took open`
+ * @param isHeld it is open already: one that answers nonsense (a pod that has just come) does not end what the others hold
  * @throws FinalError where too few have, and trying again will not mend it; UnavailableError where it may
  */
-export function enough(quorum: 'all' | number, done: number, failures: readonly Failure[], did: string): void {
+export function enough(
+  quorum: 'all' | number,
+  done: number,
+  failures: readonly Failure[],
+  did: string,
+  isHeld = false,
+): void {
   const all = done + failures.length;
   const share = quorum === 'all' ? 100 : quorum;
   if (failures.length === 0 || (done * 100) / all >= share) return;
   const needed = Math.ceil((all * share) / 100);
-  throw worst(`${done} of ${all} Envoys ${did}, and ${needed} are needed`, failures);
+  throw worst(`${done} of ${all} Envoys ${did}, and ${needed} are needed`, failures, isHeld && done > 0);
 }
 
 /** All that may still be open must be closed; where nothing listens any more, what was set has gone with the process. */
@@ -37,11 +44,11 @@ export function closable(failures: readonly Failure[]): void {
 const isGone = (error: unknown): boolean =>
   error instanceof UnavailableError && (error.cause as NodeJS.ErrnoException | undefined)?.code === 'ECONNREFUSED';
 
-function worst(what: string, failures: readonly Failure[]): Error {
+function worst(what: string, failures: readonly Failure[], mayMend = false): Error {
   const message = `${what}: ${failures.map(({ why }) => why).join('; ')}`.slice(0, 2_000);
   const final = failures.map(({ error }) => error).filter((error) => error instanceof FinalError);
   const [first] = final;
-  return first && final.length === failures.length
+  return first && !mayMend && final.length === failures.length
     ? new FinalError(message, { type: first.type, cause: first })
     : new UnavailableError(message, { cause: failures[0]?.error });
 }

@@ -8,7 +8,7 @@ import { keepOpen, type Look } from '../keep-open.ts';
 import type { Cluster } from '../kubernetes/cluster.ts';
 import type { ReleasableSwitch } from '../switch-kinds.ts';
 import { type Endpoint, hasCluster, modifyRuntime, type Runtime, readRuntime } from './admin.ts';
-import { endpointsOf, settleAll } from './endpoints.ts';
+import { endpointsLeft, endpointsOf, settleAll } from './endpoints.ts';
 import { beforeOf, heldOf } from './held.ts';
 import { Keys, type Note, sameNow } from './keys.ts';
 import { closable, enough, type Failure, failed } from './quorum.ts';
@@ -130,7 +130,8 @@ class Envoys {
 
   /** Of all that can be reached: where nothing listens any more, what was set has gone with the process. */
   async #close(step: string, held: readonly Held[]): Promise<Change[]> {
-    const endpoints = await endpointsOf(this.#options, this.#cluster);
+    // Where no pod is left there is nothing to close.
+    const endpoints = await endpointsLeft(this.#options, this.#cluster);
     const results = await settleAll(endpoints, (one) => this.#closeOne(one, step, held));
     closable(failed(endpoints, results));
     return results.flatMap((one) => (one.status === 'fulfilled' ? one.value : []));
@@ -187,7 +188,7 @@ class Envoys {
       return this.#write(endpoint, step, { runtime, wanted, note: due, more });
     });
     const changes = results.flatMap((one) => (one.status === 'fulfilled' ? one.value : []));
-    if (!contest && changes.length === 0) enough(this.#options.quorum, read.length, failures, 'answered');
+    if (!contest && changes.length === 0) enough(this.#options.quorum, read.length, failures, 'answered', true);
     return { changes, ...(contest && { contest }) };
   }
 

@@ -43,7 +43,9 @@ export async function readBreaker(client: Client, name: string): Promise<Breaker
     return { ...closedStanding(name), ...(closedAt !== undefined && { since: closedAt }) };
   }
   const state = beatOf(client, found)?.state ?? (await storyOf(client, found)).breaker?.state;
-  return state ? standingOf(name, state, found.runId) : closedStanding(name);
+  // It may have gone on in a new run: people know it by its first.
+  const first = found.raw.workflowExecutionInfo?.firstRunId || found.runId;
+  return state ? standingOf(name, state, first) : closedStanding(name);
 }
 
 export const readBreakers = (client: Client, { dependencies }: Pick<Config, 'dependencies'>) =>

@@ -2,7 +2,7 @@ import { type Client, WorkflowNotFoundError } from '@temporalio/client';
 import type { Config } from '../../model/config.ts';
 import { DRIFT_MEMO, type DriftStanding } from '../../model/drift/standing.ts';
 import { proposalId, remediationId } from '../../model/names.ts';
-import { formatTarget } from '../../model/target.ts';
+import { formatTarget, parseTarget } from '../../model/target.ts';
 
 /** How a stack stood when it was last compared; undefined: nobody remembers that it was. */
 export interface StackStanding {
@@ -14,21 +14,30 @@ export interface StackStanding {
 const MOST = 5;
 
 /** Reads it from what the latest runs have left in their memos: no worker need answer. */
-export const readDrift = (
-  client: Client,
-  { stacks, rules }: Pick<Config, 'stacks' | 'rules'>,
-): Promise<StackStanding[]> =>
+export const readDrift = (client: Client, config: Pick<Config, 'stacks' | 'rules'>): Promise<StackStanding[]> =>
   Promise.all(
-    stacks.map(async ({ name }) => {
-      const target = formatTarget({ type: 'stack', name });
-      const proposing = rules.flatMap(({ rule }) =>
-        rule.runbook === 'revert-drift' && Object.hasOwn(rule.with.stacks, name) ? [proposalId(rule.name, target)] : [],
-      );
-      const found = await Promise.all([remediationId(target), ...proposing].map((id) => latestOf(client, id)));
-      const [standing] = found.filter((one) => one !== undefined).sort((a, b) => b.at.localeCompare(a.at));
+    config.stacks.map(async ({ name }) => {
+      const standing = await driftOn(client, config, formatTarget({ type: 'stack', name }));
       return { stack: name, ...(standing && { standing }) };
     }),
   );
+
+/** Of one stack, by its target. */
+export async function driftOn(
+  client: Client,
+  { rules }: Pick<Config, 'rules'>,
+  target: string,
+): Promise<DriftStanding | undefined> {
+  const parsed = parseTarget(target);
+  if (parsed.type !== 'stack') return undefined;
+  const proposing = rules.flatMap(({ rule }) =>
+    rule.runbook === 'revert-drift' && Object.hasOwn(rule.with.stacks, parsed.name)
+      ? [proposalId(rule.name, target)]
+      : [],
+  );
+  const found = await Promise.all([remediationId(target), ...proposing].map((id) => latestOf(client, id)));
+  return found.filter((one) => one !== undefined).sort((a, b) => b.at.localeCompare(a.at))[0];
+}
 
 async function latestOf(client: Client, workflowId: string): Promise<DriftStanding | undefined> {
   try {

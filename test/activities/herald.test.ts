@@ -4,9 +4,7 @@ import { ActivityCancellationDetails, CancelledFailure } from '@temporalio/commo
 import { afterAll, beforeAll, beforeEach, describe, expect, it, onTestFinished } from 'vitest';
 import { type HeraldOptions, type HeraldTiming, heraldActivities } from '../../activities/herald.ts';
 import type { EndedAlert, OwnAlert } from '../../model/herald.ts';
-import type { Assessment } from '../../model/ports/instance.ts';
 import { Alertmanager } from '../../providers/alertmanager/client.ts';
-import type { InstanceProvider } from '../../providers/instance.ts';
 import { type Alertmanager as Server, startAlertmanager } from '../../sandbox/alertmanager.ts';
 import { type Sandbox, startSandbox } from '../../sandbox/sandbox.ts';
 import { alertsOf, gateTo, type RunningActivity, runActivity } from '../providers/alertmanager/support.ts';
@@ -51,18 +49,16 @@ const alertOf = (over: Partial<OwnAlert> = {}): OwnAlert => ({
 });
 const endedOf = (over: Partial<OwnAlert> = {}, endedAt = inMs(0)): EndedAlert => ({ ...alertOf(over), endedAt });
 
-/** What a look at a target says, in turn; the last again and again. */
-const world = (...looks: (Assessment['verdict'] | Error)[]): HeraldOptions['registry'] & { looked: string[] } => {
+/** Whether a target is well, in turn; the last again and again. */
+function world(...looks: boolean[]): Pick<HeraldOptions, 'isWell'> & { looked: string[] } {
   const looked: string[] = [];
-  const assess: InstanceProvider['assess'] = async ({ target }) => {
+  const isWell: HeraldOptions['isWell'] = async ({ target = '' }) => {
     const look = looks[Math.min(looked.length, looks.length - 1)];
     looked.push(target);
-    if (look instanceof Error) throw look;
-    // As it is compared, and no more.
-    return { verdict: look, why: '' } as Assessment;
+    return look ?? false;
   };
-  return { looked, instance: () => ({ assess }) as InstanceProvider };
-};
+  return { looked, isWell };
+}
 
 type Options = Partial<Omit<HeraldOptions, 'timing'>> & { urls?: string[]; timing?: Partial<HeraldTiming> };
 
@@ -70,7 +66,7 @@ const activitiesOf = ({ urls = [url], timing, ...options }: Options) =>
   heraldActivities({
     herald: async () => undefined,
     alertmanagers: urls.map((one) => new Alertmanager(one)),
-    registry: world('sick'),
+    isWell: world(false).isWell,
     fence: async () => undefined,
     timing: { ...TIMING, ...timing },
     ...options,
@@ -190,20 +186,20 @@ describe('an Alertmanager that is down', () => {
 describe('an escalation about a target', () => {
   const about = (over: Partial<OwnAlert> = {}) => alertOf({ target: 'k8s/prod/shop/pod/web-0', ...over });
 
-  it.each(['healthy', 'gone'] as const)('is over when it is %s twice in a row', async (well) => {
-    const registry = world('sick', well, new Error('no answer'), well, 'protected', well, well);
+  it('is over when it is well twice in a row', async () => {
+    const { isWell, looked } = world(false, true, false, true, false, true, true);
     const others = [
       about({ id: 'asked', alertname: 'SalvorApproval' }),
       alertOf({ id: 'of the scope', target: undefined }),
     ];
-    const running = proclaim([about(), ...others], [], { registry });
+    const running = proclaim([about(), ...others], [], { isWell });
     await expect(running.result).resolves.toEqual({ over: [id], posted: [] });
-    expect(registry.looked).toHaveLength(7);
+    expect(looked).toHaveLength(7);
   });
 
   it('is over also when the list changes more often than it looks', async () => {
-    const registry = world('healthy');
-    const { proclaim: activity } = activitiesOf({ registry, timing: { lookEvery: 2_000 } });
+    const { isWell, looked } = world(true);
+    const { proclaim: activity } = activitiesOf({ isWell, timing: { lookEvery: 2_000 } });
     const over: string[] = [];
     for (let turn = 0; over.length === 0; turn += 1) {
       const running = runActivity(activity, { open: [about()], ended: [] });
@@ -213,7 +209,7 @@ describe('an escalation about a target', () => {
       expect(turn).toBeLessThan(400);
     }
     expect(over).toEqual([id]);
-    expect(registry.looked).toHaveLength(2);
+    expect(looked).toHaveLength(2);
   });
 });
 

@@ -169,7 +169,8 @@ async function againstTallies({ workflow }: Client, records: Map<string, AuditRe
 function unanswered(firings: Firing[], executions: Execution[], records: AuditRecord[]): string[] {
   return firings.flatMap((firing) => {
     const { namespace, pod, rule } = firing;
-    const runs = executions.filter(({ workflowId }) => workflowId.endsWith(`/${namespace}/pod/${pod}`));
+    const all = executions.filter(({ workflowId }) => workflowId.endsWith(`/${namespace}/pod/${pod}`));
+    const runs = all.filter((run) => !wasPutOff(run));
     const count = runs.length;
     const turnedAway = records.some(
       ({ entry }) =>
@@ -184,6 +185,13 @@ function unanswered(firings: Firing[], executions: Execution[], records: AuditRe
     ];
   });
 }
+
+/**
+ * It ended before it acted, for a gate could not be asked in time (a budget whose worker was killed): its request is decided
+ * anew, and comes to another one. That it changed nothing the witness tells.
+ */
+const wasPutOff = ({ outcome, reason }: Execution): boolean =>
+  outcome === 'refused' && reason?.startsWith('it was not the time to act: ') === true;
 
 /** The chains hold, all is sealed, nothing is held, and each history is the one that Temporal has. */
 async function ofTheStore(store: AuditStore, remediations: Execution[]): Promise<string[]> {

@@ -2,6 +2,7 @@ import { pino } from 'pino';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { parse } from 'yaml';
 import type { AuditEntry } from '../../model/audit.ts';
+import { type BreakerStanding, closedStanding } from '../../model/breaker/standing.ts';
 import { parseConfig } from '../../model/config.ts';
 import { countsOf } from '../../model/drift/difference.ts';
 import type { StackStanding } from '../../providers/temporal/drift.ts';
@@ -21,6 +22,7 @@ import { readText } from './stack.ts';
 const CALM: Standing = { inFlight: {}, queues: {}, approvals: {}, storms: {}, limitsStorms: 0, escalations: 0 };
 let standing = CALM;
 let stale = 0;
+let breaker: BreakerStanding = closedStanding('payments');
 
 const parsed = parseConfig(
   `clusters: [{ name: prod }]
@@ -37,6 +39,7 @@ const metrics = new WorkerMetrics(
   async (query) => (query.includes('StartTime') ? stale : 0),
   async () => standing,
 );
+metrics.breakers(async () => [closedStanding('search'), breaker]);
 let stacks: StackStanding[] = [];
 metrics.drift(async () => stacks, { net: 300, shop: 300, lost: 300 });
 const writer = metrics.counting({ append: () => Promise.resolve() });
@@ -95,6 +98,7 @@ const OURS = [
   'SalvorPaused',
   'SalvorEscalationOpen',
   'SalvorRemediationStale',
+  'SalvorBreakerOpen',
   'SalvorWebhooksFail',
   'SalvorDriftOld',
   'SalvorDriftUnchecked',
@@ -146,13 +150,14 @@ describe('Prometheus', () => {
       escalations: 1,
     };
     stale = 2;
+    breaker = { ...breaker, state: 'open' };
     const refused = { at: iso(1), verdict: 'refused' as const, counts: countsOf([]) };
     stacks = [compared('net', 1, 90), compared('shop', 16), { stack: 'lost', standing: refused }];
     const alerts = await eventually('all are raised', async () => {
       const now = await raised();
       const firing = ['SalvorStorm', 'SalvorLimitsStorm', 'SalvorQueueOld', 'SalvorApprovalWaits', 'SalvorPaused'];
       firing.push('SalvorDriftOld', 'SalvorDriftRefused');
-      const waiting = ['SalvorEscalationOpen', 'SalvorRemediationStale', 'SalvorDriftUnchecked'];
+      const waiting = ['SalvorEscalationOpen', 'SalvorRemediationStale', 'SalvorBreakerOpen', 'SalvorDriftUnchecked'];
       return firing.every((name) => now[name]?.state === 'firing') && waiting.every((name) => now[name]) && now;
     });
     const summary = (name: string) => alerts[name]?.annotations.summary;
@@ -164,6 +169,16 @@ describe('Prometheus', () => {
     expect(alerts['SalvorApprovalWaits']?.labels).toMatchObject({ rule: 'other' });
     expect(summary('SalvorApprovalWaits')).toMatch(/has waited for 1h 30m \d+s for a person/);
     expect(summary('SalvorPaused')).toMatch(/paused for 5h 0m \d+s/);
+    expect(alerts['SalvorBreakerOpen']?.labels).toMatchObject({ dependency: 'payments', severity: 'warning' });
+    expect(summary('SalvorBreakerOpen')).toMatch(/kept from payments for half an hour.*`salvor breaker show payments`/);
+    // While it is tried nothing is over.
+    breaker = { ...breaker, state: 'half-open' };
+    await eventually('that is scraped', async () => {
+      const query = 'salvor_breaker_state{dependency="payments",state="half-open"} == 1';
+      const response = await fetch(`${sandbox.prometheus.url}/api/v1/query?query=${encodeURIComponent(query)}`);
+      return ((await response.json()) as { data: { result: object[] } }).data.result.length === 1;
+    });
+    expect((await raised())['SalvorBreakerOpen']?.state).toBe('pending');
     expect(summary('SalvorRemediationStale')).toMatch(/^2 remediations have been open for more than two hours/);
     expect(alerts['SalvorDriftOld']?.labels).toMatchObject({ stack: 'net' });
     expect(summary('SalvorDriftOld')).toMatch(/^The stack net has differed from its source for 1h 30m \d+s/);
@@ -173,6 +188,7 @@ describe('Prometheus', () => {
 
     standing = CALM;
     stale = 0;
+    breaker = closedStanding('payments');
     stacks = [];
     await eventually('all is well again', async () => (await ours()).length === 0);
   });

@@ -14,6 +14,7 @@ import { connectTo } from '../support/connection.ts';
 import { TestCluster } from '../support/kubernetes.ts';
 import { manifests, SALVOR } from '../support/salvor.ts';
 import { eventually } from '../support/wait.ts';
+import { alertOf, bearer, deliver, webhookOf } from '../support/webhook.ts';
 import { mounts, ROOT, readStack, readText, service } from './stack.ts';
 
 /**
@@ -122,33 +123,9 @@ async function isHealthy(name: string, at = address): Promise<boolean> {
   return status === 0;
 }
 
-async function deliver(token: string): Promise<Response> {
-  const alert = {
-    status: 'firing',
-    labels: { alertname: 'PodRunningNotReady', namespace: 'shop', pod: 'web-0' },
-    annotations: {},
-    startsAt: new Date().toISOString(),
-    endsAt: '0001-01-01T00:00:00Z',
-    generatorURL: '',
-    fingerprint: '00c0ffee00c0ffee',
-  };
-  const payload = {
-    version: '4',
-    groupKey: '{}',
-    truncatedAlerts: 0,
-    status: 'firing',
-    receiver: 'salvor',
-    groupLabels: {},
-    commonLabels: {},
-    commonAnnotations: {},
-    externalURL: '',
-    alerts: [alert],
-  };
-  return fetch(`http://${address}/webhook/alertmanager`, {
-    method: 'POST',
-    headers: { 'content-type': 'application/json', authorization: `Bearer ${token}` },
-    body: JSON.stringify(payload),
-  });
+function alert(token: string): Promise<{ status: number; text: string }> {
+  const alert = alertOf({ alertname: 'PodRunningNotReady', namespace: 'shop', pod: 'web-0' });
+  return deliver(`http://${address}`, webhookOf([alert]), bearer(token));
 }
 
 describe('the processes of docker-compose.yml', () => {
@@ -177,9 +154,9 @@ describe('the processes of docker-compose.yml', () => {
     for (const monitor of monitors)
       await eventually(`${monitor} is healthy`, () => isHealthy('worker', monitor), PATIENCE);
 
-    expect((await deliver('wrong')).status).toBe(401);
-    const answer = await deliver(TOKEN);
-    expect(answer.status, await answer.text()).toBe(200);
+    expect((await alert('wrong')).status).toBe(401);
+    const answer = await alert(TOKEN);
+    expect(answer.status, answer.text).toBe(200);
     const run = client.workflow.getHandle(proposalId('pod-unready', 'k8s/prod/shop/pod/web-0'));
     const ending: unknown = await eventually('the alert was worked on', async () => run.result(), PATIENCE);
     expect(ending).toMatchObject({ outcome: 'not-needed', changes: [] });
@@ -197,7 +174,7 @@ describe('the processes of docker-compose.yml', () => {
     await sandbox.temporal.kill();
     await eventually('the health check fails', async () => !(await isHealthy('gateway')), PATIENCE);
     expect(gateway.exitCode).toBeNull();
-    expect((await deliver(TOKEN)).status).toBe(503);
+    expect((await alert(TOKEN)).status).toBe(503);
     await sandbox.temporal.start();
     await eventually('the gateway is healthy again', () => isHealthy('gateway'), PATIENCE);
     expect(await end(gateway)).toBe(0);

@@ -1,7 +1,8 @@
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } from 'vitest';
 import type { Transition } from '../../model/breaker/machine.ts';
-import { BreakerStack, PROBE_PATH } from '../support/breaker.ts';
+import { BreakerStack } from '../support/breaker.ts';
 import { Load } from '../support/data-plane/load.ts';
+import { PROBE_PATH } from '../support/dependency.ts';
 import { eventually } from '../support/wait.ts';
 
 const stack = new BreakerStack();

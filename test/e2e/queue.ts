@@ -21,6 +21,8 @@ export class Queue {
   /** The most that have ever waited. */
   worst = 0;
   ready = 0;
+  /** Items a second that all of them together serve at most: what they all wait for is elsewhere. */
+  most = Number.POSITIVE_INFINITY;
   readonly #options: QueueOptions;
   readonly #timers: NodeJS.Timeout[];
   #arrived = 0;
@@ -54,7 +56,8 @@ export class Queue {
     const arrived = this.arrivalRate * seconds;
     this.#arrived += arrived;
     this.waiting += arrived;
-    const served = Math.min(this.waiting, this.ready * this.#options.perWorker * seconds);
+    const rate = Math.min(this.most, this.ready * this.#options.perWorker);
+    const served = Math.min(this.waiting, rate * seconds);
     this.waiting -= served;
     this.#served += served;
     this.worst = Math.max(this.worst, this.waiting);

@@ -14,28 +14,31 @@ const BASE = 20;
 const RUSH = 120;
 
 const NAMED = '{namespace="${namespace}",queue="${name}"}';
-const stack = useStack({
-  backlogs: {
-    match: ['alertname="QueueGrows"'],
-    runbook: 'scale-on-backlog',
-    target: 'k8s/sandbox/${labels.namespace}/deployment.apps/${labels.queue}',
-    gates: { maxInFlight: 5 },
-    with: {
-      backlog: {
-        items: { promql: `queue_length${NAMED}` },
-        arrivals: { promql: `queue_arrivals_total${NAMED}` },
-        served: { promql: `queue_served_total${NAMED}` },
-        drainWithin: '10s',
-      },
-      max: 20,
-      startUp: '2s',
-      every: '1s',
-      goodFor: '15s',
-      readyWithin: '5m',
-      stalledAfter: '10m',
-      behavior: { scaleDown: { stabilizationWindow: '5s' } },
-    },
+const options = {
+  backlog: {
+    items: { promql: `queue_length${NAMED}` },
+    arrivals: { promql: `queue_arrivals_total${NAMED}` },
+    served: { promql: `queue_served_total${NAMED}` },
+    drainWithin: '10s',
   },
+  max: 20,
+  startUp: '2s',
+  every: '1s',
+  goodFor: '15s',
+  readyWithin: '5m',
+  stalledAfter: '10m',
+  behavior: { scaleDown: { stabilizationWindow: '5s' } },
+};
+const rule = {
+  match: ['alertname="QueueGrows"'],
+  runbook: 'scale-on-backlog',
+  target: 'k8s/sandbox/${labels.namespace}/deployment.apps/${labels.queue}',
+  gates: { maxInFlight: 5 },
+  with: options,
+};
+const stack = useStack({
+  jams: { ...rule, match: [...rule.match, 'queue="jams"'], with: { ...options, max: 6, stalledAfter: '10s' } },
+  backlogs: rule,
 });
 
 let apps: AppsV1Api;
@@ -157,4 +160,36 @@ test('of a HorizontalPodAutoscaler the minimum is raised, and is absent again af
   );
   const most = Math.max(...minima.map(Number));
   expect(most).toBeLessThanOrEqual(12);
+});
+
+test('where more pods do not help a person is told; what serves stays until he gives it back', async () => {
+  const { queue, namespace, target } = await queueOf('jams');
+  queue.most = 2 * PER_POD;
+  queue.arrivalRate = RUSH;
+  await eventually('more pods work than before', () => queue.ready > 2, PATIENCE);
+  const handle = remediationOf(target);
+  const { runId } = await handle.describe();
+  const failure = await handle.result().then(
+    () => undefined,
+    (error: { cause?: unknown }) => error.cause,
+  );
+  expect(failure).toMatchObject({
+    message: expect.stringMatching(/stalled: \d replicas serve instead of \d, and the backlog has not fallen for/),
+  });
+  const { replicas, held } = await replicasOf(namespace, 'jams');
+  expect(replicas).toBeGreaterThan(2);
+  expect(replicas).toBeLessThanOrEqual(6);
+  expect(held).toContain(`"set":${replicas}`);
+
+  const told = async () => stack.alerts({ alertname: 'SalvorEscalation', salvor_target: target });
+  const stalled = async () => (await told()).find(({ annotations }) => annotations['summary']?.includes('stalled'));
+  expect((await eventually('a person is told', stalled, PATIENCE)).annotations['look']).toContain('salvor show');
+
+  queue.most = Number.POSITIVE_INFINITY;
+  queue.arrivalRate = BASE;
+  await eventually('it is worked off', () => queue.waiting < 1, PATIENCE);
+  await eventually('then he is told no more', async () => (await told()).length === 0, 2 * PATIENCE);
+  expect((await replicasOf(namespace, 'jams')).replicas, 'it is his to give back').toBe(replicas);
+  expect(await stack.salvor(['release', runId])).toMatchObject({ status: 0 });
+  expect(await replicasOf(namespace, 'jams')).toEqual({ replicas: 2, held: undefined });
 });

@@ -28,6 +28,7 @@ import { alertsOf, type Seen } from '../providers/alertmanager/support.ts';
 import { connectTo } from '../support/connection.ts';
 import { service, TestCluster } from '../support/kubernetes.ts';
 import { eventually } from '../support/wait.ts';
+import { bearer, deliver } from '../support/webhook.ts';
 import { type Complaint, Exporter } from './exporter.ts';
 
 const ROOT = join(import.meta.dirname, '..', '..');
@@ -60,6 +61,8 @@ interface Sections {
   temporal?: object;
   gateway?: object;
   limits?: object;
+  stacks?: object[];
+  dependencies?: object[];
 }
 
 /** `temporal.api.enums.v1.PendingActivityState.PENDING_ACTIVITY_STATE_STARTED` */
@@ -211,10 +214,7 @@ export class Stack {
   }
 
   async deliver(body: string): Promise<number> {
-    const headers = { 'content-type': 'application/json', authorization: `Bearer ${this.#token}` };
-    const response = await fetch(`${this.gateway.url}/webhook/alertmanager`, { method: 'POST', headers, body });
-    await response.arrayBuffer();
-    return response.status;
+    return (await deliver(this.gateway.url, body, bearer(this.#token))).status;
   }
 
   /** How many webhooks the gateway has answered with this status. */
@@ -265,6 +265,8 @@ export class Stack {
       prometheus: { url: prometheus.url },
       alertmanager: { urls: [alertmanager.url] },
       ...(more.limits && { limits: more.limits }),
+      ...(more.stacks && { stacks: more.stacks }),
+      ...(more.dependencies && { dependencies: more.dependencies }),
       clusters: [{ name: this.cluster.name, kubeconfig: kubernetes.users[SALVOR]?.kubeconfig }],
       rules: Object.entries(rules).map(([name, rule]) => ({
         name,

@@ -65,7 +65,8 @@ export interface TestGateway extends Gateway {
   counter(series: string): Promise<number>;
 }
 
-export async function startTestGateway(config: Config): Promise<TestGateway> {
+/** @param own client of the gateway, for one that watches what it asks; the caller closes it */
+export async function startTestGateway(config: Config, own?: Client): Promise<TestGateway> {
   const log: Record<string, unknown>[] = [];
   const sink = new Writable({
     write(chunk: Buffer, _encoding, done) {
@@ -73,7 +74,7 @@ export async function startTestGateway(config: Config): Promise<TestGateway> {
       done();
     },
   });
-  const gateway = await startGateway({ config, logger: pino(sink) });
+  const gateway = await startGateway({ config, logger: pino(sink), ...(own && { client: own }) });
   // Looks at the server, not through the gateway's connection.
   const client = lazyClient(config.temporal);
   const get = (path: string): Promise<Response> => fetch(`${gateway.url}${path}`);

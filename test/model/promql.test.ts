@@ -2,7 +2,7 @@
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import { InputError } from '../../model/input-error.ts';
-import { parseQuery, renderQuery } from '../../model/promql.ts';
+import { longestRange, parseQuery, renderQuery } from '../../model/promql.ts';
 
 /** That the real Prometheus reads what is rendered in the same way is tested with its client. */
 describe('a query', () => {
@@ -95,5 +95,15 @@ describe('a query', () => {
       }),
       { numRuns: 2_000 },
     );
+  });
+});
+
+describe('the longest range of queries', () => {
+  it.each([
+    [['sum(increase(a[1m]))', 'sum(increase(b{c="[9h]"}[2m30s])) # [1d]'], 150_000],
+    [['max_over_time(rate(a[5m])[1h:1m])'], 3_600_000],
+    [['job:calls:rate1m', ''], undefined],
+  ])('of %j is %s', (queries, expected) => {
+    expect(longestRange(queries)).toBe(expected);
   });
 });

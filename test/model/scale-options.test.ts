@@ -92,7 +92,8 @@ describe('the options of scale-on-backlog', () => {
     ['without any account', { with: cloud({ aws: 'main' }) }, 'expected aws: [{ name: …, region: … }]'],
     ['of nobody knows which account', { with: cloud(), aws: true }, 'expected aws: NAME within it'],
     ['of an account that is not configured', { with: cloud({ aws: 'other' }), aws: true }, 'other is not configured'],
-    ['of a period that there is not', { with: cloud({ aws: 'main', period: '20s' }), aws: true }, 'whole minutes'],
+    ['of a period that there is not', { with: cloud({ aws: 'main', period: '20s' }), aws: true }, '10s, 30s or 1m'],
+    ['of a period that is over too late', { with: cloud({ aws: 'main', period: '5m' }), aws: true }, '10s, 30s or 1m'],
     [
       'of a statistic that there is not',
       { with: cloud({ aws: 'main', statistic: 'median' }), aws: true },

@@ -2,13 +2,14 @@ import { existsSync, readdirSync, readFileSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import type { Command } from 'commander';
 import { describe, expect, it } from 'vitest';
-import { parse } from 'yaml';
+import { parse, stringify } from 'yaml';
 import { program } from '../../cli/main.ts';
 import { GatewayMetrics } from '../../gateway/metrics.ts';
 import { formatBound } from '../../model/bound.ts';
 import { parseConfig } from '../../model/config.ts';
 import { formatDuration } from '../../model/duration.ts';
 import { WorkerMetrics } from '../../workers/metrics.ts';
+import { envoyQueries } from '../support/envoy-queries.ts';
 
 const ROOT = join(import.meta.dirname, '..', '..');
 const docs = [
@@ -116,6 +117,24 @@ describe('examples/ and deploy/', () => {
   it.each(configurations)('%s is a configuration that Salvor takes', (file) => {
     const parsed = parseConfig(text(join('examples', file)), join(ROOT, 'examples', file));
     expect(parsed.ok ? [] : parsed.problems).toEqual([]);
+  });
+
+  it.each(readdirSync(join(ROOT, 'examples/breaker')))('breaker/%s is a part of one', (file) => {
+    const rule = { name: 'fails', match: ['a="b"'], runbook: 'circuit-breaker', target: 'dependency/payments' };
+    const rest = { prometheus: { url: 'http://localhost:9090' }, clusters: [{ name: 'prod' }], rules: [rule] };
+    const parsed = parseConfig(`${text(`examples/breaker/${file}`)}\n${stringify(rest)}`, join(ROOT, 'salvor.yaml'));
+    expect(parsed.ok ? [] : parsed.problems).toEqual([]);
+    expect(parsed.ok && parsed.config.dependencies.map(({ name }) => name)).toEqual(['payments']);
+  });
+
+  it('ask Envoy for the numbers that are tested with a real one', () => {
+    for (const file of ['examples/breaker/envoy.yaml', 'examples/salvor-breaker.yaml']) {
+      const [payments] = (parse(text(file)) as { dependencies: { confirm: Record<string, string> }[] }).dependencies;
+      const flat = (query = '') => query.replaceAll(/\s/g, '');
+      const { calls, failed } = envoyQueries('1m', 'payments');
+      expect(flat(payments?.confirm['calls'])).toBe(flat(calls));
+      expect(flat(payments?.confirm['failed'])).toBe(flat(failed));
+    }
   });
 });
 

@@ -1,7 +1,5 @@
 import { randomUUID } from 'node:crypto';
 import { readFile, writeFile } from 'node:fs/promises';
-import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http';
-import type { AddressInfo } from 'node:net';
 import { join } from 'node:path';
 import { Client } from '@temporalio/client';
 import { pino } from 'pino';
@@ -16,85 +14,11 @@ import { freePort } from '../../sandbox/ports.ts';
 import { type Component, startComponent, untilReady } from '../../sandbox/processes.ts';
 import { type Sandbox, startSandbox } from '../../sandbox/sandbox.ts';
 import { connectTo } from './connection.ts';
+import { PROBE_PATH, RealDependency } from './dependency.ts';
 import { eventually } from './wait.ts';
+import { alertOf, deliver, webhookOf } from './webhook.ts';
 
 const ROOT = join(import.meta.dirname, '..', '..');
-
-/** How a dependency fares: all is well; nothing listens; it takes requests and never answers; 3 of 10 are answered 500. */
-export type Health = 'well' | 'refuses' | 'hangs' | 'fails';
-
-/** Where callers of the tests go, and where the probes go. */
-export const PROBE_PATH = '/probe';
-
-/** A real HTTP server that the fleet calls, and that a test breaks. */
-export class RealDependency {
-  /** Paths of the requests that have reached it, with the time (milliseconds since the epoch). */
-  readonly requests: { at: number; path: string }[] = [];
-  port = 0;
-  #server: Server | undefined;
-  #health: Health = 'well';
-  #served = 0;
-
-  get address(): string {
-    return `127.0.0.1:${this.port}`;
-  }
-
-  async start(): Promise<void> {
-    this.port = await freePort();
-    await this.#listen();
-  }
-
-  async is(health: Health): Promise<void> {
-    const listens = this.#health !== 'refuses';
-    this.#health = health;
-    if (health === 'refuses') await this.#close();
-    else if (!listens) await this.#listen();
-    // What hangs is let go.
-    else this.#server?.closeAllConnections();
-  }
-
-  /** Requests of callers, since then. */
-  calls(since: number): number {
-    return this.requests.filter(({ at, path }) => at >= since && path !== PROBE_PATH).length;
-  }
-
-  stop = (): Promise<void> => this.#close();
-
-  /** So many connections are open to it. */
-  connections(): Promise<number> {
-    return new Promise((resolve) => {
-      if (!this.#server) resolve(0);
-      else this.#server.getConnections((_error, count) => resolve(count));
-    });
-  }
-
-  async #listen(): Promise<void> {
-    const server = createServer((request, response) => this.#answer(request, response));
-    this.#server = server;
-    await new Promise<void>((resolve, reject) => {
-      server.once('error', reject);
-      server.listen(this.port, '127.0.0.1', resolve);
-    });
-    this.port = (server.address() as AddressInfo).port;
-  }
-
-  async #close(): Promise<void> {
-    const server = this.#server;
-    this.#server = undefined;
-    if (!server) return;
-    const closed = new Promise((resolve) => server.close(resolve));
-    server.closeAllConnections();
-    await closed;
-  }
-
-  #answer({ url = '' }: IncomingMessage, response: ServerResponse): void {
-    this.requests.push({ at: Date.now(), path: url });
-    if (this.#health === 'hangs') return;
-    this.#served += 1;
-    response.statusCode = this.#health === 'fails' && this.#served % 10 < 3 ? 500 : 200;
-    response.end();
-  }
-}
 
 export interface BreakerStackOptions {
   /** Of `dependencies[0]`, over what all tests have. */
@@ -102,7 +26,8 @@ export interface BreakerStackOptions {
   gateway?: object;
   /** Milliseconds until Envoy gives up a call. */
   timeout?: number;
-  scraped?: boolean;
+  /** Runtime key of the percent of callers that its routes let through. */
+  shareKey?: string;
 }
 
 export const NAME = 'payments';
@@ -152,9 +77,13 @@ export class BreakerStack {
   /** At the address of the one before it, if that is gone: with nothing of what that was told. */
   async startEnvoy(): Promise<void> {
     this.#started += 1;
-    const { timeout } = this.#options;
+    const { timeout, shareKey } = this.#options;
     const folder = join(this.sandbox.folder, `envoy-${this.#started}`);
-    this.envoy = await startEnvoy({ folder, adminPort: this.#adminPort, ...(timeout && { timeout }) });
+    this.envoy = await startEnvoy({
+      ...{ folder, adminPort: this.#adminPort },
+      ...(timeout && { timeout }),
+      ...(shareKey && { shareKey }),
+    });
     await this.envoy.setEndpoints([this.dependency.address]);
     await eventually('Envoy sends there', async () => (await this.envoy.endpoints())[0] === this.dependency.address);
   }
@@ -191,19 +120,10 @@ export class BreakerStack {
 
   /** Delivers an alert, as Alertmanager does. */
   async alert(status: 'firing' | 'resolved' = 'firing', startsAt = new Date().toISOString()): Promise<string> {
-    const alert = {
-      ...{ status, labels: { alertname: 'DependencyFails', dependency: NAME }, annotations: {}, startsAt },
-      ...{ endsAt: '0001-01-01T00:00:00Z', generatorURL: '', fingerprint: 'abcdef0123456789' },
-    };
-    const group = { groupLabels: {}, commonLabels: {}, commonAnnotations: {}, externalURL: '' };
-    const payload = { version: '4', groupKey: '{}', truncatedAlerts: 0, status, receiver: 'salvor', ...group };
-    const response = await fetch(`${this.gateway.url}/webhook/alertmanager`, {
-      method: 'POST',
-      headers: { 'content-type': 'application/json' },
-      body: JSON.stringify({ ...payload, alerts: [alert] }),
-    });
-    if (!response.ok) throw new Error(`the gateway answered ${response.status}: ${await response.text()}`);
-    await response.arrayBuffer();
+    const labels = { alertname: 'DependencyFails', dependency: NAME };
+    const alert = alertOf(labels, { status, startsAt, fingerprint: 'abcdef0123456789' });
+    const { status: code, text } = await deliver(this.gateway.url, webhookOf([alert], status));
+    if (code !== 200) throw new Error(`the gateway answered ${code}: ${text}`);
     return startsAt;
   }
 
@@ -243,7 +163,7 @@ export class BreakerStack {
 
   async #configure(): Promise<void> {
     const { temporal, prometheus, folder } = this.sandbox;
-    const { dependency = {}, gateway } = this.#options;
+    const { dependency = {}, gateway, shareKey } = this.#options;
     const text = JSON.stringify({
       temporal: { address: temporal.address, taskQueue: `breaker-${randomUUID()}` },
       gateway: { listen: '127.0.0.1:0', ...gateway },
@@ -253,7 +173,9 @@ export class BreakerStack {
       dependencies: [
         {
           name: NAME,
-          switch: { envoy: { admin: [this.envoy.adminUrl], envoyCluster: ENVOY_CLUSTER } },
+          switch: {
+            envoy: { admin: [this.envoy.adminUrl], envoyCluster: ENVOY_CLUSTER, ...(shareKey && { shareKey }) },
+          },
           probe: { http: { url: `http://${this.dependency.address}${PROBE_PATH}` }, within: '500ms', failures: 2 },
           openFor: '2s',
           maxOpen: '8s',

@@ -1,4 +1,3 @@
-import { randomUUID } from 'node:crypto';
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { loadAllYaml } from '@kubernetes/client-node';
@@ -15,6 +14,7 @@ import type { Telemetry } from '../../workers/telemetry.ts';
 import { type RunningWorker, startWorker } from '../../workers/worker.ts';
 import { deployment, nameOf, service, TestCluster } from './kubernetes.ts';
 import { eventually } from './wait.ts';
+import { alertOf, deliver, webhookOf } from './webhook.ts';
 
 const ROOT = join(import.meta.dirname, '..', '..');
 
@@ -114,31 +114,8 @@ export class Salvor {
     { namespace, pod, rule }: { namespace: string; pod: string; rule: string },
     headers: Record<string, string> = {},
   ): Promise<number> {
-    const alert = {
-      status: 'firing',
-      labels: { alertname: 'PodUnable', namespace, pod, rule },
-      annotations: {},
-      startsAt: new Date().toISOString(),
-      endsAt: '0001-01-01T00:00:00Z',
-      generatorURL: '',
-      fingerprint: randomUUID().replaceAll('-', '').slice(0, 16),
-    };
-    const group = { groupLabels: {}, commonLabels: {}, commonAnnotations: {}, externalURL: '' };
-    const payload = {
-      version: '4',
-      groupKey: '{}',
-      truncatedAlerts: 0,
-      status: 'firing',
-      receiver: 'salvor',
-      ...group,
-    };
-    const response = await fetch(`${this.gateway.url}/webhook/alertmanager`, {
-      method: 'POST',
-      headers: { 'content-type': 'application/json', ...headers },
-      body: JSON.stringify({ ...payload, alerts: [alert] }),
-    });
-    await response.arrayBuffer();
-    return response.status;
+    const alert = alertOf({ alertname: 'PodUnable', namespace, pod, rule });
+    return (await deliver(this.gateway.url, webhookOf([alert]), headers)).status;
   }
 
   remediation(namespace: string, pod: string): WorkflowHandle {

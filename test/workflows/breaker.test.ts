@@ -2,6 +2,7 @@ import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest';
 import { openTime } from '../../model/breaker/machine.ts';
 import { MESSAGE, proposalId, remediationId } from '../../model/names.ts';
 import type { Ending } from '../../model/remediation.ts';
+import { readBreaker } from '../../providers/temporal/breakers.ts';
 import { type Sandbox, startSandbox } from '../../sandbox/sandbox.ts';
 import { eventually } from '../support/wait.ts';
 import { type Bench, stateOf } from '../support/workflows.ts';
@@ -321,4 +322,39 @@ describe('a worker that dies', () => {
       await heir.stop();
     }
   });
+});
+
+describe('a breaker that is open for weeks', () => {
+  it('goes on in a new run, with what it holds and what it remembers, and is one for responder, record and people', async () => {
+    const first = await alerted(bench, one, { dependency: { openFor: 1, maxOpen: 1 } });
+    const { runId } = await first.describe();
+    const latest = bench.client.workflow.getHandle(first.workflowId) as Handle;
+    await eventually(
+      'it relapses in another run',
+      async () => {
+        const { runId: now } = await latest.describe();
+        return now !== runId && ((await storyOf(latest)).breaker?.state.relapses ?? 0) > 300;
+      },
+      120_000,
+    );
+    // Nothing was let through meanwhile, and its past is bounded.
+    expect(one.positions).toEqual(['open']);
+    expect(await orders(latest, { order: 'open' })).toMatchObject({ state: 'open', remediation: runId });
+    const story = await storyOf(latest);
+    expect(story.held).toMatchObject([{ field: 'switch', before: 'closed', remediation: runId }]);
+    expect(story.breaker?.timeline).toHaveLength(200);
+    expect(story.lines.length).toBeLessThan(1_000);
+    expect(await readBreaker(bench.client, one.name)).toMatchObject({ state: 'open', remediation: runId });
+    expect(Object.values((await stateOf(bench, one.name, one.name)).open)).toMatchObject([{ runId }]);
+
+    expect(await orders(latest, { order: 'close' })).toMatchObject({ state: 'closed', by: 'person:ann' });
+    expect(await endingOf(latest)).toMatchObject({ outcome: 'cancelled' });
+    expect(one.positions).toEqual(['open', 'closed']);
+    const notes = bench.pages.filter(({ stream }) => stream.id === runId).flatMap(({ notes: of }) => of);
+    const keys = [...new Set(notes.map(({ key }) => Number(key)))].sort((a, b) => a - b);
+    expect(keys).toEqual(Array.from({ length: keys.length }, (_, i) => i + 1));
+    // What the record has of the end outlives the history.
+    const ended = notes.findLast(({ entry }) => entry.kind === 'ended')?.entry;
+    expect(ended).toMatchObject({ breaker: { state: { phase: 'closed' }, timeline: expect.any(Array) } });
+  }, 180_000);
 });

@@ -7,9 +7,7 @@ import { fenceOf } from '../../activities/attempt.ts';
 import { heraldActivities, heraldOf } from '../../activities/herald.ts';
 import type { HeraldOrder, OwnAlert } from '../../model/herald.ts';
 import { HERALD_ID, watchQueue } from '../../model/names.ts';
-import type { Assessment } from '../../model/ports/instance.ts';
 import { Alertmanager } from '../../providers/alertmanager/client.ts';
-import type { InstanceProvider } from '../../providers/instance.ts';
 import { type Sandbox, startSandbox } from '../../sandbox/sandbox.ts';
 import { bundleWorkflows } from '../../workers/bundle.ts';
 import { alertsOf } from '../providers/alertmanager/support.ts';
@@ -40,17 +38,11 @@ beforeAll(async () => {
   client = new Client({ connection });
   const taskQueue = `test-${randomUUID()}`;
   herald = heraldOf({ client, taskQueue });
-  const registry = {
-    instance: () =>
-      ({
-        assess: async ({ target }) => ({ verdict: well.has(target) ? 'healthy' : 'sick', why: '' }) as Assessment,
-      }) as InstanceProvider,
-  };
   const activities = {
     ...heraldActivities({
       herald,
       alertmanagers: [new Alertmanager(url)],
-      registry,
+      isWell: async ({ target = '' }) => well.has(target),
       fence: fenceOf(client),
       timing: { lookEvery: 100 },
     }),

@@ -4,9 +4,16 @@ import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest';
 import { type ClearanceActivities, NOT_CLEARED, type Objection } from '../../model/clearance.ts';
 import { MESSAGE, proposalId, remediationId } from '../../model/names.ts';
 import { INSTANCE_ERRORS } from '../../model/ports/instance.ts';
-import type { BacklogResult, ScalablePort, ScaleToRequest, WatchBacklogRequest } from '../../model/ports/scalable.ts';
+import type {
+  BacklogResult,
+  ScalablePort,
+  ScaleToRequest,
+  WatchBacklogRequest,
+  WatchState,
+} from '../../model/ports/scalable.ts';
 import type { Story } from '../../model/remediation.ts';
 import type { ResolvedRule } from '../../model/rule.ts';
+import { startingState } from '../../model/scaling/controller.ts';
 import { cancelRun } from '../../providers/temporal/cancel.ts';
 import { findMeant } from '../../providers/temporal/runs.ts';
 import { type Sandbox, startSandbox } from '../../sandbox/sandbox.ts';
@@ -75,10 +82,12 @@ function sizedOf({ scale }: ScaleToRequest): Sized {
   return world.sized;
 }
 
-/** Answers one after the other, then for ever the last. */
+/** Answers one after the other, then for ever the last; while it is held back, nothing. */
 function inTurn(...results: (BacklogResult | 'forever')[]): (asked: WatchBacklogRequest) => Promise<BacklogResult> {
   let turn = 0;
-  return async () => {
+  return async ({ capped }) => {
+    // It is held back: nothing less is asked for.
+    if (capped) return waitsForEver();
     const result = results[Math.min(turn, results.length - 1)];
     turn += 1;
     return result === 'forever' || result === undefined ? waitsForEver() : result;
@@ -220,6 +229,61 @@ describe('what goes wrong', () => {
     expect(notesOf(runId).map(({ entry }) => entry.kind)).not.toContain('released');
   });
 
+  it('what it follows cannot be seen: it holds, a person is told, and is told no more when it can', async () => {
+    const turns = inTurn(watched('blind', { state: BLIND, why: 'no answer' }), 'forever');
+    const world = { watchBacklog: turns };
+    const { handle, sized, runId } = await heal(
+      { watchBacklog: (asked) => world.watchBacklog(asked) },
+      { onFailure: { escalate: true } },
+    );
+    const id = `${runId}-blind`;
+    const ofIt = () =>
+      bench.heralded.flatMap(({ raise = [], clear = [] }) => [
+        ...raise.filter((alert) => alert.id === id).map(({ annotations }) => annotations['summary']),
+        ...clear.filter((one) => one === id),
+      ]);
+    await eventually('a person is told', () => ofIt().length > 0);
+    const story = await handle.query<Story>(MESSAGE.story);
+    expect(story).toMatchObject({ phase: 'blind', held: [{ set: 6 }] });
+    expect(ofIt()).toEqual([expect.stringContaining('blind: no answer')]);
+    await handle.cancel();
+    await failureOf(handle.result());
+    expect(ofIt()).toHaveLength(2);
+    expect(sized.writes).toEqual(['2 → 6', 'back 6 → 2']);
+  });
+
+  it('it can be seen again: it says so, the alert ends, and it goes on', async () => {
+    const turns = inTurn(
+      watched('blind', { state: BLIND }),
+      watched('seen'),
+      watched('scale', { to: 9 }),
+      watched('good'),
+    );
+    const { handle, sized, runId } = await heal({ watchBacklog: turns }, { onFailure: { escalate: true } });
+    expect(await handle.result()).toMatchObject({ outcome: 'remediated' });
+    const { lines } = await handle.query<Story>(MESSAGE.story);
+    expect(lines.map(({ phase }) => phase)).toEqual(expect.arrayContaining(['blind', 'seen', 'follow']));
+    expect(sized.writes).toEqual(['2 → 6', '6 → 9', 'back 9 → 2']);
+    const orders = bench.heralded.filter((order) => JSON.stringify(order).includes(`${runId}-blind`));
+    expect(orders).toMatchObject([{ raise: [{ id: `${runId}-blind` }] }, { clear: [`${runId}-blind`] }]);
+  });
+
+  it('blind before it has acted: it goes on looking, and acts when it sees again', async () => {
+    const readScale: ScalablePort['readScale'] = async ({ target }) => {
+      const { desired: _, ...seen } = short(target);
+      return { ...seen, verdict: 'good' as const, why: 'nothing waits' };
+    };
+    const turns = inTurn(
+      watched('blind', { state: BLIND }),
+      watched('seen'),
+      watched('scale', { to: 5 }),
+      watched('good'),
+    );
+    const { handle, sized } = await heal({ readScale, watchBacklog: turns });
+    expect(await handle.result()).toMatchObject({ outcome: 'remediated' });
+    expect(sized.writes).toEqual(['2 → 5', 'back 5 → 2']);
+  });
+
   it('it is gone: what was raised for it is given back', async () => {
     const gone: BacklogResult = { verdict: 'gone', why: 'it was deleted', points: [] };
     const { handle, sized } = await heal({ watchBacklog: inTurn(gone) });
@@ -269,6 +333,7 @@ describe('what goes wrong', () => {
   });
 });
 
+const BLIND: WatchState = { controller: startingState(), blind: { since: 1_000, told: true } };
 const PAUSED: Objection = { gate: 'paused', reason: 'k8s/test is paused by person:ada' };
 const OBSERVING: Objection = { gate: 'observing', reason: 'the rule only observes by now' };
 
@@ -293,6 +358,63 @@ describe('what is not the time to scale up', () => {
     const { handle, sized } = await heal({ scaleTo: objecting(PAUSED), watchBacklog: turns() });
     expect(await handle.result()).toMatchObject({ outcome: 'remediated' });
     expect(sized.writes).toEqual(['2 → 6', '6 → 9', 'back 9 → 2']);
+  });
+
+  it('an objection to a second attempt, whose first has set it: that is its own doing, and goes on from there', async () => {
+    const requests: ScaleToRequest[] = [];
+    const { handle, sized, runId } = await heal({
+      watchBacklog: inTurn(
+        watched('scale', { to: 9 }),
+        watched('adopted', { to: 9 }),
+        watched('scale', { to: 4 }),
+        watched('good'),
+      ),
+      scaleTo: async (wanted) => {
+        requests.push(wanted);
+        if (wanted.adopt) return [];
+        const made = await sizedOf(wanted).scaleTo(wanted);
+        if (wanted.to !== 9) return made;
+        const details = [PAUSED, 2];
+        throw ApplicationFailure.create({ message: 'paused', type: NOT_CLEARED, nonRetryable: true, details });
+      },
+    });
+    expect(await handle.result()).toMatchObject({ outcome: 'remediated' });
+    expect(requests.map(({ from, to, adopt }) => [from, to, adopt])).toEqual([
+      [2, 6, undefined],
+      [6, 9, undefined],
+      [6, 9, true],
+      [9, 4, undefined],
+    ]);
+    expect(requests[2]?.clearance).toBeUndefined();
+    expect(sized.writes).toEqual(['2 → 6', '6 → 9', '9 → 4', 'back 4 → 2']);
+    expect(notesOf(runId).at(-1)?.entry.kind).toBe('ended');
+  });
+
+  it('a pause that lasts: it goes down meanwhile where less is asked for, and then up no more', async () => {
+    let asked = 0;
+    const { handle, sized } = await heal({
+      ...{ scaleTo: objecting(PAUSED), untilCleared: waitsForEver },
+      watchBacklog: async (request) => {
+        asked += 1;
+        if (request.capped) return watched('scale', { to: 4 });
+        return asked === 1 ? watched('scale', { to: 9 }) : watched('good');
+      },
+    });
+    expect(await handle.result()).toMatchObject({ outcome: 'remediated' });
+    expect(sized.writes).toEqual(['2 → 6', '6 → 4', 'back 4 → 2']);
+  });
+
+  it('a pause, and a person who sets the size meanwhile: that is respected at once', async () => {
+    const { handle, sized } = await heal({
+      ...{ scaleTo: objecting(PAUSED), untilCleared: waitsForEver },
+      watchBacklog: async ({ capped }) =>
+        capped ? watched('overruled', { why: 'ada set it to 3', by: 'ada', to: 3 }) : watched('scale', { to: 9 }),
+    });
+    expect(await handle.result()).toMatchObject({
+      outcome: 'refused',
+      reason: expect.stringContaining('ada set it to 3'),
+    });
+    expect(sized.writes).toEqual(['2 → 6']);
   });
 
   it('a rule that only observes by now: it is given back', async () => {
@@ -367,5 +489,26 @@ describe('a remediation of days', () => {
     const keys = [...new Set(notesOf(runId).map(({ key }) => Number(key)))].sort((a, b) => a - b);
     expect(keys).toEqual(Array.from({ length: keys.length }, (_, i) => i + 1));
     expect(keys.length).toBeGreaterThan(2 * many);
+  }, 180_000);
+
+  it('goes on in a new run also before it has acted, where its size is changed again and again', async () => {
+    let turn = 0;
+    const { handle, sized, runId } = await heal({
+      readScale: async ({ target }) => {
+        const { desired: _, ...seen } = short(target);
+        return { ...seen, verdict: 'good', why: 'nothing waits' };
+      },
+      watchBacklog: async ({ unheld }) => {
+        turn += 1;
+        if (turn <= 400) return watched('overruled', { why: 'a policy set it', by: 'a policy', to: 3 });
+        return unheld ? watched('scale', { to: 5 }) : watched('good');
+      },
+    });
+    const latest = bench.client.workflow.getHandle(handle.workflowId);
+    await eventually('it is over', async () => (await latest.describe()).status.name === 'COMPLETED', 120_000);
+    expect((await latest.describe()).runId).not.toBe(runId);
+    expect(await latest.result()).toMatchObject({ outcome: 'remediated' });
+    expect(sized.writes).toEqual(['2 → 5', 'back 5 → 2']);
+    expect(notesOf(runId).at(-1)?.entry.kind).toBe('ended');
   }, 180_000);
 });

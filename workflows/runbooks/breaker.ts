@@ -1,4 +1,10 @@
-import { CancellationScope, CancelledFailure, condition, workflowInfo } from '@temporalio/workflow';
+import {
+  allHandlersFinished,
+  CancellationScope,
+  CancelledFailure,
+  condition,
+  workflowInfo,
+} from '@temporalio/workflow';
 import {
   type BreakerEvent,
   type BreakerState,
@@ -13,7 +19,8 @@ import type { Held } from '../../model/change.ts';
 import type { Driven } from '../../model/ports/switch.ts';
 import type { Life } from '../life.ts';
 import { untilOneEnds } from '../race.ts';
-import { DAY, driving } from './breaker-steps.ts';
+import { driving } from './breaker-steps.ts';
+import { DAY } from './steps.ts';
 
 /** So much of its past is shown. */
 const MOST_TRANSITIONS = 200;
@@ -23,7 +30,7 @@ export class Breaker {
   readonly dependency: Dependency;
   state: BreakerState;
   readonly #life: Life<'circuit-breaker'>;
-  readonly #timeline: Transition[] = [];
+  readonly #timeline: Transition[];
   readonly #orders: { order: BreakerOrder; obeyed: boolean }[] = [];
   /** Ordered, and the switch does not yet stand so. */
   #underWay: { obeyed: boolean }[] = [];
@@ -33,6 +40,8 @@ export class Breaker {
     this.#life = life;
     this.dependency = dependency;
     this.state = closedState(Date.now());
+    // In a later run it has a past.
+    this.#timeline = [...(life.story.breaker?.timeline ?? [])];
     life.onOrder = (order) => this.#take(order);
   }
 
@@ -76,6 +85,13 @@ export class Breaker {
   stands(): void {
     for (const one of this.#underWay) one.obeyed = true;
     this.#underWay = [];
+  }
+
+  /** Nobody waits for anything to be obeyed, or heard: a run may end. Whose order has just been obeyed is answered first. */
+  async rests(): Promise<boolean> {
+    const isAsked = () => this.#orders.length > 0 || this.#life.hints > this.#heard;
+    await condition(() => isAsked() || allHandlersFinished());
+    return !isAsked();
   }
 
   #obey(): void {

@@ -1,3 +1,4 @@
+import type { BreakerState } from '../../model/breaker/machine.ts';
 import type { Dependency } from '../../model/breaker/options.ts';
 import type { Held } from '../../model/change.ts';
 import type { Plan } from '../../model/plan.ts';
@@ -6,11 +7,24 @@ import type { Ending } from '../../model/remediation.ts';
 import { parseTarget } from '../../model/target.ts';
 import { objectionOf } from '../failures.ts';
 import type { Life } from '../life.ts';
+import { isLong } from '../runs.ts';
 import { Breaker } from './breaker.ts';
-import { closing, DAY, opening, readSwitch } from './breaker-steps.ts';
+import { closing, opening, readSwitch } from './breaker-steps.ts';
+import { DAY } from './steps.ts';
 
 type BreakerLife = Life<'circuit-breaker'>;
 type Reading = SwitchReading & { plan: Plan };
+
+/** What is told of it while it is watched on. */
+type Done = Pick<Ending, 'outcome' | 'reason'>;
+
+/** Where it stands, open, for the next run. */
+interface Course {
+  state: BreakerState;
+  held: Held[];
+  /** It was handed over before it was opened again. */
+  done?: Done;
+}
 
 /**
  * Callers of a dependency that is down are kept from it for a set period. Its failure is confirmed first; then the switch is
@@ -23,6 +37,8 @@ export async function circuitBreaker(life: BreakerLife): Promise<Ending> {
     return life.end('failed', `${life.input.target} is not among the dependencies of the configuration (any more)`);
   const { order } = life.input.rule.with;
   const breaker = new Breaker(life, dependency);
+  const { carried } = life.input;
+  if (carried) return goOn(life, breaker, carried.course as Course);
   const reading = await readSwitch({ dependency, actor: life.actor });
   life.evidence('switch', typeof reading.position === 'string' ? reading.position : 'share', reading.why, {
     held: reading.held,
@@ -36,7 +52,16 @@ export async function circuitBreaker(life: BreakerLife): Promise<Ending> {
     const over = await life.propose(reading.plan, breaker.state.reason, async () => undefined);
     if (over) return over;
   } else if (!breaker.state.by) return notOpened(life, breaker);
-  return await live(life, breaker, reading);
+  const { phase } = breaker.state;
+  return await live(life, breaker, phase === 'open' ? await whileOpen(life, breaker, reading) : undefined);
+}
+
+/** In a later run: what is held is taken back as before. */
+async function goOn(life: BreakerLife, breaker: Breaker, course: Course): Promise<Ending> {
+  const { state, held, done } = course;
+  breaker.state = state;
+  life.holding.resume('open the switch', () => closing(requestOf(life, breaker, 'closed', held)));
+  return await live(life, breaker, await keptOpen(life, breaker, course), done);
 }
 
 function dependencyOf({ input: { target, rule } }: BreakerLife): Dependency | undefined {
@@ -59,30 +84,41 @@ function notOpened(life: BreakerLife, { state }: Breaker): Ending {
   return unconfirmed ? life.again('unconfirmed', state.reason) : life.end('not-needed', state.reason);
 }
 
-/** From when it is opened, or closed by a person, until nothing is to be remembered of it. */
-async function live(life: BreakerLife, breaker: Breaker, reading: Reading): Promise<Ending> {
-  let end = await (breaker.state.phase === 'open' ? whileOpen(life, breaker, reading) : undefined);
-  let done: Pick<Ending, 'outcome' | 'reason'> | undefined;
+/**
+ * From when it is closed, or what was open has ended, until nothing is to be remembered of it.
+ *
+ * @param done what was told already, where it was handed over before
+ */
+async function live(life: BreakerLife, breaker: Breaker, ended: Ending | undefined, done?: Done): Promise<Ending> {
+  let end = ended;
+  let told = done;
   while (!end) {
     breaker.stands();
     const { by, until, reason } = breaker.state;
-    const handedOver = done !== undefined;
+    const handedOver = told !== undefined;
     // The word of a person who closed it stays the reason when it is no longer in force.
-    if (done?.reason !== reason) done = { outcome: by === undefined ? 'recovered' : 'cancelled', reason };
+    if (told?.reason !== reason) told = { outcome: by === undefined ? 'recovered' : 'cancelled', reason };
     // Slot and place are free from here on; it is watched all the same, for what fails again is a relapse.
-    if (!handedOver) await life.handOver(done.outcome, reason);
-    if (until === null) return life.end(done.outcome, reason);
+    if (!handedOver) await life.handOver(told.outcome, reason);
+    if (until === null) return life.end(told.outcome, reason);
     await breaker.drive('see whether it stays healthy', []);
-    if (breaker.state.phase === 'open') end = await openedAgain(life, breaker);
+    if (breaker.state.phase === 'open') end = await openedAgain(life, breaker, told);
   }
   return end;
 }
 
-/** @returns how it ends; nothing where it is closed now */
-async function whileOpen(life: BreakerLife, breaker: Breaker, reading: Reading): Promise<Ending | undefined> {
+async function whileOpen(life: BreakerLife, breaker: Breaker, reading: Reading, done?: Done) {
   const held = await open(life, breaker, reading);
+  return await keptOpen(life, breaker, { state: breaker.state, held, ...(done && { done }) });
+}
+
+/** @returns how it ends; nothing where it is closed now */
+async function keptOpen(life: BreakerLife, breaker: Breaker, course: Course): Promise<Ending | undefined> {
+  const { held } = course;
   while (breaker.state.phase !== 'closed') {
     breaker.stands();
+    life.writeDown();
+    if (isLong() && (await breaker.rests())) await life.goOn({ ...course, state: breaker.state });
     const contested = await breaker.drive('keep it open, then try it', held);
     if (!contested) continue;
     // What somebody else has set is theirs.
@@ -94,10 +130,10 @@ async function whileOpen(life: BreakerLife, breaker: Breaker, reading: Reading):
   return undefined;
 }
 
-async function openedAgain(life: BreakerLife, breaker: Breaker): Promise<Ending | undefined> {
+async function openedAgain(life: BreakerLife, breaker: Breaker, done: Done): Promise<Ending | undefined> {
   const { dependency, state } = breaker;
   try {
-    return await whileOpen(life, breaker, await readSwitch({ dependency, actor: life.actor }));
+    return await whileOpen(life, breaker, await readSwitch({ dependency, actor: life.actor }), done);
   } catch (error) {
     const objection = objectionOf(error)?.objection;
     if (!objection) throw error;

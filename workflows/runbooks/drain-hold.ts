@@ -1,12 +1,13 @@
 import { type ClearanceActivities, type ClearanceRequest, type Objection, RULE_STOPS } from '../../model/clearance.ts';
-import type { CutRequest, HoldResult } from '../../model/ports/instance.ts';
+import type { CutRequest, HoldResult, InstancePort } from '../../model/ports/instance.ts';
 import type { Ending } from '../../model/remediation.ts';
 import type { Life } from '../life.ts';
 import { untilOneEnds } from '../race.ts';
-import { describe, look, MINUTE, undone, waiting } from './drain-steps.ts';
+import { describe, look, undone } from './drain-steps.ts';
 import { wordsOf } from './drain-words.ts';
+import { DAY, waiting } from './steps.ts';
 
-const YEAR = 365 * 24 * 60 * MINUTE;
+const YEAR = 365 * DAY;
 
 /** @param ms how long it may take to recover */
 export const holding = (
@@ -15,7 +16,7 @@ export const holding = (
   ms: number,
   deadline: string,
 ): Promise<HoldResult> =>
-  waiting(`wait for it to recover, then ${wordsOf(life).back}`, ms).hold({
+  waiting<InstancePort>(`wait for it to recover, then ${wordsOf(life).back}`, ms).hold({
     ...request,
     step: 'restore',
     deadline,

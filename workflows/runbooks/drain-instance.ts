@@ -10,8 +10,9 @@ import type { Life } from '../life.ts';
 import { afterHold, holding } from './drain-hold.ts';
 import { replacedByCut } from './drain-keep.ts';
 import { replaceIt } from './drain-replace.ts';
-import { cutting, describe, giveBack, leftAlone, look, MINUTE, type Sick } from './drain-steps.ts';
+import { cutting, describe, giveBack, leftAlone, look, type Sick } from './drain-steps.ts';
 import { wordsOf } from './drain-words.ts';
+import { MINUTE } from './steps.ts';
 
 /**
  * Liveness is not readiness: an instance that is alive but not able to work is taken out of traffic and given time. If it

@@ -1,13 +1,14 @@
 import { sleep } from '@temporalio/workflow';
 import { RULE_STOPS } from '../../model/clearance.ts';
 import { formatDuration } from '../../model/duration.ts';
-import type { CutRequest } from '../../model/ports/instance.ts';
+import type { CutRequest, InstancePort } from '../../model/ports/instance.ts';
 import type { Ending } from '../../model/remediation.ts';
 import { NODE_OPTIONS } from '../../model/rule.ts';
 import type { Life } from '../life.ts';
 import { holding, waitFor } from './drain-hold.ts';
-import { describe, giveBack, look, type Sick, verified, waiting } from './drain-steps.ts';
+import { describe, giveBack, look, type Sick, verified } from './drain-steps.ts';
 import { wordsOfEnd } from './drain-words.ts';
+import { waiting } from './steps.ts';
 
 /** What is out of traffic stays so for a while after the healing is done, and takes neither slot nor budget meanwhile. */
 
@@ -117,7 +118,7 @@ async function doneAwayWith(
     deadline ??= life.in(options.evictWithin);
     const clearance = life.clearance(owner.workload, 'nothing');
     life.phase('replace', words.asking, { what: words.replace, until: deadline });
-    const ended = await waiting(words.replace, options.evictWithin).replace({
+    const ended = await waiting<InstancePort>(words.replace, options.evictWithin).replace({
       ...{ step: 'replace', actor: life.actor, instance, owner, held, options, deadline, notBefore: life.in(0) },
       ...(clearance && { clearance }),
     });

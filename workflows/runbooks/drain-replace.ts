@@ -1,12 +1,13 @@
 import { RULE_STOPS } from '../../model/clearance.ts';
-import type { CutRequest, HoldResult, Owner, ReplaceResult } from '../../model/ports/instance.ts';
+import type { CutRequest, HoldResult, InstancePort, Owner, ReplaceResult } from '../../model/ports/instance.ts';
 import type { Ending } from '../../model/remediation.ts';
 import { NODE_OPTIONS } from '../../model/rule.ts';
 import type { Life } from '../life.ts';
 import { heldBack } from './drain-hold.ts';
 import { keptUntilItRecovers } from './drain-keep.ts';
-import { giveBack, look, type Sick, undone, verified, waiting } from './drain-steps.ts';
+import { giveBack, look, type Sick, undone, verified } from './drain-steps.ts';
 import { wordsOf } from './drain-words.ts';
+import { waiting } from './steps.ts';
 
 /** Since when it gets no traffic (ISO time), where that was seen; and whether it came and went too often. */
 type Held = Pick<Extract<HoldResult, { verdict: 'sick' }>, 'outSince' | 'flapped'>;
@@ -42,7 +43,7 @@ export async function replaceIt(
     const { owner } = now.verdict === 'sick' ? now : found;
     const clearance = life.clearance(owner.workload);
     life.phase('replace', words.asking, { what: words.replace, until: deadline });
-    const replaced = await waiting(words.replace, quietFor + evictWithin).replace({
+    const replaced = await waiting<InstancePort>(words.replace, quietFor + evictWithin).replace({
       ...{ step: 'replace', actor: life.actor, instance, owner, notBefore, deadline, held, options },
       ...(clearance && { clearance }),
     });

@@ -1,67 +1,18 @@
-import {
-  ActivityCancellationType,
-  type ActivityInterfaceFor,
-  proxyActivities,
-  proxyLocalActivities,
-} from '@temporalio/workflow';
 import type { Change } from '../../model/change.ts';
 import type { Assessment, CutRequest, InstancePort, Owner, VerifyResult } from '../../model/ports/instance.ts';
 import type { Ending } from '../../model/remediation.ts';
 import type { DrainInstanceOptions } from '../../model/rule.ts';
 import type { Life } from '../life.ts';
-import { ownWatchQueue } from '../waits.ts';
 import { wordsOf } from './drain-words.ts';
+import { changing, reading, undoing, waiting } from './steps.ts';
 
 export type Sick = Extract<Assessment, { verdict: 'sick' }>;
 
-const WAIT = ActivityCancellationType.WAIT_CANCELLATION_COMPLETED;
-const RETRY = { initialInterval: '500 milliseconds', maximumInterval: '20 seconds' } as const;
+const { assess } = reading<InstancePort>('look at its live state');
 
-const { assess } = proxyLocalActivities<InstancePort>({
-  summary: 'look at its live state',
-  startToCloseTimeout: '10 seconds',
-  // Beyond it a retry waits by a timer of the server, so that no worker has to keep its task open.
-  localRetryThreshold: '2 seconds',
-  scheduleToCloseTimeout: '5 minutes',
-  retry: RETRY,
-});
+export const cutting = (summary: string): InstancePort['cut'] => changing<InstancePort>(summary).cut;
 
-export const cutting = (summary: string): InstancePort['cut'] =>
-  proxyActivities<InstancePort>({
-    summary,
-    startToCloseTimeout: '20 seconds',
-    scheduleToCloseTimeout: '5 minutes',
-    cancellationType: WAIT,
-    retry: RETRY,
-  }).cut;
-
-/** An undo is tried for a day: giving up leaves somebody else's traffic cut. */
-const restoring = (summary: string): InstancePort['restore'] =>
-  proxyActivities<InstancePort>({
-    summary,
-    startToCloseTimeout: '20 seconds',
-    scheduleToCloseTimeout: '1 day',
-    retry: { ...RETRY, maximumInterval: '1 minute' },
-  }).restore;
-
-export const MINUTE = 60_000;
-
-/**
- * Waits run on a queue of their own, and are noticed dead within ten seconds.
- *
- * @param summary what is waited for, as Temporal's UI shows it
- * @param ms how long the wait itself may take
- */
-export function waiting<A = InstancePort>(summary: string, ms: number): ActivityInterfaceFor<A> {
-  return proxyActivities<A>({
-    summary,
-    taskQueue: ownWatchQueue(),
-    scheduleToCloseTimeout: ms + 10 * MINUTE,
-    heartbeatTimeout: '10 seconds',
-    cancellationType: WAIT,
-    retry: RETRY,
-  });
-}
+const restoring = (summary: string): InstancePort['restore'] => undoing<InstancePort>(summary).restore;
 
 export const look = (life: Life<'drain-instance'>, uid?: string): Promise<Assessment> => {
   const { target, rule } = life.input;
@@ -106,7 +57,7 @@ export async function verified(
   const deadline = life.in(verifyWithin);
   const { toSee } = wordsOf(life);
   life.phase('verify', why, { what: `see ${toSee}`, until: deadline });
-  const seen = await waiting('wait for its replacement', verifyWithin).verify({
+  const seen = await waiting<InstancePort>('wait for its replacement', verifyWithin).verify({
     ...{ actor: life.actor, instance, owner, deadline, held, options },
     ...(moved.length > 0 && { moved }),
   });

@@ -28,7 +28,7 @@ export function unfit(life: DriftLife, why: string, done: readonly Difference[])
   const { per } = life.input.rule.gates.retries;
   const known = life.memory[UNFIT]?.value as Unfit | undefined;
   if (known?.why !== why) life.needsAPerson();
-  if (known && known.why !== why) life.clears([known.alert]);
+  if (known && known.why !== why) life.alerts.takeOver([known.alert]);
   const value: Unfit = known?.why === why ? known : { why, alert: life.runId };
   life.remember({ [UNFIT]: { until: Date.now() + rememberFor(per), value } });
   if (done.length === 0) return life.end('refused', why);

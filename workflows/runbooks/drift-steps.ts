@@ -86,7 +86,7 @@ export async function look(life: DriftLife, stack: Stack, revision?: string): Pr
   if (seen.verdict !== 'refused') {
     const { memory } = life;
     life.remember(sightings(memory, seen.differences, timeOf(life)));
-    life.clears(alertsOver(memory, life.memory));
+    life.alerts.takeOver(alertsOver(memory, life.memory));
   }
   stands(life, seen);
   life.evidence('drift', seen.verdict, seen.why, seen.verdict === 'refused' ? undefined : factsOf(seen));

@@ -1,5 +1,6 @@
 import type { BacklogResult, ScaleReading } from '../../model/ports/scalable.ts';
 import type { Ending } from '../../model/remediation.ts';
+import { sizeBefore } from '../../model/scaling/before.ts';
 import { type Course, giveBack, letGo, type ScaleLife, type Short, scaleTo } from './scale-steps.ts';
 
 /** Nothing was done yet, and nothing is to be done. */
@@ -41,10 +42,10 @@ export async function unhelped(
   course: Course,
   { verdict, why, points }: Extract<BacklogResult, { verdict: 'stalled' | 'unready' }>,
 ): Promise<Ending> {
-  const { value } = course.scale.by;
+  const before = sizeBefore(course.scale);
   const ready = points.at(-1)?.ready ?? course.set;
-  const stays = Math.max(value ?? 1, Math.min(ready, course.set));
-  if (stays <= (value ?? 1)) {
+  const stays = Math.max(before, Math.min(ready, course.set));
+  if (stays <= before) {
     await givenBack(life, course, why);
     return life.end('failed', `${verdict}: ${why}; it has the size that it had before`);
   }

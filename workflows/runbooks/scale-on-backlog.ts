@@ -1,10 +1,12 @@
 import { formatDuration } from '../../model/duration.ts';
-import type { ScaleReading } from '../../model/ports/scalable.ts';
+import type { BacklogResult, ScaleReading } from '../../model/ports/scalable.ts';
 import type { Ending } from '../../model/remediation.ts';
 import { isLong } from '../runs.ts';
 import { goneMeanwhile, goodAgain, leftAlone, overruled, stopped, unhelped } from './scale-ends.ts';
-import { untilCleared } from './scale-hold.ts';
+import { type Held, untilCleared } from './scale-hold.ts';
+import { isAboutSight, sighted } from './scale-sight.ts';
 import {
+  adopt,
   type Course,
   describe,
   type Good,
@@ -27,13 +29,17 @@ const MOST_CONTESTED = 3;
  * sets meanwhile is respected.
  */
 export async function scaleOnBacklog(life: ScaleLife): Promise<Ending> {
-  const { carried } = life.input;
-  if (carried) return follow(life, resumed(life, carried.course as Course));
+  const course = life.input.carried?.course as Course | undefined;
+  if (course) return follow(life, resumed(life, course));
   for (let tries = 0; ; ) {
     const seen = await look(life);
     life.evidence('diagnosis', seen.verdict, seen.why, 'scale' in seen ? factsOf(seen) : undefined);
     const found = seen.verdict === 'good' ? await untilShort(life, seen) : seen;
-    if (!found) continue;
+    if (!found) {
+      life.writeDown();
+      if (isLong()) await life.goOn(undefined);
+      continue;
+    }
     if (found.verdict !== 'short') return leftAlone(life, found);
     life.because(found.why);
     const { uid } = found.scale.object;
@@ -56,7 +62,12 @@ async function untilShort(life: ScaleLife, seen: Good): Promise<ScaleReading | u
   const { scale } = seen;
   const what = `leave it alone when they were good for ${formatDuration(goodFor)}`;
   life.phase('diagnose', `${seen.why}: following the signals, without a change so far`, { what });
-  const result = await watch(life, { scale, set: scale.by.value, unheld: true, state: seen.state });
+  const unheld = { scale, set: scale.by.value, unheld: true as const };
+  let result = await watch(life, { ...unheld, state: seen.state });
+  while (isAboutSight(result)) {
+    await sighted(life, result);
+    result = await watch(life, { ...unheld, state: result.state });
+  }
   const { verdict, why } = result;
   if (verdict === 'gone') return { verdict, why };
   if (verdict === 'scale') return { ...seen, verdict: 'short', why, desired: result.to, state: result.state };
@@ -91,34 +102,39 @@ async function follow(life: ScaleLife, begun: Course): Promise<Ending> {
   let course = begun;
   // What serves stays where a later step fails: to take it away while so much waits could only make it worse.
   life.keeps();
+  // What a watch has answered while it was held back.
+  let answered: BacklogResult | undefined;
   for (let contested = 0; ; ) {
-    following(life, course);
-    const result = await watch(life, course);
+    if (!answered && !course.state.blind?.told) following(life, course);
+    const result = answered ?? (await watch(life, course));
+    answered = undefined;
     const { verdict, why } = result;
     if (verdict === 'gone') return goneMeanwhile(life, course, why);
     course = { ...course, state: result.state };
     if (verdict === 'good') return goodAgain(life, course, why);
     if (verdict === 'overruled') return overruled(life, course, why);
+    if (isAboutSight(result)) await sighted(life, result);
+    if (verdict === 'adopted' && (await adopted(life, course, result.to))) course = { ...course, set: result.to };
     if (verdict === 'stalled' || verdict === 'unready') return unhelped(life, course, result);
     if (verdict === 'scale') {
       const made = await setTo(life, course, result);
-      if (made === 'contested') contested += 1;
-      else contested = 0;
+      contested = made === 'contested' ? contested + 1 : 0;
       if (contested === MOST_CONTESTED) return overruled(life, course, 'somebody else keeps changing its size');
       if (made === 'set') course = { ...course, set: result.to };
-      else if (typeof made === 'object') return made;
+      else if (made !== 'contested' && made.objection) return stopped(life, course, made.objection.reason);
+      else if (made !== 'contested') answered = made.result;
     }
     life.writeDown();
     if (isLong()) await life.goOn(course);
   }
 }
 
-/** Sets what is asked for now, when nothing objects to it. @returns how it ends, where something objects for good */
+/** Sets what is asked for now, when nothing objects to it. @returns what came of it, where something does */
 async function setTo(
   life: ScaleLife,
   course: Course,
   { to, why }: { to: number; why: string },
-): Promise<'set' | 'contested' | 'held back' | Ending> {
+): Promise<'set' | 'contested' | Held> {
   life.phase('scale', why, { what: `scale ${to > course.set ? 'up' : 'down'} to ${to}` });
   try {
     await scaleTo(life, course, to);
@@ -126,8 +142,18 @@ async function setTo(
   } catch (error) {
     // Who has changed it is found by the next look.
     if (isContested(error)) return 'contested';
-    const objection = await untilCleared(life, course, error);
-    return objection ? stopped(life, course, objection.reason) : 'held back';
+    return untilCleared(life, course, error);
+  }
+}
+
+/** What an attempt has set whose answer was lost. @returns whether it is still so; who has changed it is found by the next look */
+async function adopted(life: ScaleLife, course: Course, to: number): Promise<boolean> {
+  try {
+    await adopt(life, course, to);
+    return true;
+  } catch (error) {
+    if (isContested(error)) return false;
+    throw error;
   }
 }
 

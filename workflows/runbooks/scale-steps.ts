@@ -1,4 +1,3 @@
-import { ActivityCancellationType, proxyActivities, proxyLocalActivities } from '@temporalio/workflow';
 import type { Change, Held } from '../../model/change.ts';
 import { INSTANCE_ERRORS } from '../../model/ports/instance.ts';
 import type {
@@ -12,7 +11,8 @@ import type {
 import { thinned } from '../../model/scaling/chart.ts';
 import { failureType } from '../failures.ts';
 import type { Life } from '../life.ts';
-import { ownWatchQueue } from '../waits.ts';
+import { untilOneEnds } from '../race.ts';
+import { changing, DAY, reading, undoing, waiting } from './steps.ts';
 
 export type ScaleLife = Life<'scale-on-backlog'>;
 export type Short = Extract<ScaleReading, { verdict: 'short' }>;
@@ -27,48 +27,17 @@ export interface Course {
   state: WatchState;
 }
 
-export const MINUTE = 60_000;
-const DAY = 24 * 60 * MINUTE;
-const RETRY = { initialInterval: '500 milliseconds', maximumInterval: '20 seconds' } as const;
-
-const { readScale } = proxyLocalActivities<ScalablePort>({
-  summary: 'look at its size and its signals',
-  startToCloseTimeout: '10 seconds',
-  localRetryThreshold: '2 seconds',
-  scheduleToCloseTimeout: '5 minutes',
-  retry: RETRY,
-});
+const { readScale } = reading<ScalablePort>('look at its size and its signals');
 
 /** Milliseconds after which a watch answers in any case, so that the run can go on as new. */
 export const WATCH_FOR = DAY;
 
-/** On the queue of the waits, and noticed dead within ten seconds. */
 const watching = (): ScalablePort['watchBacklog'] =>
-  proxyActivities<ScalablePort>({
-    summary: 'follow the signals until something is to be decided',
-    taskQueue: ownWatchQueue(),
-    scheduleToCloseTimeout: WATCH_FOR + 10 * MINUTE,
-    heartbeatTimeout: '10 seconds',
-    cancellationType: ActivityCancellationType.WAIT_CANCELLATION_COMPLETED,
-    retry: RETRY,
-  }).watchBacklog;
+  waiting<ScalablePort>('follow the signals until something is to be decided', WATCH_FOR).watchBacklog;
 
-const setting = (summary: string): ScalablePort['scaleTo'] =>
-  proxyActivities<ScalablePort>({
-    summary,
-    startToCloseTimeout: '20 seconds',
-    scheduleToCloseTimeout: '5 minutes',
-    cancellationType: ActivityCancellationType.WAIT_CANCELLATION_COMPLETED,
-    retry: RETRY,
-  }).scaleTo;
+const setting = (summary: string): ScalablePort['scaleTo'] => changing<ScalablePort>(summary).scaleTo;
 
-/** An undo is tried for a day. */
-const givingBack = proxyActivities<ScalablePort>({
-  summary: 'give its size back',
-  startToCloseTimeout: '20 seconds',
-  scheduleToCloseTimeout: '1 day',
-  retry: { ...RETRY, maximumInterval: '1 minute' },
-}).giveScaleBack;
+const givingBack = undoing<ScalablePort>('give its size back').giveScaleBack;
 
 export const look = (life: ScaleLife, uid?: string): Promise<ScaleReading> => {
   const { target, rule } = life.input;
@@ -77,16 +46,31 @@ export const look = (life: ScaleLife, uid?: string): Promise<ScaleReading> => {
 
 export const describe = ({ verdict, why }: Pick<ScaleReading, 'verdict' | 'why'>): string => `${verdict}: ${why}`;
 
-export async function watch(
-  life: ScaleLife,
-  course: Omit<Course, 'set'> & Pick<WatchBacklogRequest, 'set' | 'unheld'>,
-): Promise<BacklogResult> {
+type Watched = Omit<Course, 'set'> & Pick<WatchBacklogRequest, 'set' | 'unheld' | 'capped'>;
+
+export async function watch(life: ScaleLife, course: Watched): Promise<BacklogResult> {
+  return noted(life, await life.looking(watched(life, course), () => lookAgain(life, course)));
+}
+
+/** Follows the signals, as far as they ask for less, until another wait is over. @returns what ended of the two, as {@link untilOneEnds} */
+export async function watchUntil<B>(life: ScaleLife, course: Course, over: () => Promise<B>) {
+  const ended = untilOneEnds(() => watched(life, { ...course, capped: true }), over);
+  const [result, other] = await life.looking(ended, () => lookAgain(life, course));
+  return [result && noted(life, result), other] as const;
+}
+
+function watched(life: ScaleLife, course: Watched): Promise<BacklogResult> {
   const { target, rule } = life.input;
-  const watched = watching()({
+  return watching()({
     ...{ target, options: rule.with, actor: life.actor, deadline: life.in(WATCH_FOR) },
     ...course,
   });
-  const result = await life.looking(watched, async () => describe(await look(life, course.scale.object.uid)));
+}
+
+const lookAgain = async (life: ScaleLife, { scale }: Pick<Course, 'scale'>): Promise<string> =>
+  describe(await look(life, scale.object.uid));
+
+function noted(life: ScaleLife, result: BacklogResult): BacklogResult {
   life.story.chart = thinned([...(life.story.chart ?? []), ...result.points]);
   life.evidence('backlog', result.verdict, result.why, factsOf(result));
   return result;
@@ -124,6 +108,16 @@ export async function scaleTo(life: ScaleLife, course: Course, to: number): Prom
     setting(`set ${scale.by.field} to ${to}`)({
       ...{ step: 'scale', actor: life.actor, scale, from: set, to, held, audit },
       ...(clearance && { clearance }),
+    }),
+  );
+}
+
+/** Takes what an attempt has set, whose answer was lost, for set: it is on record, and nothing is written. */
+export async function adopt(life: ScaleLife, { scale, set }: Course, to: number): Promise<void> {
+  const held = [heldOf(life, scale, to)];
+  await life.holding.changeAgain(held, (audit) =>
+    setting(`see that ${scale.by.field} is ${to}`)({
+      ...{ step: 'scale', actor: life.actor, scale, from: set, to, held, audit, adopt: true },
     }),
   );
 }

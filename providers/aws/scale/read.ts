@@ -1,5 +1,5 @@
 import type { ProviderReading } from '../../scalable.ts';
-import { exclusion, type Group, isServing, keyOf, ownDesired, sizeHeldByAnother } from '../group.ts';
+import { exclusion, type Group, isServing, keyOf, ownDesired, ownNote, sizeHeldByAnother } from '../group.ts';
 import { DESIRED_CAPACITY, hasUnreadableSize, noteKey, SIZE } from '../notes.ts';
 import { type GroupScene, limitsOf, refOf } from './scene.ts';
 
@@ -21,8 +21,10 @@ export async function read(scene: GroupScene, remediation: string, uid?: string)
   const object = refOf(scene, group);
   const desired = ownDesired(group);
   const { min, max } = limitsOf(group);
+  const noted = ownNote(group, { remediation })?.set;
   return {
     verdict: 'found',
+    ...(noted !== undefined && { noted }),
     version: `${group.desired} (${group.min} to ${group.max})`,
     scale: {
       object,

@@ -1,10 +1,10 @@
 import type { Held } from '../../../model/change.ts';
 import type { HeldOn, Release } from '../../instance.ts';
 import type { Account } from '../account.ts';
-import { type Group, keyOf, ownDesired } from '../group.ts';
+import { type Group, keyOf, ownDesired, ownNote } from '../group.ts';
 import { DESIRED_CAPACITY, hasUnreadableSize, noteKey, SIZE } from '../notes.ts';
 import { type GroupScene, resized } from './scene.ts';
-import { giveBack, ownNote, wayBack } from './write.ts';
+import { giveBack, wayBack } from './write.ts';
 
 /**
  * Gives back by hand what is held of the size of a group, as the undo of its remediation would.

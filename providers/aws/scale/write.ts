@@ -1,10 +1,9 @@
 import type { Change, Held } from '../../../model/change.ts';
-import type { Actor } from '../../../model/ports/instance.ts';
 import type { GiveScaleBackRequest, Scale, ScaleToRequest } from '../../../model/ports/scalable.ts';
 import { FinalError, UnavailableError } from '../../errors.ts';
 import type { Attempt } from '../../instance.ts';
 import { isRefusal } from '../errors.ts';
-import { type Group, onLoan, ownDesired } from '../group.ts';
+import { type Group, onLoan, ownDesired, ownNote } from '../group.ts';
 import { DESIRED_CAPACITY, type SizeNote } from '../notes.ts';
 import { heldAlready, refusal } from './read.ts';
 import { type GroupScene, limitsOf, nameOf, resized } from './scene.ts';
@@ -32,6 +31,7 @@ export async function scaleTo(scene: GroupScene, request: ScaleToRequest, attemp
   if (now === to && note?.set === to)
     return note.from === to ? [] : [resized({ step, object, from: note.from, to }, group)];
   const reason =
+    (request.adopt && `it is ${now} now`) ??
     heldAlready(group, actor.remediation) ??
     moved(now, [request.from, note?.set]) ??
     beyond(group, to) ??
@@ -115,9 +115,6 @@ async function set(scene: GroupScene, group: Group, resize: Parameters<typeof re
     throw error;
   }
 }
-
-export const ownNote = ({ size }: Group, { remediation }: Pick<Actor, 'remediation'>): SizeNote | undefined =>
-  size?.remediation === remediation ? size : undefined;
 
 function moved(now: number, expected: readonly (number | null | undefined)[]): string | undefined {
   if (expected.includes(now)) return undefined;

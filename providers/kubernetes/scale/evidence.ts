@@ -15,8 +15,10 @@ import { keyOf, replicasOf, resourceOfKind } from '../owner.ts';
 const SHARED_MS = 1_000;
 
 /**
- * Workloads of one cluster that are scaled. The population of a namespace are those of the target's kind; unhealthy is one
- * with fewer ready replicas than it wants. They have no budget of what may be unavailable: scaling takes nothing away.
+ * Workloads of one cluster that are scaled. The population of a namespace are those of the target's kind; unhealthy is what is
+ * suspected, and what serves nothing though it should. Some replicas that are not ready are none of that: autoscalers that grow
+ * several workloads at once, or rollouts of several, would look like a storm, when capacity is needed most. They have no budget
+ * of what may be unavailable: scaling takes nothing away.
  */
 export class ScaleEvidence implements EvidenceProvider {
   readonly #cluster: Cluster;
@@ -64,7 +66,7 @@ export class ScaleEvidence implements EvidenceProvider {
         { excluded: exclusion(metadata, around), ...(held !== undefined && { held }), ...(error && { error }) },
       ];
     });
-    const unhealthy = [...found].filter(([key, one]) => suspects.has(key) || evidenceOf(key, one).unready.length > 0);
+    const unhealthy = [...found].filter(([key, one]) => suspects.has(key) || (saysReady(kind) && servesNothing(one)));
     return {
       targets: Object.fromEntries(evidence),
       workloads: {},
@@ -105,6 +107,17 @@ export class ScaleEvidence implements EvidenceProvider {
       return (await patiently(() => this.#cluster.get<KubeObject>(ref), isPassing))?.metadata;
     });
   }
+}
+
+/** Custom resources may not say how many are ready. */
+const saysReady = (kindAndGroup: string): boolean => {
+  const [, ...group] = kindAndGroup.split('.');
+  return group.length === 0 || group.join('.') === 'apps';
+};
+
+function servesNothing(controller: Controller): boolean {
+  const { desired, ready } = replicasOf(controller);
+  return desired > 0 && ready === 0;
 }
 
 /** What it should have, and has not ready. */

@@ -32,3 +32,9 @@ export function leftSet(object: Sized, remediation: string): string | undefined 
     `its ${left.field} is still ${left.set}, as remediation ${left.remediation} set it, whose hold ran out at ${left.until}; it was ${left.before} before (salvor release ${left.remediation} gives it back)`
   );
 }
+
+/** What a remediation's own note says that it has set. */
+export function ownNoted({ metadata }: Sized, field: string, remediation: string): number | undefined {
+  const own = notesOn(metadata)?.find((note) => note.remediation === remediation && note.field === field);
+  return typeof own?.set === 'number' ? own.set : undefined;
+}

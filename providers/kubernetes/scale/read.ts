@@ -6,7 +6,7 @@ import { carriesProtected, controllerOf, exclusion } from '../health.ts';
 import { type KubeObject, type Metadata, NAMESPACES } from '../objects.ts';
 import { type Autoscaler, autoscalerOf } from './autoscaler.ts';
 import { type SizedKind, sizedKind } from './kinds.ts';
-import { heldByOther, leftSet } from './notes.ts';
+import { heldByOther, leftSet, ownNoted } from './notes.ts';
 import { goneFor, readAt, readSize, type Sized } from './objects.ts';
 
 /** The API takes no more. */
@@ -40,8 +40,10 @@ export async function readScale(cluster: Cluster, target: ObjectTarget, looking:
   const written = found.autoscaler?.object ?? object;
   const left = leftSet(written, looking.remediation);
   const scale = scaleOf(key, object, kind, found.autoscaler);
+  const noted = ownNoted(written, scale.by.field, looking.remediation);
   return {
     verdict: 'found',
+    ...(noted !== undefined && { noted }),
     scale: { ...scale, why: left === undefined ? scale.why : `${scale.why}; ${left}` },
     version: written.metadata.resourceVersion,
   };

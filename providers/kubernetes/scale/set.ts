@@ -34,7 +34,7 @@ export async function scaleTo(cluster: Cluster, request: ScaleToRequest, attempt
     const writer = new SizeWriter({ cluster, ref, step, actor, object, field }, found);
     const made = madeBefore(writer, request);
     if (made) return made;
-    const reason = contest(writer, request, attempt.since);
+    const reason = request.adopt ? `it is ${shown(writer.value)} now` : contest(writer, request, attempt.since);
     if (reason !== undefined)
       throw new FinalError(`did not set ${field} of ${object.key} to ${to}: ${reason}; nothing was touched`, {
         type: 'Contested',

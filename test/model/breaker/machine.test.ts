@@ -103,6 +103,25 @@ describe('the states of a breaker', () => {
     expect(probed.tries('healthy').ways.at(-1)).toBe('closed (healthy)');
   });
 
+  it('holds no numbers against it that are of the time before it was opened', () => {
+    const window = 2 * MINUTE;
+    const watched = open({ ...OPTIONS, confirm: { window } })
+      .waits()
+      .tries('healthy')
+      .tries('healthy')
+      .tries('healthy');
+    expect(watched.state).toMatchObject({ phase: 'closed', tries: { next: 2 * window } });
+    expect(mayTry(watched.state, watched.options, 2 * window - 1)).toBe(false);
+    // Without a probe a share of the calls is judged by them.
+    const { probe: _, ...unprobed } = { ...OPTIONS, confirm: { window } };
+    const shared = open(unprobed).waits().does({ kind: 'resolved' });
+    expect(shared.state).toMatchObject({ phase: 'half-open', tries: { next: 2 * window } });
+    expect(shared.state.until).toBe(2 * window + OPTIONS.halfOpen.within);
+    // Open for longer than that there is nothing to wait for.
+    const long = open({ ...OPTIONS, openFor: 5 * MINUTE, confirm: { window } }).waits();
+    expect(long.tries('healthy').tries('healthy').tries('healthy').state.tries.next).toBe(long.now);
+  });
+
   it('is open for twice as long after each relapse, up to the most', () => {
     const bench = open();
     const times: number[] = [];

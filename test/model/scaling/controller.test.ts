@@ -99,6 +99,20 @@ describe('the rate', () => {
     expect(loop.decision.evidence).toMatchObject({ rateBasis: 'measured', ratePerReplica: 5 });
     expect(loop.desired).toBeGreaterThan(16);
   });
+
+  test('that nobody knows, with nothing waiting, is no reason for more than serve it now', () => {
+    for (const load of [5, 20, 45]) {
+      const loop = new Loop(5);
+      const { ratePerReplica: _, ...unknown } = loop.options;
+      Object.assign(loop, { options: unknown });
+      loop.steps(40, load);
+      expect(loop.decision).toMatchObject({ desired: 5, evidence: { rateBasis: 'bound' } });
+      expect(loop.decision.reason).toContain(`a replica serves ${load / 5} or more`);
+      // As soon as something waits it is known.
+      loop.steps(20, 60);
+      expect(loop.decision).toMatchObject({ desired: 8, evidence: { rateBasis: 'measured', ratePerReplica: 10 } });
+    }
+  });
 });
 
 describe('the latency', () => {

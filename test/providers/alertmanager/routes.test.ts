@@ -94,10 +94,10 @@ async function unhushed(running: RunningActivity<string>): Promise<void> {
 }
 
 function proclaim(open: OwnAlert[], ended: EndedAlert[] = []) {
-  const registry = { instance: () => expect.fail('nothing is looked at so soon') };
+  const isWell = () => expect.fail('nothing is looked at so soon');
   const alertmanagers = [new Alertmanager(url)];
   const herald = async () => undefined;
-  const activities = heraldActivities({ herald, alertmanagers, registry, fence: async () => undefined });
+  const activities = heraldActivities({ herald, alertmanagers, isWell, fence: async () => undefined });
   return ending(runActivity(activities.proclaim, { open, ended }));
 }
 

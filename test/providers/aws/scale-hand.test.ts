@@ -16,7 +16,7 @@ describe('the evidence of groups', () => {
     await one!.scale(await one!.found(), 2, 4);
     await world.aws.tag(two!.group, 'salvor.dev/skip');
     const { instances } = await world.aws.read(three!.group);
-    await world.aws.health(instances[0]!.InstanceId!, 'Unhealthy');
+    for (const { InstanceId } of instances) await world.aws.health(InstanceId!, 'Unhealthy');
     const { evidence } = world.provider;
     expect(await evidence.look([one!.key, two!.key, three!.key], [one!.key])).toEqual({
       targets: {
@@ -33,6 +33,13 @@ describe('the evidence of groups', () => {
       workloads: {},
       population: { live: 0, unhealthy: 0 },
     });
+  });
+
+  test('one that grows, and has not all yet, is no unhealthy one', async () => {
+    const it = await Scaled.of(world, { min: 1, desired: 3, max: 9 });
+    const { instances } = await world.aws.read(it.group);
+    await world.aws.health(instances[0]!.InstanceId!, 'Unhealthy');
+    expect((await world.provider.evidence.look([it.key], [])).population).toEqual({ live: 1, unhealthy: 0 });
   });
 
   test('beside instances each is counted as what it is', async () => {

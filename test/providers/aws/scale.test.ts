@@ -301,6 +301,21 @@ describe('an attempt that was killed', () => {
     },
   );
 
+  test('is seen as its own, and told without another call', async () => {
+    const it = await Scaled.of(world, { min: 1, desired: 2, max: 9 });
+    const scale = await it.found();
+    expect(await it.read()).not.toHaveProperty('noted');
+    world.moto.proxy.lose('SetDesiredCapacity');
+    await expect(it.scale(scale, 2, 5)).rejects.toMatchObject({ name: 'UnavailableError' });
+    expect(await it.read()).toMatchObject({ verdict: 'found', noted: 5 });
+    const before = it.mutations.length;
+    const adopting = { ...it.request(scale, 2, 5), adopt: true as const };
+    expect(await it.port.scaleTo(adopting, pulse())).toMatchObject([{ before: 2, after: 5 }]);
+    await it.set(3);
+    await expect(it.port.scaleTo(adopting, pulse())).rejects.toMatchObject({ type: 'Contested' });
+    expect(it.mutations.slice(before).filter((one) => one.startsWith('SetDesiredCapacity'))).toEqual([]);
+  });
+
   test('whose answer was lost, and who decides anew, may set another size', async () => {
     const it = await Scaled.of(world, { min: 1, desired: 2, max: 9 });
     const scale = await it.found();

@@ -76,6 +76,37 @@ describe('a watch of a backlog', () => {
     expect(result).toMatchObject({ verdict: 'scale', to: 6, points: [{ backlog: 600, ready: 4 }] });
   });
 
+  it('that may not go up does not answer for that; for less it does', async () => {
+    const provider = providing(() => found(standing(4)));
+    const soon = new Date(Date.now() + 50);
+    const behavior = {
+      ...asking(4).options.behavior,
+      scaleDown: { stabilizationWindow: 0, policies: [], select: 'Max' },
+    };
+    const more = { ...asking(4, {}, soon), capped: true as const };
+    expect(await watch(more, provider, saying({ queue_length: 600 }))).toMatchObject({ verdict: 'later' });
+    const less = { ...asking(4, { behavior }), capped: true as const };
+    expect(await watch(less, provider, saying({ queue_length: 0 }))).toMatchObject({ verdict: 'scale', to: 2 });
+  });
+
+  it('of what has no size of its own goes back to as many as there were', async () => {
+    const scale = { ...scaleOf(TARGET, 3), ready: 3 };
+    const unset = { ...scale, by: { ...scale.by, value: null } };
+    const soon = new Date(Date.now() + 50);
+    const behavior = {
+      ...asking(4).options.behavior,
+      scaleDown: { stabilizationWindow: 0, policies: [], select: 'Max' },
+    };
+    const asked = { ...asking(6, { behavior }, soon), scale: unset };
+    const six = { ...unset, by: { ...unset.by, value: 6 }, desired: 6, ready: 6 };
+    const result = await watch(
+      asked,
+      providing(() => found(six)),
+      saying({ queue_length: 0 }),
+    );
+    expect(result).toMatchObject({ verdict: 'scale', to: 3 });
+  });
+
   it('answers good where the size is what it was and nothing waits, after so long', async () => {
     const pulse = new Beats();
     const provider = providing(() => found(standing(2)));
@@ -92,6 +123,13 @@ describe('a watch of a backlog', () => {
       saying({ queue_length: 0 }),
     );
     expect(result).toMatchObject({ verdict: 'overruled', by: 'kubectl-edit', to: 3 });
+  });
+
+  it('what its own note says is no change by somebody else: an attempt has set it whose answer was lost', async () => {
+    const noted = providing(() => ({ verdict: 'found', scale: standing(8), version: '1', noted: 8 }));
+    expect(await watch(asking(5), noted, saying({ queue_length: 600 }))).toMatchObject({ verdict: 'adopted', to: 8 });
+    const other = providing(() => ({ verdict: 'found', scale: standing(7), version: '1', noted: 8 }));
+    expect(await watch(asking(5), other, saying({ queue_length: 600 }))).toMatchObject({ verdict: 'overruled', to: 7 });
   });
 
   it('says so where something else has come to set its size', async () => {
@@ -128,6 +166,37 @@ describe('a watch of a backlog', () => {
         )
       ).verdict,
     ).toBe('later');
+  });
+
+  it('says once that it is blind, when that lasts, and says so when it sees again; meanwhile it changes nothing', async () => {
+    const provider = providing(() => found(standing(9)));
+    const values: Record<string, number | Error> = { queue_length: new UnavailableError('no answer') };
+    const asked = asking(9, { stalledAfter: 40 });
+    const blind = await watch(asked, provider, saying(values));
+    expect(blind).toMatchObject({ verdict: 'blind', why: expect.stringContaining('no answer') });
+    if (blind.verdict !== 'blind') return;
+    expect(blind.points.length).toBeGreaterThan(2);
+
+    const soon = new Date(Date.now() + 100);
+    const later = await watch({ ...asked, state: blind.state, deadline: soon.toISOString() }, provider, saying(values));
+    expect(later.verdict).toBe('later');
+    if (later.verdict !== 'later') return;
+    values['queue_length'] = 540;
+    const seen = await watch({ ...asked, state: later.state }, provider, saying(values));
+    expect(seen).toMatchObject({ verdict: 'seen', why: expect.stringContaining('540 items wait') });
+    expect(seen.verdict === 'seen' && seen.state.blind).toBeUndefined();
+  });
+
+  it('is blind where one signal cannot be read that might ask for more, and not where it holds nothing back', async () => {
+    const provider = providing(() => found(standing(9)));
+    const latency = { seconds: { promql: 'latency' }, objective: 1 };
+    const asked = asking(9, { stalledAfter: 30, latency });
+    const half = saying({ queue_length: 0 });
+    expect(await watch(asked, provider, half)).toMatchObject({
+      verdict: 'blind',
+      why: expect.stringContaining('the latency is not known'),
+    });
+    expect(await watch(asked, provider, saying({ queue_length: 5_000 }))).toMatchObject({ verdict: 'scale', to: 20 });
   });
 
   it('says so where what was added does not become ready', async () => {

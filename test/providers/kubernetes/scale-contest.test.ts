@@ -3,7 +3,7 @@ import { HELD_ANNOTATION } from '../../../model/names.ts';
 import { HeldBack, LOST } from '../../../providers/instance.ts';
 import { deployment } from '../../support/kubernetes.ts';
 import { eventually } from '../../support/wait.ts';
-import { attempt, autoscaler, back, heldOf, toSize, useScaleBench } from './scale-support.ts';
+import { attempt, autoscaler, back, crew, heldOf, toSize, useScaleBench } from './scale-support.ts';
 
 /** A person, another remediation, or an attempt that was lost, at the same time. */
 const bench = useScaleBench();
@@ -85,6 +85,21 @@ describe('a person who sets the size', () => {
     expect(await provider.giveBack(back(scale, 5), attempt())).toEqual([]);
     expect(await size(namespace)).toBe(5);
   });
+});
+
+test('what an attempt has set whose answer was lost is seen as its own, and told without another write', async () => {
+  const { namespace, provider, scale } = await found();
+  expect(await provider.read('remediation-1')).not.toHaveProperty('noted');
+  await provider.scaleTo(toSize(scale, 5), attempt());
+  expect(await provider.read('remediation-1')).toMatchObject({ verdict: 'found', noted: 5 });
+  const adopting = { ...toSize(scale, 5), adopt: true as const };
+  expect(await provider.scaleTo(adopting, attempt())).toMatchObject([
+    { before: 2, after: 5, what: `spec.replicas: 2 → 5${LOST}` },
+  ]);
+  await setBy(namespace, 2);
+  await expect(provider.scaleTo(adopting, attempt())).rejects.toMatchObject({ type: 'Contested' });
+  expect(await size(namespace), 'it is not set again').toBe(2);
+  expect(await codes(namespace)).toEqual([200]);
 });
 
 test('any other write in between is waited out, and each time it is asked whether the attempt still counts', async () => {
@@ -214,4 +229,38 @@ test('an autoscaler whose controller writes to it meanwhile gets its minimum all
   await bench.cluster.readyPods(namespace, 'web', 5);
   await provider.giveBack(back(scale, 5), attempt());
   expect((await bench.see(autoscaler(namespace))).spec['minReplicas']).toBe(2);
+});
+
+describe('how many are unhealthy', () => {
+  const keyOf = (namespace: string, name: string) => `k8s/sandbox/${namespace}/deployment.apps/${name}`;
+  const look = async (namespace: string, suspects: string[] = []) =>
+    (await bench.kubernetes.scaleEvidence.look([keyOf(namespace, 'web')], suspects)).population;
+
+  test('those that serve nothing, and those that are suspected: not one of which some replicas are not ready yet', async () => {
+    const namespace = await bench.web((at) => deployment({ namespace: at, name: 'api' }));
+    const [one, two] = await bench.cluster.readyPods(namespace, 'web', 2);
+    await bench.cluster.readyPods(namespace, 'api', 2);
+    const seen = (suspects?: string[]) => async () => {
+      const population = await look(namespace, suspects);
+      return population?.live === 2 && population.unhealthy;
+    };
+    await eventually('both are well', async () => (await seen()()) === 0);
+    await bench.cluster.setUnready(namespace, one!.metadata!.name!, true);
+    await eventually(
+      'one of two is ready',
+      async () => (await bench.see(web(namespace))).status?.['readyReplicas'] === 1,
+    );
+    expect(await look(namespace)).toEqual({ live: 2, unhealthy: 0 });
+    await eventually('one is suspected', async () => (await seen([keyOf(namespace, 'api')])()) === 1);
+    await bench.cluster.setUnready(namespace, two!.metadata!.name!, true);
+    await eventually('one serves nothing', async () => (await seen()()) === 1);
+  });
+
+  test('of a custom resource that says nothing of readiness, those that are suspected', async () => {
+    const namespace = await bench.web((at) => crew(at, 2));
+    const key = `k8s/sandbox/${namespace}/crew.test.salvor.dev/web`;
+    const { scaleEvidence } = bench.kubernetes;
+    expect((await scaleEvidence.look([key], [])).population).toEqual({ live: 1, unhealthy: 0 });
+    expect((await scaleEvidence.look([key], [key])).population).toEqual({ live: 1, unhealthy: 1 });
+  });
 });

@@ -1,0 +1,67 @@
+import { hostname, tmpdir } from 'node:os';
+import { join } from 'node:path';
+import type { WorkflowHandle } from '@temporalio/client';
+import { historyToJSON } from '@temporalio/common/lib/proto-utils.js';
+import { salvor } from '../cli/salvor.ts';
+import { PATIENCE } from '../e2e/support.ts';
+import { eventually } from '../support/wait.ts';
+
+/** One recording: the histories of a scenario, by the names of their files. */
+export type Recording = () => Promise<Record<string, WorkflowHandle>>;
+
+/** Recordings on one world, which is started for them. */
+export interface Group {
+  start(): Promise<void>;
+  stop(): Promise<void>;
+  recordings: Record<string, Recording>;
+}
+
+export const named =
+  (name: string, scenario: () => Promise<WorkflowHandle>): Recording =>
+  async () => ({ [name]: await scenario() });
+
+/** Recordings of one history each, whose names begin alike. */
+export const namedAll = (prefix: string, scenarios: Record<string, () => Promise<WorkflowHandle>>) =>
+  Object.fromEntries(
+    Object.entries(scenarios).map(([name, scenario]) => [`${prefix}-${name}`, named(`${prefix}-${name}`, scenario)]),
+  );
+
+/** Resolves when the run has ended, in whatever way. */
+export async function end(handle: WorkflowHandle): Promise<void> {
+  await eventually(
+    `the end of ${handle.workflowId}`,
+    async () => {
+      const { status } = await handle.describe();
+      return status.name !== 'RUNNING';
+    },
+    PATIENCE,
+  );
+}
+
+/** A command of a person on this machine. */
+export async function byHand(config: string, args: string[]): Promise<void> {
+  const { status, stderr } = await salvor(['--config', config, ...args]);
+  if (status !== 0) throw new Error(`salvor ${args.join(' ')}: ${stderr}`);
+}
+
+const ROOT = join(import.meta.dirname, '..', '..');
+
+/** Takes out what belongs to this machine and matters to no replay. */
+function sanitized(history: string): { events: unknown[] } {
+  // Identities, and the sticky queues that are named after them, begin so.
+  const self = new RegExp(`\\d+@${hostname()}`, 'g');
+  const text = JSON.stringify(JSON.parse(history), (key, value) =>
+    key === 'stackTrace' ? undefined : value,
+  ).replaceAll(self, 'salvor');
+  const decoded = text.replaceAll(/"data":"([^"]*)"/g, (_, data: string) => Buffer.from(data, 'base64').toString());
+  for (const own of [ROOT, `@${hostname()}`, tmpdir()])
+    if (decoded.includes(own)) throw new Error(`a history names ${own}, of this machine`);
+  return JSON.parse(text) as { events: unknown[] };
+}
+
+/** As it is kept. */
+export async function textOf(handle: WorkflowHandle): Promise<string> {
+  const { events } = sanitized(historyToJSON(await handle.fetchHistory()));
+  // An event a line.
+  return `{"events":[\n${events.map((event) => JSON.stringify(event)).join(',\n')}\n]}\n`;
+}
