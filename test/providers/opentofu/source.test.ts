@@ -1,6 +1,6 @@
 import { mkdir, readdir, readFile, rm, symlink, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
-import { afterAll, beforeAll, expect, test } from 'vitest';
+import { afterAll, beforeAll, expect, onTestFinished, test } from 'vitest';
 import { requiredProviders } from '../../../sandbox/opentofu.ts';
 import { makeRepository } from '../../support/git.ts';
 import { classesOf, makeWorld, openStage, providerOf, revertible, type Stage } from './support.ts';
@@ -134,4 +134,21 @@ test('a source that is wrong is told as such, a workspace that is not there is n
   await expect(providerOf({ stack: { ...world.stack, opentofu: missing } }).compare()).rejects.toMatchObject({
     type: 'Invalid',
   });
+});
+
+test('without a word on where providers come from, the worker keeps them for its next look', async () => {
+  const world = await makeWorld(stage, (files) => motd(files));
+  await world.applyAll();
+  const home = join(world.folder, '../home');
+  await mkdir(home);
+  await writeFile(join(home, '.tofurc'), await readFile(stage.tofu.configFile));
+  const before = { HOME: process.env['HOME'], TF_CLI_CONFIG_FILE: process.env['TF_CLI_CONFIG_FILE'] };
+  process.env['HOME'] = home;
+  delete process.env['TF_CLI_CONFIG_FILE'];
+  onTestFinished(() => {
+    Object.assign(process.env, before);
+  });
+  const looks = await Promise.all([providerOf(world).compare(), providerOf(world).compare()]);
+  expect(looks.map(({ verdict }) => verdict)).toEqual(['same', 'same']);
+  expect(await providerOf(world).compare()).toMatchObject({ verdict: 'same' });
 });
