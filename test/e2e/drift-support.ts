@@ -4,7 +4,7 @@ import { mkdirSync, mkdtempSync } from 'node:fs';
 import { mkdir, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { KubeConfig, type KubernetesObject, KubernetesObjectApi, PatchStrategy } from '@kubernetes/client-node';
+import { KubeConfig, type KubernetesObject, KubernetesObjectApi } from '@kubernetes/client-node';
 import { afterAll, beforeAll } from 'vitest';
 import { stringify } from 'yaml';
 import { DRIFT_MEMO, type DriftStanding } from '../../model/drift/standing.ts';
@@ -16,6 +16,8 @@ import { eventually } from '../support/wait.ts';
 import { PATIENCE, type Rules, SALVOR, Stack } from './support.ts';
 
 const TOKEN = randomUUID();
+/** What kubectl writes down of what it applies. */
+const LAST = 'kubectl.kubernetes.io/last-applied-configuration';
 /** Rules by the alerts that they take. */
 const RULES: Record<string, string> = { Drift: 'drift', DriftQuick: 'quick', DriftOften: 'often' };
 
@@ -46,10 +48,13 @@ export class DriftTest {
     }
   }
 
-  /** As a deployer does it, that applies on the server. */
+  /** As `kubectl apply` does it: with its record of what it applied, under its name. */
   async deploy(...objects: KubernetesObject[]): Promise<void> {
-    for (const object of objects)
-      await this.#objects().patch(object, undefined, undefined, 'flux', true, PatchStrategy.ServerSideApply);
+    for (const object of objects) {
+      const annotations = { ...object.metadata?.annotations, [LAST]: `${JSON.stringify(object)}\n` };
+      const body = { ...object, metadata: { ...object.metadata, annotations } };
+      await this.#objects().create(body, undefined, undefined, 'kubectl-client-side-apply');
+    }
   }
 
   /** As a person does it by hand. */
