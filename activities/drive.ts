@@ -10,6 +10,7 @@ import {
 } from '../model/breaker/machine.ts';
 import type { Change } from '../model/change.ts';
 import type { DriveBeat, Driven, DriveRequest, Finding, Position } from '../model/ports/switch.ts';
+import { FinalError } from '../providers/errors.ts';
 import type { Pulse } from '../providers/instance.ts';
 import { Sleeper } from '../providers/pulse.ts';
 import type { Prober, SwitchProvider } from '../providers/switch.ts';
@@ -37,6 +38,8 @@ export class Drive {
   readonly #transitions: Transition[];
   readonly #changes: Change[];
   #state: BreakerState;
+  /** The share of the traffic is let through, as far as this attempt knows. */
+  #isAsTried = false;
   /** Of the provider: what it remembers across attempts. */
   #provided: unknown;
 
@@ -98,6 +101,8 @@ export class Drive {
     const { dependency } = this.#request;
     const { phase } = this.#state;
     if (phase === 'open') return await this.#keepOpen();
+    // Where there is no probe the calls that are let through are the trials: they must begin before they are counted.
+    if (phase === 'half-open' && !this.#isAsTried && dependency.halfOpen.share > 0) await this.#stands();
     if (mayTry(this.#state, dependency, Date.now())) await this.#try(phase);
     else await this.#sleeper.sleep((this.#due() ?? Number.POSITIVE_INFINITY) - Date.now(), this.#pulse.signal);
     return undefined;
@@ -110,6 +115,8 @@ export class Drive {
 
   async #keepOpen(): Promise<Driven | undefined> {
     const { dependency, actor, held } = this.#request;
+    // What let a share through, when a person opened it or an attempt was cut off, would be kept as it is.
+    if (dependency.halfOpen.share > 0 && held.length > 0) await this.#reopen();
     const deadline = new Date(this.#due()).toISOString();
     const asked = { dependency, actor, held, deadline, step: 'keep-open' };
     const kept = await this.#provider.keepOpen(asked, {
@@ -142,11 +149,22 @@ export class Drive {
     this.#beat();
   }
 
+  async #reopen(): Promise<void> {
+    try {
+      await this.#set('open');
+    } catch (error) {
+      // One that does not answer is asked again by each look.
+      if (error instanceof FinalError) throw error;
+      this.#pulse.signal.throwIfAborted();
+    }
+  }
+
   /** While it is tried the switch lets nothing through, or the share: also one that was restarted meanwhile. */
   async #stands(): Promise<void> {
     const { share } = this.#request.dependency.halfOpen;
     try {
       await this.#set(share > 0 ? { share } : 'open');
+      this.#isAsTried = true;
     } catch {
       // A switch that does not answer keeps nobody from trying the dependency.
       this.#pulse.signal.throwIfAborted();
@@ -170,6 +188,7 @@ export class Drive {
     this.#state = state;
     if (!transition) return;
     this.#transitions.push(transition);
+    this.#isAsTried = false;
     this.#beat();
   }
 

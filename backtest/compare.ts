@@ -2,6 +2,7 @@ import type { Config } from '../model/config.ts';
 import { formatDuration } from '../model/duration.ts';
 import { explain, type Routed } from '../model/routing.ts';
 import type { Mode, ResolvedGates, ResolvedRule } from '../model/rule.ts';
+import { isTick } from '../model/tick.ts';
 import type { Arrival } from './arrivals.ts';
 import type { Fate } from './simulate.ts';
 
@@ -187,6 +188,7 @@ function lostBy(rule: string, { alert }: Arrival, is: Way, config: Config): stri
   const asked = explain({ status: 'firing', fingerprint, startsAt, labels, annotations }, config).rules;
   const now = asked.find((one) => one.rule === rule);
   if (!now) return `there is no rule ${rule} any more`;
+  if (isTick(alert)) return `rule ${rule} has no schedule any more`;
   if (now.matchers.length === 0) return `rule ${rule} begins by its schedule only`;
   const failed = now.matchers.find(({ matched }) => !matched);
   if (!failed) return `rule ${is.rule} takes it first`;

@@ -3,9 +3,10 @@ import type { Approval } from '../model/approval.ts';
 import type { Config } from '../model/config.ts';
 import { digest } from '../model/digest.ts';
 import type { RecordedAlert } from '../model/request.ts';
-import { type Routed, route, targetFault } from '../model/routing.ts';
+import { type Routed, route, targetFault, tickOf } from '../model/routing.ts';
 import type { ResolvedRule } from '../model/rule.ts';
 import { parseTarget } from '../model/target.ts';
+import { isTick } from '../model/tick.ts';
 import type { Arrival } from './arrivals.ts';
 import type { Recorded, RecordedRequest } from './record.ts';
 
@@ -23,6 +24,7 @@ export function recordedRoutes({ requests }: Arrival, rules: Recorded['rules']):
 /** Where it would go now. One whose labels are not all on record keeps its rules, where these still exist. */
 export function newRoutes(arrival: Arrival, rules: Recorded['rules'], config: Config): Routed[] {
   const { alert, requests } = arrival;
+  if (isTick(alert)) return requests.flatMap((request) => scheduled(request, config));
   if (alert.by !== 'alertmanager') return requests.flatMap((request) => askedFor(request, rules, config));
   const { fingerprint, startsAt, labels, annotations = {}, approval } = alert;
   if (labels && isWhole(alert)) {
@@ -54,6 +56,15 @@ function asRecorded(routes: readonly Routed[], requests: readonly RecordedReques
 /** Whether all of its labels are on record as they were: the fingerprint is a hash of them. */
 export const isWhole = ({ fingerprint, labels }: RecordedAlert): boolean =>
   labels !== undefined && labelFingerprint(labels) === fingerprint;
+
+/** One time of the schedule of a rule, as far as the rule has one now: when it would come is not asked. */
+function scheduled(request: RecordedRequest, config: Config): Routed[] {
+  const configured = config.rules.find(({ rule }) => rule.name === request.rule);
+  const tick = configured && tickOf(configured, config);
+  if (!tick) return [];
+  const { rule, ruleDigest, scope } = tick.batch;
+  return [matched({ ...request, target: tick.request.target, scope }, rule, ruleDigest)];
+}
 
 /** What a person asks for with `salvor run` is matched by no rule; its gates are the defaults. */
 function askedFor(request: RecordedRequest, rules: Recorded['rules'], config: Config): Routed[] {

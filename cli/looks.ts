@@ -20,7 +20,7 @@ export function joined(before: ScalePoint[] = [], after: ScalePoint[] = []): Sca
  */
 export async function pendingLooks(client: Client, run: Run): Promise<ScalePoint[] | undefined> {
   if (run.runbook !== 'scale-on-backlog' || run.endedAt !== undefined) return undefined;
-  const { raw } = await client.workflow.getHandle(run.workflowId, run.id).describe();
+  const { raw } = await client.workflow.getHandle(run.workflowId, run.runId ?? run.id).describe();
   return looksOf(raw.pendingActivities ?? []);
 }
 

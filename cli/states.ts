@@ -41,7 +41,7 @@ const DRIVE = 'driveBreaker';
  */
 export async function withPendingStates(client: Client, run: Run, story: Story): Promise<Story> {
   if (run.runbook !== 'circuit-breaker' || run.endedAt !== undefined) return story;
-  const { raw } = await client.workflow.getHandle(run.workflowId, run.id).describe();
+  const { raw } = await client.workflow.getHandle(run.workflowId, run.runId ?? run.id).describe();
   const beat = beatOf(raw.pendingActivities ?? []);
   return beat ? { ...story, breaker: joinedStates(story.breaker, beat) } : story;
 }

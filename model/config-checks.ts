@@ -13,6 +13,7 @@ import {
   ruleSchema,
   ruleTarget,
 } from './config-schema.ts';
+import { canonicalJson } from './digest.ts';
 import type { KnownWorld } from './drain-faults.ts';
 import { stackName } from './drift/schema.ts';
 import { shown } from './input-error.ts';
@@ -49,6 +50,7 @@ export function crossChecks(source: ConfigFile): ConfigProblem[] {
     ...duplicates(accounts, ['aws'], source),
     ...duplicates(dependencyNames, ['dependencies'], source),
     ...dependencies.flatMap((one, i) => dependencyFaults(one, i, world, source)),
+    ...sharedSwitches(dependencies, source),
     ...duplicates(stackNames, ['stacks'], source),
     ...stacks.flatMap((one, i) => stackFaults(one, i, world, source)),
     ...clusters.flatMap(({ aws }, i) => {
@@ -219,6 +221,24 @@ function dependencyFaults(one: unknown, i: number, { clusters, prometheus }: Kno
       ),
     ),
   ];
+}
+
+/** One switch for two dependencies would be closed by the one while the other is down. */
+function sharedSwitches(dependencies: unknown[], source: ConfigFile): ConfigProblem[] {
+  const switches = dependencies.map((one) => {
+    const by = fieldOf(one, 'switch');
+    return isObject(by) ? canonicalJson(by) : undefined;
+  });
+  return switches.flatMap((by, i) =>
+    by === undefined || switches.indexOf(by) === i
+      ? []
+      : [
+          source.problem(
+            ['dependencies', i, 'switch'],
+            `this is the switch of dependencies[${switches.indexOf(by)}] already: expected one of its own for each dependency`,
+          ),
+        ],
+  );
 }
 
 /** What a stack needs of the rest of the file. */

@@ -306,6 +306,10 @@ export function configSchema(resolvePath: (path: string) => string) {
     cloudwatchEndpoint: webUrl(
       'Address of the CloudWatch API, where it is not that of AWS. Default: endpoint.',
     ).optional(),
+    ec2Endpoint: webUrl('Address of the EC2 API, where it is not that of AWS. Default: endpoint.').optional(),
+    cloudtrailEndpoint: webUrl(
+      'Address of the CloudTrail API, where it is not that of AWS. Default: endpoint.',
+    ).optional(),
     roleArn: named(
       'Role that is assumed.',
       /^arn:aws[a-z-]*:iam::\d{12}:role\/[\w+=,.@/-]{1,512}$/,

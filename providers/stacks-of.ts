@@ -1,6 +1,7 @@
 import type { Stack, StackSource } from '../model/drift/options.ts';
 import { kindOf } from '../model/drift/schema.ts';
 import type { Aws } from './aws/provider.ts';
+import { securityGroups } from './aws/security-groups/provider.ts';
 import type { DesiredStateProvider, Stacks } from './desired-state.ts';
 import { FinalError } from './errors.ts';
 import { manifests } from './kubernetes/manifests/provider.ts';
@@ -20,12 +21,17 @@ const WAYS: {
     world: StacksWorld,
   ) => DesiredStateProvider;
 } = {
+  opentofu: openTofu,
   manifests: (stack, options, { clusters }) => {
     const kubernetes = clusters.get(options.cluster);
     if (kubernetes) return manifests(kubernetes.cluster, stack, options);
     throw new FinalError(`stack ${stack.name}: no cluster ${options.cluster} is configured`, { type: 'UnknownTarget' });
   },
-  opentofu: openTofu,
+  securityGroups: (stack, options, { accounts }) => {
+    const aws = accounts.get(options.aws);
+    if (aws) return securityGroups({ aws, stack, options });
+    throw new FinalError(`stack ${stack.name}: no account ${options.aws} is configured`, { type: 'UnknownTarget' });
+  },
 };
 
 export function stacksOf(world: StacksWorld): Stacks {

@@ -75,8 +75,9 @@ export function switchesOf(world: SwitchWorld): Switches {
     of,
     release: async (held, dryRun) => {
       const { key } = held.object;
-      const found = world.dependencies.find((it) => keysOf(it).includes(key));
-      if (found) return of(found).release(held, dryRun);
+      const known = world.dependencies.filter((it) => keysOf(it).includes(key)).map(of);
+      const found = known.find((it) => it.owns?.(held.field) ?? true);
+      if (found) return found.release(held, dryRun);
       throw new FinalError(`${key} is held by no switch that is configured: nothing was touched`, {
         type: 'UnknownTarget',
       });

@@ -234,7 +234,7 @@ function onTime(state: BreakerState, options: BreakerOptions, input: Input): Ste
     case 'half-open': {
       const seen = `${tries.successes} of ${options.halfOpen.successes} trials in a row had succeeded`;
       const reason = `not healthy within ${formatDuration(options.halfOpen.within)}: ${seen}`;
-      return opened(state, 'within', reason, options, input, 1);
+      return opened(state, 'within', reason, options, input, relapsesBy(tries));
     }
     case 'confirming': {
       const reason = `nothing confirmed within ${formatDuration(options.confirmWithin)} that it fails: ${state.reason}`;
@@ -272,7 +272,8 @@ function onTrial(
 ): Step {
   const { halfOpen } = options;
   const { made } = state.tries;
-  const successes = verdict === 'healthy' ? state.tries.successes + 1 : 0;
+  // That nobody can tell is no trial that failed: what succeeded before still stands in a row.
+  const successes = verdict === 'failing' ? 0 : state.tries.successes + (verdict === 'healthy' ? 1 : 0);
   const failures = state.tries.failures + (verdict === 'failing' ? 1 : 0);
   if (successes >= halfOpen.successes) {
     const until = input.now + options.healthyFor;
@@ -284,9 +285,19 @@ function onTrial(
     return opened(state, 'failures', `${times}: ${why}`, options, input, 1);
   }
   if (made >= halfOpen.trials)
-    return opened(state, 'trials', `all ${made} trials were made, and it is not healthy: ${why}`, options, input, 1);
+    return opened(
+      state,
+      'trials',
+      `all ${made} trials were made, and it is not known to be healthy: ${why}`,
+      options,
+      input,
+      relapsesBy({ failures }),
+    );
   return { state: { ...state, tries: { ...state.tries, successes, failures } } };
 }
+
+/** Where no trial has failed (Prometheus was away, or too few calls were made) it is no relapse: it is open as long as before. */
+const relapsesBy = ({ failures }: Pick<Tries, 'failures'>): number => (failures > 0 ? 1 : 0);
 
 /** Before it is opened, and while it is watched after it was closed. */
 function onLook(

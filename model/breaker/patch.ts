@@ -105,6 +105,12 @@ export function touched(before: Json, patch: Json, made: Json): Touched[] {
   });
 }
 
+/** The paths of all values that a merge patch sets or removes. */
+export const leavesOf = (patch: Json, path: Path = []): Path[] =>
+  isObject(patch) && Object.keys(patch).length > 0
+    ? Object.entries(patch).flatMap(([key, value]) => leavesOf(value, [...path, key]))
+    : [path];
+
 function paths(target: Json | undefined, patch: Json, path: Path): Path[] {
   if (!isObject(patch) || !isObject(target)) return [path];
   return Object.entries(patch).flatMap(([key, value]) => paths(valueAt(target, [key]), value, [...path, key]));

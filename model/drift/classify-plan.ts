@@ -35,8 +35,12 @@ export function classifyPlan(plan: PlanJson, context: PlanContext): Difference[]
   const scene = new Scene(plan, context);
   const addresses = new Set([...scene.drift.keys(), ...scene.changes.keys()]);
   const differences = [...addresses].flatMap((address) => scene.look(address) ?? []);
-  return differences.sort((a, b) => GRAVITY[a.class] - GRAVITY[b.class] || (a.address < b.address ? -1 : 1));
+  return gravestFirst(differences);
 }
+
+/** In an order that does not depend on that of the plan. */
+export const gravestFirst = (differences: readonly Difference[]): Difference[] =>
+  differences.toSorted((a, b) => GRAVITY[a.class] - GRAVITY[b.class] || (a.address < b.address ? -1 : 1));
 
 /** The gravest first. */
 const GRAVITY: Record<DriftClass, number> = {

@@ -1,10 +1,12 @@
 import type { AutoScalingClientConfig } from '@aws-sdk/client-auto-scaling';
+import type { CloudTrailClientConfig } from '@aws-sdk/client-cloudtrail';
 import type { CloudWatchClientConfig } from '@aws-sdk/client-cloudwatch';
+import type { EC2ClientConfig } from '@aws-sdk/client-ec2';
 import type { AwsConfig } from '../../model/config.ts';
 
 /** What the clients of all services of an account have in common. */
 type ClientConfig = Pick<
-  AutoScalingClientConfig & CloudWatchClientConfig,
+  AutoScalingClientConfig & CloudTrailClientConfig & CloudWatchClientConfig & EC2ClientConfig,
   'region' | 'maxAttempts' | 'requestHandler' | 'endpoint' | 'credentials'
 >;
 

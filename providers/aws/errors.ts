@@ -6,7 +6,7 @@ export interface Asked {
   account: string;
   region: string;
   /** As IAM names it. Default: `autoscaling`. */
-  service?: 'cloudwatch';
+  service?: 'cloudwatch' | 'ec2' | 'cloudtrail';
   /** The action of the API: `EnterStandby`. */
   call: string;
   /** Group or instance. */
@@ -104,6 +104,10 @@ function read(error: unknown): { name: string; message: string; status?: number;
   const skewed = clockSkewCorrected === true;
   return { name: error.name, message, skewed, ...(typeof status === 'number' && { status }) };
 }
+
+/** The code that AWS gave its refusal, such as `InvalidPermission.Duplicate`. */
+export const codeOf = (error: unknown): string | undefined =>
+  error instanceof FinalError && error.cause instanceof Error ? error.cause.name : undefined;
 
 /** The API did not take the request as things stand: it may have been overtaken by a change since the look before it. */
 export const isRefusal = (error: unknown): error is FinalError =>

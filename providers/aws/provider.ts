@@ -23,6 +23,8 @@ import { type GroupScene, recentPolicies } from './scale/scene.ts';
 import { whoSet } from './scale/who.ts';
 import { giveBack, scaleTo } from './scale/write.ts';
 import type { Scene } from './scene.ts';
+import { SecurityGroups } from './security-groups/api.ts';
+import { Trail } from './trail.ts';
 import { verify } from './verify.ts';
 
 /** Milliseconds between two looks of a wait, to twice that: the API takes a few requests a second for a whole account. */
@@ -43,6 +45,9 @@ export class Aws {
   readonly machines: Machines;
   /** What CloudWatch knows of the account and region. */
   readonly metrics: Metrics;
+  readonly securityGroups: SecurityGroups;
+  /** What CloudTrail knows of them. */
+  readonly trail: Trail;
   readonly #account: Account;
   readonly #means: AwsMeans;
   readonly #policies = recentPolicies();
@@ -53,6 +58,8 @@ export class Aws {
     this.evidence = new GroupEvidence(this.#account);
     this.machines = machinesOf(this.#account);
     this.metrics = new Metrics(config);
+    this.securityGroups = new SecurityGroups(config);
+    this.trail = new Trail(config);
   }
 
   /** The Instance port for one instance. @throws FinalError `UnknownTarget` for a group */
@@ -102,7 +109,7 @@ export class Aws {
   }
 
   async close(): Promise<void> {
-    await Promise.all([this.#account.close(), this.metrics.close()]);
+    await Promise.all([this.#account, this.metrics, this.securityGroups, this.trail].map((it) => it.close()));
   }
 
   #groupScene({ aws, group, instance }: AsgTarget): GroupScene {

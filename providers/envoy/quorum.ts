@@ -37,9 +37,12 @@ export function enough(
 
 /** All that may still be open must be closed; where nothing listens any more, what was set has gone with the process. */
 export function closable(failures: readonly Failure[]): void {
-  const left = failures.filter(({ error }) => !isGone(error));
+  const left = failures.filter(mayBeOpen);
   if (left.length > 0) throw worst(`${left.length} of the Envoys could not be closed`, left);
 }
+
+/** Where something still listens, or nobody can tell. */
+export const mayBeOpen = ({ error }: Failure): boolean => !isGone(error);
 
 const isGone = (error: unknown): boolean =>
   error instanceof UnavailableError && (error.cause as NodeJS.ErrnoException | undefined)?.code === 'ECONNREFUSED';

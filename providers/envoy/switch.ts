@@ -11,7 +11,7 @@ import { type Endpoint, hasCluster, modifyRuntime, type Runtime, readRuntime } f
 import { endpointsLeft, endpointsOf, settleAll } from './endpoints.ts';
 import { beforeOf, heldOf } from './held.ts';
 import { Keys, type Note, sameNow } from './keys.ts';
-import { closable, enough, type Failure, failed } from './quorum.ts';
+import { closable, enough, type Failure, failed, mayBeOpen } from './quorum.ts';
 
 type Kept = Exclude<Position, 'closed'>;
 type Values = Record<string, string | null>;
@@ -194,15 +194,17 @@ class Envoys {
 
   async release(held: Held, dryRun: boolean): Promise<Release> {
     const { read, failures } = await this.#readAll();
-    closable(failures);
     const is = (result: Release['result'], why: string, changes: Change[] = []): Release => ({ result, why, changes });
     const open = read.filter(({ runtime }) => this.#keys.position(runtime) !== 'closed');
-    if (open.length === 0) return is('as-before', 'no Envoy is open any more');
+    if (open.length === 0) {
+      closable(failures);
+      return is('as-before', 'no Envoy is open any more');
+    }
     const others = open.map(({ runtime }) => this.#keys.noteIn(runtime)?.remediation ?? held.remediation);
     const other = others.find((one) => one !== held.remediation);
     if (other !== undefined) return is('kept', `remediation ${other} holds it now`);
     const names = open.map(({ endpoint }) => endpoint.name).join(', ');
-    if (dryRun) return is('given-back', `closes ${names}`);
+    if (dryRun) return is('given-back', `closes ${names}${besides(failures)}`);
     // Whoever still keeps it open sees by the mark that it was not a restart.
     const mark: Note = {
       remediation: held.remediation,
@@ -213,12 +215,12 @@ class Envoys {
     };
     const endpoints = open.map(({ endpoint }) => endpoint);
     const results = await settleAll(endpoints, (one) => this.#closeOne(one, 'release', [held], mark));
-    closable(failed(endpoints, results));
-    return is(
-      'given-back',
-      `closed ${names}`,
-      results.flatMap((one) => (one.status === 'fulfilled' ? one.value : [])),
-    );
+    const left = [...failures, ...failed(endpoints, results)].filter(mayBeOpen);
+    const changes = results.flatMap((one) => (one.status === 'fulfilled' ? one.value : []));
+    // One on a machine that is gone keeps nobody from closing the others.
+    if (left.length > 0 && left.length === read.length + failures.length) closable(left);
+    if (left.length > 0) return is('unclear', `closed what answers${besides(left)}`, changes);
+    return is('given-back', `closed ${names}`, changes);
   }
 
   async #readAll(signal?: AbortSignal) {
@@ -242,6 +244,12 @@ class Envoys {
 /** What is open without a note, as where another has removed it: what was there before is known from the reading alone. */
 const noted = (held: readonly Held[], { name }: Endpoint, runtime: Runtime): Values =>
   Object.fromEntries(Object.entries(beforeOf(held, name)).filter(([key]) => runtime(key).own === '0'));
+
+/** Of those that did not answer, for people. */
+const besides = (failures: readonly Failure[]): string => {
+  const left = failures.filter(mayBeOpen).map(({ why }) => why);
+  return left.length > 0 ? `; may be open still, until it is started anew: ${left.join('; ')}` : '';
+};
 
 const shown = (position: Position | 'mixed'): string =>
   typeof position === 'string' ? position : `letting ${position.share}% through`;

@@ -1,6 +1,8 @@
 import { readFile } from 'node:fs/promises';
+import { basename } from 'node:path';
 import type { OpenTofuStack } from '../../model/drift/options.ts';
 import { FinalError } from '../errors.ts';
+import { workplace } from '../processes/workplace.ts';
 
 export interface Environment {
   env: Record<string, string>;
@@ -24,14 +26,30 @@ export async function environmentOf(options: OpenTofuStack, dataDir: string): Pr
       : variables(options.environmentFile, await read(options.environmentFile));
   const settings = await Promise.all(options.backendConfigFiles.map(read));
   const secrets = [...given.map(([, value]) => value), ...settings.flatMap(quoted)];
+  const all = Object.fromEntries([...own, ...given]);
   return {
     env: {
-      ...Object.fromEntries([...own, ...given]),
+      ...all,
+      ...(needsCache(all, options) && { TF_PLUGIN_CACHE_DIR: await pluginCache() }),
       ...{ TF_DATA_DIR: dataDir, TF_INPUT: '0', TF_IN_AUTOMATION: '1', CHECKPOINT_DISABLE: '1', LC_ALL: 'C' },
     },
     secrets: secrets.filter((secret) => secret.length >= LEAST_SECRET),
   };
 }
+
+let cache: Promise<string> | undefined;
+
+/** Of this worker, as long as it runs: else each look would fetch all providers anew. */
+async function pluginCache(): Promise<string> {
+  cache ??= workplace().then(({ folder }) => folder);
+  return cache;
+}
+
+/** Who has said where providers come from has said that too. Of Terraform a cache must not be used by two at once. */
+const needsCache = (env: Record<string, string>, { command }: OpenTofuStack): boolean =>
+  env['TF_PLUGIN_CACHE_DIR'] === undefined &&
+  env['TF_CLI_CONFIG_FILE'] === undefined &&
+  !basename(command).startsWith('terraform');
 
 /** `NAME=value` a line, also with `export` before it, and quotes around the value. */
 function variables(file: string, text: string): [string, string][] {

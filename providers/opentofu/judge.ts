@@ -16,7 +16,7 @@ export interface Judgement {
  * Whether a plan does what was reviewed, and nothing else.
  *
  * @param isAgain an apply may have been cut short: that has written what there is into the state, so that what is left of it
- * looks as if the source had changed. What would be written is still the very same.
+ * looks as if nobody had changed it. What would be written is still the very same.
  */
 export function judge(
   plan: PlanJson,
@@ -36,7 +36,7 @@ export function judge(
       gone.push(one);
       continue;
     }
-    const isSameClass = now.class === one.class || (isAgain && now.class === 'unapplied');
+    const isSameClass = now.class === one.class || (isAgain && TAKEN_IN.has(now.class));
     if (!isSameClass) return none(`${one.address} was ${one.class}, and is ${now.class} now: ${now.why}`);
     if (now.digest !== one.digest) return none(`${one.address} differs in another way than was reviewed`);
     todo.push(one);
@@ -45,5 +45,8 @@ export function judge(
   if (first && !isAgain) return none(`${first.address} does not differ any more`);
   return { todo, gone };
 }
+
+/** What drift looks like when the state has it already. */
+const TAKEN_IN: ReadonlySet<Difference['class']> = new Set(['unapplied', 'computed']);
 
 const none = (objection: string): Judgement => ({ objection, todo: [], gone: [] });

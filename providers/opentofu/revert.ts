@@ -7,12 +7,14 @@ import { formatTarget } from '../../model/target.ts';
 import type { DriftMeans } from '../desired-state.ts';
 import { HeldBack, LOST } from '../instance.ts';
 import { lastLines, redacted } from '../processes/redact.ts';
+import { Sleeper } from '../pulse.ts';
 import { withoutSource } from './errors.ts';
 import { judge } from './judge.ts';
 import type { Session } from './session.ts';
 
 /** A part that failed is planned anew, and tried again: an API that was away for a moment must not leave a half. */
 const ROUNDS = 3;
+const BETWEEN_MS = 2_000;
 
 /** Plans anew, and applies that very plan where it does what was reviewed and nothing else. */
 export async function revertIn(session: Session, request: RevertRequest, means: DriftMeans): Promise<RevertResult> {
@@ -47,6 +49,7 @@ export async function revertIn(session: Session, request: RevertRequest, means: 
     }
     if (isStale) return { verdict: 'changed', why: `somebody else has written the state meanwhile (${said})`, changes };
     if (round === ROUNDS) return { verdict: 'failed', why: `${leftIn(left)} (${said})`, changes };
+    await new Sleeper().sleep(BETWEEN_MS * round, pulse.signal);
   }
 }
 

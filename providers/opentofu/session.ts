@@ -1,6 +1,6 @@
 import { realpath } from 'node:fs/promises';
 import { join } from 'node:path';
-import { changedAddresses, classifyPlan, type PlanContext } from '../../model/drift/classify-plan.ts';
+import { changedAddresses, classifyPlan, gravestFirst, type PlanContext } from '../../model/drift/classify-plan.ts';
 import type { Difference } from '../../model/drift/difference.ts';
 import type { OpenTofuStack } from '../../model/drift/options.ts';
 import type { CompareRequest } from '../../model/ports/desired-state.ts';
@@ -61,38 +61,65 @@ const holdsOf = ({ object, holds, problem }: HeldOn): { key: string; by: string 
     ? holds.map(({ remediation, runbook }) => ({ key: object.key, by: `${runbook} ${remediation.slice(0, 8)}` }))
     : [{ key: object.key, by: `something that cannot be read (${problem})` }];
 
-/** How many are looked at one by one; of more, none is reverted as long as one of them needs what is not applied. */
-const MOST_ALONE = 10;
-
 /** Everything that differs, each as what it is. */
 export async function differencesOf({ tofu, context }: Session): Promise<Difference[]> {
   const { plan } = await tofu.plan();
   const all = classifyPlan(plan, context);
-  const candidates = all.filter(isRevertible).map(({ address }) => address);
-  const others = changedAddresses(plan).filter((address) => !candidates.includes(address));
-  if (candidates.length === 0 || others.length === 0) return all;
-  const needing = await needingOthers(tofu, candidates);
-  return all.map((one) => {
-    const needed = needing.get(one.address);
+  const changed = changedAddresses(plan);
+  const among = (of: (one: Difference) => boolean) => all.filter(of).map(({ address }) => address);
+  const revertible = among(isRevertible);
+  const mixed = await needingOthers(tofu, revertible, changed);
+  // Of what needs no approval itself, but brings something that does.
+  const gentle = among(({ class: of, address }) => of === 'reversible' && !mixed.has(address));
+  const destructive = await needingOthers(
+    tofu,
+    gentle,
+    changed.filter((address) => revertible.includes(address)),
+  );
+  return graver(all, mixed, destructive);
+}
+
+function graver(
+  all: readonly Difference[],
+  mixed: ReadonlyMap<string, string>,
+  destructive: ReadonlyMap<string, string>,
+): Difference[] {
+  const told = all.map((one): Difference => {
+    const needed = mixed.get(one.address) ?? destructive.get(one.address);
+    if (needed === undefined) return one;
     const why = `it was changed by hand, and to revert it would change ${needed} too, which is not to be reverted`;
-    return needed === undefined ? one : { ...one, class: 'mixed', why };
+    return mixed.has(one.address)
+      ? { ...one, class: 'mixed', why }
+      : { ...one, class: 'destructive', why: `${why} without approval` };
   });
+  return gravestFirst(told);
 }
 
 export const isRevertible = ({ class: of }: Pick<Difference, 'class'>): boolean =>
   of === 'reversible' || of === 'destructive';
 
-/** A target brings what it depends on: which of them would bring what is none of them? OpenTofu itself is asked. */
-async function needingOthers(tofu: Tofu, candidates: readonly string[]): Promise<Map<string, string>> {
-  const outside = async (addresses: readonly string[]) => {
-    const { plan } = await tofu.plan(addresses);
-    return changedAddresses(plan).find((address) => !candidates.includes(address));
-  };
+/** How many are looked at one by one; of more, none is reverted as long as one of them needs another. */
+const MOST_ALONE = 10;
+
+/**
+ * A target brings what it depends on: which of these addresses would bring one that is none of them? OpenTofu itself is asked,
+ * for only it knows all that a source refers to.
+ */
+async function needingOthers(
+  tofu: Tofu,
+  addresses: readonly string[],
+  changed: readonly string[],
+): Promise<Map<string, string>> {
   const needing = new Map<string, string>();
-  const first = await outside(candidates);
+  if (addresses.length === 0 || changed.every((address) => addresses.includes(address))) return needing;
+  const outside = async (targets: readonly string[]) => {
+    const { plan } = await tofu.plan(targets);
+    return changedAddresses(plan).find((address) => !addresses.includes(address));
+  };
+  const first = await outside(addresses);
   if (first === undefined) return needing;
-  for (const address of candidates) {
-    const needed = candidates.length > MOST_ALONE ? first : await outside([address]);
+  for (const address of addresses) {
+    const needed = addresses.length > MOST_ALONE ? first : await outside([address]);
     if (needed !== undefined) needing.set(address, needed);
   }
   return needing;

@@ -73,11 +73,12 @@ export class Tofu {
     const { options, stack, place } = this.#options;
     this.#plans += 1;
     const file = join(place.folder, `plan-${this.#plans}`);
-    await this.#must(
+    const { status, err } = await this.#outliving([
       ...['plan', '-input=false', '-no-color', '-refresh=true', `-lock-timeout=${stack.lockWithin}ms`, `-out=${file}`],
       ...options.varFiles.map((one) => `-var-file=${one}`),
       ...addresses.map((address) => `-target=${address}`),
-    );
+    ]);
+    if (status !== 0) throw this.#failed('plan', err);
     const { stdout } = await this.#must('show', '-json', file);
     try {
       return { file, plan: parsePlan(stdout) };
@@ -87,25 +88,12 @@ export class Tofu {
     }
   }
 
-  /**
-   * Applies that very file. When this worker is killed meanwhile, the command lives on, keeps its lock, and ends what it has
-   * begun: it prints into files, for of a broken pipe it would die in the middle. Its folder stays until then.
-   */
+  /** Applies that very file, and nothing else. */
   async apply(file: string): Promise<Applied> {
-    const { place, stack } = this.#options;
-    const paths = { out: join(place.folder, 'apply.out'), err: join(place.folder, 'apply.err') };
-    await using out = await open(paths.out, 'w', 0o600);
-    await using err = await open(paths.err, 'w', 0o600);
-    const marks: Promise<void>[] = [];
+    const { stack } = this.#options;
     const args = ['apply', '-input=false', '-json', `-lock-timeout=${stack.lockWithin}ms`, file];
-    const { status } = await this.#run(args, {
-      files: { out: out.fd, err: err.fd },
-      graceMs: APPLY_GRACE_MS,
-      tellAll: true,
-      started: (pid) => marks.push(place.mark(pid)),
-    });
-    await Promise.all(marks);
-    return appliedOf(status, await readFile(paths.out, 'utf8'), await readFile(paths.err, 'utf8'));
+    const { status, out, err } = await this.#outliving(args, { graceMs: APPLY_GRACE_MS, tellAll: true });
+    return appliedOf(status, out, err);
   }
 
   /**
@@ -141,12 +129,35 @@ export class Tofu {
   }
 
   async #must(...args: string[]): Promise<Ended> {
-    const { stack, options, environment } = this.#options;
     const ended = await this.#run(args);
-    if (ended.status === 0) return ended;
-    const lock = lockIn(ended.stderr);
-    if (lock) throw locked(this.#name, lock, stack.lockWithin);
-    throw failed(this.#name, `${basename(options.command)} ${args[0]}`, ended.stderr, environment.secrets);
+    if (ended.status !== 0) throw this.#failed(args[0] ?? '', ended.stderr);
+    return ended;
+  }
+
+  #failed(command: string, text: string): Error {
+    const { stack, options, environment } = this.#options;
+    const lock = lockIn(text);
+    if (lock) return locked(this.#name, lock, stack.lockWithin);
+    return failed(this.#name, `${basename(options.command)} ${command}`, text, environment.secrets);
+  }
+
+  /**
+   * Runs what takes the lock. When this worker is killed meanwhile, the command lives on, keeps its lock, ends what it has
+   * begun, and lets go of it: it prints into files, for of a broken pipe it would die in the middle, and leave the lock behind.
+   * Its folder stays until then.
+   */
+  async #outliving(args: readonly string[], more: Partial<ProcessOptions> = {}) {
+    const { place } = this.#options;
+    const paths = { out: join(place.folder, 'out'), err: join(place.folder, 'err') };
+    await using out = await open(paths.out, 'w', 0o600);
+    await using err = await open(paths.err, 'w', 0o600);
+    const marks: Promise<void>[] = [];
+    const { status } = await this.#run(args, {
+      ...{ files: { out: out.fd, err: err.fd }, ...more },
+      started: (pid) => marks.push(place.mark(pid)),
+    });
+    await Promise.all(marks);
+    return { status, out: await readFile(paths.out, 'utf8'), err: await readFile(paths.err, 'utf8') };
   }
 
   #run(args: readonly string[], more: Partial<ProcessOptions> = {}): Promise<Ended> {

@@ -1,4 +1,4 @@
-import { lstat, readdir, realpath } from 'node:fs/promises';
+import { readdir, realpath } from 'node:fs/promises';
 import { join, relative, sep } from 'node:path';
 import type { Source } from '../../model/drift/options.ts';
 import { FinalError } from '../errors.ts';
@@ -79,13 +79,6 @@ async function refuseLinksOut(root: string, git: string, signal: AbortSignal): P
 }
 
 const isWithin = (root: string, path: string): boolean => path === root || path.startsWith(root + sep);
-
-/** Whether there is a file or folder of that name. */
-export const exists = (path: string): Promise<boolean> =>
-  lstat(path).then(
-    () => true,
-    () => false,
-  );
 
 const invalid = (message: string, cause?: unknown): FinalError => new FinalError(message, { type: 'Invalid', cause });
 const codeOf = (error: NodeJS.ErrnoException): string => error.code ?? error.message;

@@ -101,9 +101,10 @@ class Git {
   }
 
   async fetch(ref: string): Promise<string> {
-    const problem = await this.tryFetch(ref);
-    if (problem) throw problem;
-    return this.commit();
+    const cause = await this.tryFetch(ref);
+    if (!cause) return this.commit();
+    // Asked for by the configuration, and not by an earlier look: there is nothing that it could have become.
+    throw isNotGiven(cause) ? new FinalError(`${cause.message}; correct ref`, { type: 'Invalid', cause }) : cause;
   }
 
   /** @returns why not; undefined: it is there */

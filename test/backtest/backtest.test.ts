@@ -290,6 +290,25 @@ describe('what is on record in part', () => {
     expect(backtest(recorded, changed, { from: 0, rule: 'other' })).toMatchObject({ compared: 0, differences: [] });
   });
 
+  it('a time of a schedule is one of the rule as it is now, where that has a schedule still', async () => {
+    const pages = record({
+      config: config(),
+      deliveries: [{ at: T0, alerts: [alert('web-001', T0)] }],
+      goes: () => ({ takes: MINUTE, outcome: 'remediated' }),
+    });
+    const ticked = structuredClone(pages);
+    for (const { entry } of ticked.flatMap(({ notes }) => notes)) {
+      if (entry.kind !== 'begun') continue;
+      entry.alert.by = 'schedule:pods';
+      entry.alert.labels = { alertname: 'Schedule' };
+    }
+    const target = 'k8s/prod/shop/pod/web-001';
+    const same = await test(ticked, { schedule: 'every 5m', target });
+    expect({ compared: same.compared, differences: same.differences }).toEqual({ compared: 1, differences: [] });
+    expect((await test(ticked, { schedule: 'every 5m', target, mode: 'observe' })).differences).toHaveLength(1);
+    expect((await test(ticked, {})).differences).toMatchObject([{ why: 'rule pods has no schedule any more' }]);
+  });
+
   it('a request that a person made keeps its rule, under the defaults', async () => {
     const pages = record({
       config: config(),

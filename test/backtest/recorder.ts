@@ -172,17 +172,28 @@ export interface Written {
   match?: string[];
   /** More rules, before this one. */
   before?: string;
+  /** It begins by itself too, and is about one pod only. */
+  schedule?: string;
+  target?: string;
 }
 
 /** A configuration with the rule `pods`: pods that are not Ready, by namespace. */
-export const configText = ({ gates = '', mode = 'act', match = [], before = '' }: Written = {}): string => `
+export const configText = ({
+  gates = '',
+  mode = 'act',
+  match = [],
+  before = '',
+  schedule,
+  target = `k8s/prod/\${labels.namespace}/pod/\${labels.pod}`,
+}: Written = {}): string => `
 clusters: [{ name: prod, context: prod }]
 rules:
 ${before}
   - name: pods
     match: ${JSON.stringify(['alertname="PodNotReady"', ...match])}
     runbook: drain-instance
-    target: k8s/prod/\${labels.namespace}/pod/\${labels.pod}
+    target: ${target}
+    ${schedule === undefined ? '' : `schedule: ${schedule}`}
     mode: ${mode}
     gates: { ${gates} }
 `;

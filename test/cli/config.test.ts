@@ -126,6 +126,28 @@ describe('salvor config explain', () => {
     expect(stdout).toContain('above 40% unhealthy');
   });
 
+  it('says which rules begin by a schedule, of which some take no alert', async () => {
+    const target = 'k8s/prod/shop/pod/web-0';
+    const rule = { runbook: 'drain-instance', target };
+    const text = JSON.stringify({
+      clusters: [{ name: 'prod' }],
+      rules: [
+        { ...rule, name: 'nightly', schedule: '0 3 * * MON-FRI Europe/Berlin' },
+        { ...rule, name: 'both', schedule: 'every 5m', match: ['alertname="KubePodCrashLooping"'] },
+      ],
+    });
+    const { status, stdout } = await salvor(
+      ['-c', write('scheduled.yaml', text), 'config', 'explain', '--alert', '-'],
+      { cwd: folder, stdin: JSON.stringify(alert) },
+    );
+    expect(status).toBe(0);
+    expect(stdout).toContain(
+      'nightly (line 1): takes no alert: it begins by its schedule only (0 3 * * MON-FRI Europe/Berlin)\n',
+    );
+    expect(stdout).toContain(`both (line 1): drain-instance ${target}\n`);
+    expect(stdout).toContain('schedule every 5m: it begins by itself too\n');
+  });
+
   it('takes a whole webhook, and answers 1 where an alert of it starts nothing', async () => {
     const other = { status: 'firing', labels: { alertname: 'Other' }, startsAt: '2026-01-31T12:00:00Z' };
     const webhook = {

@@ -3,17 +3,21 @@ import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { createServer, type Server } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { Client } from '@temporalio/client';
 import { afterAll, beforeAll, expect, it } from 'vitest';
 import { stringify } from 'yaml';
-import type { Difference } from '../../model/drift/difference.ts';
+import { countsOf, type Difference } from '../../model/drift/difference.ts';
+import { DRIFT_MEMO, type DriftStanding } from '../../model/drift/standing.ts';
+import { remediationId } from '../../model/names.ts';
 import { freePort } from '../../sandbox/ports.ts';
 import { type Sandbox, startSandbox } from '../../sandbox/sandbox.ts';
+import { connectTo } from '../support/connection.ts';
 import { DRIFT_RULES, TestCluster } from '../support/kubernetes.ts';
 import { eventually } from '../support/wait.ts';
 import { type Ended, salvor as invoke, stay } from './salvor.ts';
 
 /** `salvor drift check` against a real API server. */
-let sandbox: Sandbox<'kubernetes'>;
+let sandbox: Sandbox<'kubernetes' | 'temporal'>;
 let cluster: TestCluster;
 let folder: string;
 let namespace: string;
@@ -22,7 +26,7 @@ let silent: Server;
 beforeAll(async () => {
   folder = mkdtempSync(join(tmpdir(), 'salvor-drift-real-'));
   sandbox = await startSandbox({
-    parts: ['kubernetes'],
+    parts: ['kubernetes', 'temporal'],
     kubernetes: { users: [{ name: 'salvor' }, { name: 'nobody' }] },
   });
   cluster = new TestCluster(sandbox.kubernetes);
@@ -56,7 +60,8 @@ const policy = () => ({
 function configure({ user = 'salvor', kubeconfig }: { user?: string; kubeconfig?: string }): void {
   const clusters = [{ name: 'prod', kubeconfig: kubeconfig ?? sandbox.kubernetes.users[user]?.kubeconfig }];
   const stacks = ['net', 'empty'].map((name) => ({ name, manifests: { folder: `./${name}`, cluster: 'prod' } }));
-  writeFileSync(join(folder, 'salvor.yaml'), JSON.stringify({ clusters, stacks }));
+  const temporal = { address: sandbox.temporal.address };
+  writeFileSync(join(folder, 'salvor.yaml'), JSON.stringify({ temporal, clusters, stacks }));
 }
 
 /** Of a server that is somewhere else. */
@@ -80,6 +85,7 @@ function kubeconfigOf(port: number): string {
 }
 
 const salvor = (...args: string[]): Promise<Ended> => invoke(['drift', 'check', ...args], { cwd: folder });
+const list = (...args: string[]): Promise<Ended> => invoke(['drift', 'list', ...args], { cwd: folder });
 const address = () => `k8s/prod/${namespace}/networkpolicy.networking.k8s.io/web`;
 
 it('finds nothing: 0; then what a person has changed, and who: 1; and changes nothing itself', async () => {
@@ -132,6 +138,35 @@ it('cannot find out where it may not look, the API does not answer, or the sourc
   const empty = await salvor('empty');
   expect(empty).toMatchObject({ status: 4, stdout: '' });
   expect(empty.stderr).toContain('empty was not compared');
+});
+
+it('lists how the stacks stood when a rule last compared them, with what is known', async () => {
+  const never = await list();
+  expect(never).toMatchObject({ status: 0, stderr: '' });
+  expect(never.stdout.split('\n').slice(1, 3)).toEqual([
+    expect.stringMatching(/^net +never compared +-/),
+    expect.stringMatching(/^empty +never compared +-/),
+  ]);
+  const connection = await connectTo(sandbox.temporal.address);
+  const at = '2026-02-01T08:00:00.000Z';
+  const start = (stack: string, drift: DriftStanding) =>
+    new Client({ connection }).workflow.start('remediation', {
+      workflowId: remediationId(`stack/${stack}`),
+      taskQueue: 'nobody',
+      memo: { [DRIFT_MEMO]: drift },
+    });
+  const net: DriftStanding = {
+    ...{ at, verdict: 'differs', revision: '1a2b3c4d', oldest: at },
+    counts: countsOf([{ class: 'reversible' }, { class: 'reversible' }, { class: 'held' }]),
+  };
+  await start('net', net);
+  await start('empty', { at, verdict: 'refused', counts: countsOf([]) });
+  await connection.close();
+  const [, first, second] = (await list()).stdout.split('\n');
+  expect(first).toMatch(/^net +2 reversible +2026-0\S+ \S+ +2026-0\S+ \S+ +1a2b3c4d$/);
+  expect(second).toMatch(/^empty +could not be compared +2026-0/);
+  const json = JSON.parse((await list('--json')).stdout);
+  expect(json).toMatchObject([{ stack: 'net', standing: net }, { stack: 'empty' }]);
 });
 
 it('is interrupted while it waits: 130', async () => {

@@ -59,6 +59,12 @@ describe('dependencies', () => {
     expect(problemsOf(file(dependency)).join('\n')).toMatch(problem);
   });
 
+  it('have each a switch of its own, for the one would close what is open for the other', () => {
+    const two = file(`${good} }\n  - { name: search, ${good}`);
+    expect(problemsOf(two).join('\n')).toMatch(/dependencies\[1\]\.switch: this is the switch of dependencies\[0\]/);
+    expect(problemsOf(two.replace(/(search.*)envoyCluster: payments/, '$1envoyCluster: search'))).toEqual([]);
+  });
+
   it('must be known where a rule names one', () => {
     expect(problemsOf(file(good, 'dependency/paiments')).join('\n')).toMatch(/did you mean payments/);
     expect(problemsOf(file(good, 'k8s/prod/a/pod/b')).join('\n')).toMatch(/circuit-breaker takes dependencies/);

@@ -230,7 +230,7 @@ aws:
     ['aws: [{ name: a, region: eu-west-1, roleArn: salvor }]', /roleArn: expected a role such as arn:aws:iam::/],
     [
       'aws: [{ name: a, region: eu-west-1, secretKey: s3cret }]',
-      /aws\[0\]\.secretKey: unknown key "secretKey": the keys known here are name, region, endpoint, cloudwatchEndpoint, roleArn, profile$/,
+      /aws\[0\]\.secretKey: unknown key "secretKey": the keys known here are name, region, endpoint, cloudwatchEndpoint, ec2Endpoint, cloudtrailEndpoint, roleArn, profile$/,
     ],
     [
       'aws: [{ name: a, region: eu-west-1 }, { name: a, region: eu-west-2 }]',

@@ -29,8 +29,9 @@ export async function appliedTo({ cluster, place, live, tried, applier, signal }
   const { object, ref } = place;
   if (!tried || !ref) return (path) => raw(last, object, live, path);
   if (equal(last, object)) return (path) => ({ value: fieldAt(tried, path) });
-  const again =
-    last['apiVersion'] === object['apiVersion'] ? await tryApply(cluster, ref, last, live, signal) : undefined;
+  // Of whatever version of the object: what is applied is in the answer as it is applied, and a status may be written meanwhile.
+  const isSame = last['apiVersion'] === object['apiVersion'];
+  const again = isSame ? await tryApply(cluster, ref, last, undefined, signal) : undefined;
   if (again?.kind !== 'tried')
     return (path) => {
       const value = fieldAt(last, path);
@@ -58,4 +59,10 @@ function lastApplied({ metadata }: Live, { kind, name, namespace }: Place): Json
   } catch {
     return undefined; // no record, but what somebody has written there by hand
   }
+}
+
+/** What was applied last is just what the source has, as far as is known. */
+export function isAsApplied(live: Live, place: Place): boolean {
+  const last = lastApplied(live, place);
+  return last !== undefined && equal(last, place.object);
 }

@@ -5,12 +5,15 @@ import type { DriftMeans } from '../../desired-state.ts';
 import { beating } from '../../pulse.ts';
 import { MovedError } from '../../source/git.ts';
 import type { Cluster } from '../cluster.ts';
+import { exclusion } from '../health.ts';
+import { NAMESPACES } from '../objects.ts';
 import { extras } from './extras.ts';
 import { Kinds, type Place, placed } from './kinds.ts';
 import { type Looking, look, type Seen } from './look.ts';
 import { UnfitSource } from './manifest.ts';
 import { inParallel } from './parallel.ts';
 import { type At, manifestsIn, withSource } from './source.ts';
+import { patientCall } from './try.ts';
 
 /** What a stack of manifests is compared with and by. */
 export interface Means {
@@ -68,11 +71,24 @@ export async function lookAtAll(
   const manifests = await manifestsIn(options, at);
   const all = await placed(cluster.name, kinds, manifests, options.namespace);
   const places = only ? all.filter(({ address }) => only.has(address)) : all;
-  const looking: Looking = { cluster, ignore: stack.ignore, signal: at.watch.signal };
+  const { signal } = at.watch;
+  const looking: Looking = { cluster, ignore: stack.ignore, signal, excluded: excludedIn(cluster, signal) };
   const seen = await inParallel(places, AT_ONCE, async (place) => ({ place, ...(await look(looking, place)) }));
   const live = seen.flatMap((one) => one.live ?? []);
   const more = only ? [] : await extras(looking, kinds, { places, live, prune });
   return { count: all.length, seen: new Map([...seen, ...more].map((one) => [one.place.address, one])) };
+}
+
+/** Each namespace is asked for once. */
+function excludedIn(cluster: Cluster, signal: AbortSignal): Looking['excluded'] {
+  const asked = new Map<string, Promise<string | undefined>>();
+  const ask = async (name: string) =>
+    exclusion(undefined, (await patientCall(() => cluster.get({ ...NAMESPACES, name }, signal), signal))?.metadata);
+  return (name) => {
+    const known = asked.get(name) ?? ask(name);
+    asked.set(name, known);
+    return known;
+  };
 }
 
 const GRAVITY: DriftClass[] = [

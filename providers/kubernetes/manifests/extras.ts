@@ -30,6 +30,7 @@ export async function extras(
   const found = await inParallel(asked, 8, async ({ kind, namespace }) => {
     const isListed = prune.includes(kind.kind);
     const { cluster, signal } = looking;
+    if ((await looking.excluded(namespace)) !== undefined) return [];
     const { items } = await patientCall(() => cluster.list<Live>({ ...kind.ref, namespace }, signal), signal);
     return items
       .filter((one) => isOfStack(one, marks, isListed ? appliers : new Set()))

@@ -41,8 +41,14 @@ export class Kinds {
     const ref: Ref = { group: '', version: '', resource: '(discovery)' };
     const { groups = [] } = (await this.#cluster.read<Groups>(ref, '/apis')) ?? {};
     const versions = ['v1', ...groups.flatMap(({ preferredVersion }) => preferredVersion?.groupVersion ?? [])];
-    const all = await Promise.all(versions.map((version) => this.#of(version)));
-    return all.flat().filter((one) => one.kind === kind);
+    const all = await Promise.allSettled(versions.map((version) => this.#of(version)));
+    const found = all
+      .flatMap((one) => (one.status === 'fulfilled' ? one.value : []))
+      .filter((one) => one.kind === kind);
+    // A server behind the API that does not answer, as one of metrics may be, matters only where it may be its kind.
+    const silent = all.find((one) => one.status === 'rejected');
+    if (found.length === 0 && silent) throw silent.reason;
+    return found;
   }
 
   #of(apiVersion: string): Promise<Kind[]> {

@@ -9,7 +9,7 @@ import { applierOf, culpritOf, type Manager, ownersOf } from '../../../model/dri
 import { shownField } from '../../../model/drift/shown-fields.ts';
 import { UnavailableError } from '../../errors.ts';
 import type { Cluster } from '../cluster.ts';
-import { appliedTo } from './applied.ts';
+import { appliedTo, isAsApplied } from './applied.ts';
 import type { Place } from './kinds.ts';
 import { isSecret } from './manifest.ts';
 import { respectOf } from './respect.ts';
@@ -19,6 +19,8 @@ export interface Looking {
   cluster: Cluster;
   /** Patterns of the stack. */
   ignore: readonly string[];
+  /** Why a person wants all in a namespace left alone; undefined where nobody does. */
+  excluded(namespace: string): Promise<string | undefined>;
   signal: AbortSignal;
 }
 
@@ -55,13 +57,12 @@ export interface Seen {
 
 /** Compares one object with its manifest. */
 export async function look(looking: Looking, place: Place): Promise<Seen> {
-  const { cluster, ignore, signal } = looking;
+  const { cluster, signal } = looking;
   const { ref } = place;
   if (!ref) {
     const why = `cluster ${cluster.name} has no kind ${place.kind} of ${place.apiVersion}`;
     return { looked: plain(place, 'create', 'unapplied', why) };
   }
-  const pattern = ignoredBy(ignore, place.address);
   for (let tries = 1; tries <= TRIES; tries++) {
     const live = await patientCall(() => cluster.get<Live>(ref, signal), signal);
     const ending = live?.metadata.deletionTimestamp;
@@ -72,15 +73,22 @@ export async function look(looking: Looking, place: Place): Promise<Seen> {
     const tried = await tryApply(cluster, ref, place.object, live, signal);
     if (tried.kind === 'moved') continue;
     const looked = live ? await compared(looking, place, live, tried) : missing(place, tried);
-    const own = pattern !== undefined && looked ? leftAlone(place, looked, pattern) : looked;
+    const own = looked && (await orLeftAlone(looking, place, looked));
     return { ...(live && { live }), ...(own && { looked: own }) };
   }
   throw new UnavailableError(`${place.address} was written to between a read and a dry run, ${TRIES} times in a row`);
 }
 
-const leftAlone = (place: Place, { difference: { action, digest } }: Looked, pattern: string): Looked => ({
-  difference: { ...bare(place, action), class: 'ignored', why: `ignored by the pattern ${pattern}`, digest },
-});
+async function orLeftAlone({ ignore, excluded }: Looking, place: Place, looked: Looked): Promise<Looked> {
+  const pattern = ignoredBy(ignore, place.address);
+  const why =
+    pattern !== undefined
+      ? `ignored by the pattern ${pattern}`
+      : place.namespace !== undefined && (await excluded(place.namespace));
+  if (!why) return looked;
+  const { action, digest } = looked.difference;
+  return { difference: { ...bare(place, action), class: 'ignored', why, digest } };
+}
 
 const bare = ({ address, kind }: Place, action: Difference['action']) => ({ address, kind, action, fields: [] });
 
@@ -115,13 +123,12 @@ function whyNot(place: Place, tried: Exclude<Tried, { kind: 'tried' }>): string 
 
 async function compared(looking: Looking, place: Place, live: Live, tried: Tried): Promise<Looked | undefined> {
   const { cluster, ignore, signal } = looking;
-  if (tried.kind === 'refused' || tried.kind === 'moved' || tried.kind === 'nowhere')
-    return plain(place, 'update', 'unapplied', whyNot(place, tried), live);
+  if (tried.kind !== 'tried' && tried.kind !== 'immutable') return unfit(place, live, tried);
   const isTried = tried.kind === 'tried';
   const source: JsonObject = isTried ? tried.object : place.object;
   const declared = isTried ? leavesOf(declaredFields(tried.object)) : tried.fields;
   const paths = declared.filter((path) => !equal(fieldAt(source, path), fieldAt(live, path)));
-  if (isTried && paths.length === 0) return undefined;
+  if (paths.length === 0) return isTried ? undefined : unfit(place, live, tried);
   const managers = live.metadata.managedFields ?? [];
   // What cannot be applied as a whole is counted over what it declares, as it is written.
   const applier = applierOf(managers, isTried ? declared : topLevel(place.object));
@@ -131,13 +138,21 @@ async function compared(looking: Looking, place: Place, live: Live, tried: Tried
     const [is, should] = [fieldAt(live, path), fieldAt(source, path)];
     const record = applied(path);
     const facts = { live: is, source: should, owners: ownersOf(managers, path), applier: applier?.manager };
+    // A replacement has nothing of what is held on the object.
     const verdict = classifyField({
-      ...{ ...facts, ignored: respect.ignored(path), held: respect.held(path) },
+      ...{ ...facts, ignored: respect.ignored(path), held: respect.held(isTried ? path : []) },
       ...(record && { applied: record }),
     });
     return { path, live: is, source: should, ...verdict };
   });
   return judged({ place, live, fields, managers, applier, ...(!isTried && { immutable: tried.why }) });
+}
+
+/** The API server refuses it: because of the source, or of what somebody has made of the object that it is applied to. */
+function unfit(place: Place, live: Live, tried: Exclude<Tried, { kind: 'tried' }>): Looked {
+  if (!isAsApplied(live, place)) return plain(place, 'update', 'unapplied', whyNot(place, tried), live);
+  const why = `it was applied as the source has it, and was changed since in a way that a person must undo: ${whyNot(place, tried)}`;
+  return plain(place, 'update', 'mixed', why, live);
 }
 
 const topLevel = (object: JsonObject): FieldPath[] =>

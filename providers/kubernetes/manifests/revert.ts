@@ -4,6 +4,7 @@ import type { Difference } from '../../../model/drift/difference.ts';
 import { OWN_MANAGER } from '../../../model/drift/managers.ts';
 import type { RevertRequest, RevertResult } from '../../../model/ports/desired-state.ts';
 import type { DriftMeans } from '../../desired-state.ts';
+import { FinalError } from '../../errors.ts';
 import { HeldBack } from '../../instance.ts';
 import { beating } from '../../pulse.ts';
 import { MovedError } from '../../source/git.ts';
@@ -13,7 +14,7 @@ import type { Looked } from './look.ts';
 import { UnfitSource } from './manifest.ts';
 import { type At, withSource } from './source.ts';
 import type { Live } from './try.ts';
-import { lostChange, StillThere, write } from './write.ts';
+import { lostChanges, StillThere, write } from './write.ts';
 
 /** Writes to an object that others write to at the same time. */
 const TRIES = 5;
@@ -87,15 +88,18 @@ class Revert {
     return `${address} is not as it was reviewed: it is ${difference.class} now (${difference.why})`;
   }
 
-  #tellLost({ address, action }: Difference, { seen }: View): void {
-    const found = seen.get(address);
+  /** What an earlier attempt has done and could not tell. Times of managers are to the second. */
+  #tellLost(reviewed: Difference, { seen }: View): void {
+    const { live } = seen.get(reviewed.address) ?? {};
     const { step } = this.#request;
     const since = Math.floor(this.#drift.pulse.since / 1000) * 1000;
-    if (!found?.live) return;
-    const { uid, managedFields = [] } = found.live.metadata;
-    const own = managedFields.find(({ manager, operation }) => manager === OWN_MANAGER && operation === 'Update');
-    if (!own || Date.parse(own.time ?? '') < since) return;
-    this.#changes.push(lostChange(found.place, uid, step, action === 'update' ? 'update' : 'create', own.time));
+    const own = live?.metadata.managedFields?.find(
+      ({ manager, operation }) => manager === OWN_MANAGER && operation === 'Update',
+    );
+    const isOwn = own !== undefined && Date.parse(own.time ?? '') >= since;
+    // Of what is gone nothing tells who has deleted it.
+    if (isOwn || reviewed.action === 'delete')
+      this.#changes.push(...lostChanges(reviewed, { step, live, at: own?.time }));
   }
 
   /** @returns how the whole has ended; undefined: go on */
@@ -136,6 +140,12 @@ class Revert {
     }
     if (error instanceof UnfitSource) return this.#is('changed', `${error.message}; nothing was touched`);
     if (error instanceof StillThere) return this.#is('failed', error.message);
+    const { pulse } = this.#drift;
+    const made = this.#changes.length;
+    // No other attempt will tell what this one has done.
+    if (made > 0 && pulse.signal.aborted && pulse.isCancelled?.())
+      return this.#is('failed', `stopped after ${made} of its changes`);
+    if (made > 0 && error instanceof FinalError) return this.#is('failed', error.message);
     // What passes is tried again by the next attempt, which tells what this one has done.
     if (error instanceof ApiError && !isPassing(error) && ![401, 409].includes(error.status))
       return this.#is('failed', explain(error));

@@ -74,8 +74,7 @@ function refusalOf(error: ApiError, isThere: boolean): Tried {
     return { kind: 'immutable', why: message, fields: fixed.map(({ field = '' }) => pathOf(field)) };
   // What an admission policy forbids is 403 as well, and a field that the schema does not have is 500 where it is applied.
   const isAboutIt =
-    status === 400 ||
-    status === 422 ||
+    [400, 405, 413, 415, 422].includes(status) ||
     (status === 403 && !/ cannot \w+ resource /.test(message)) ||
     (status === 500 && /typed (?:patch|value|object)|not declared in schema/.test(message));
   if (!isAboutIt) throw error;

@@ -2,7 +2,7 @@ import { setTimeout as delay } from 'node:timers/promises';
 import { difference } from '../../../model/breaker/patch.ts';
 import type { Change } from '../../../model/change.ts';
 import { canonicalJson } from '../../../model/digest.ts';
-import { type Culprit, MOST_FIELDS } from '../../../model/drift/difference.ts';
+import { type Culprit, type Difference, MOST_FIELDS } from '../../../model/drift/difference.ts';
 import { LAST_APPLIED, OWN_MANAGER } from '../../../model/drift/managers.ts';
 import { shownField } from '../../../model/drift/shown-fields.ts';
 import { LOST } from '../../instance.ts';
@@ -76,7 +76,7 @@ interface Made {
   step: string;
   fields: readonly Differing[];
   who: Culprit | undefined;
-  answer?: Pick<Answer<unknown>, 'auditId'>;
+  answer: Pick<Answer<unknown>, 'auditId'>;
 }
 
 function changesOf(place: Place, { uid, step, fields, who, answer }: Made): Change[] {
@@ -137,39 +137,46 @@ async function untilGone({ cluster, signal }: Writing, place: Place, { metadata:
   }
 }
 
-/** What an earlier attempt has done and could not tell. */
-export function lostChange(
-  place: Place,
-  uid: string,
-  step: string,
-  verb: 'create' | 'delete' | 'update',
-  at?: string,
-): Change {
-  const change = actionOf(place, { step, uid, verb });
-  return { ...change, what: `${change.what}${LOST}`, ...(at && { at: new Date(at).toISOString() }) };
+/** What an earlier attempt has done and could not tell; what is gone may have been deleted by somebody else as well. */
+export function lostChanges(
+  { address, action, fields }: Difference,
+  { step, live, at }: { step: string; live: Live | undefined; at: string | undefined },
+): Change[] {
+  const uid = live?.metadata.uid ?? UNKNOWN;
+  const common = { step, object: { key: address, uid }, at: new Date(at ?? Date.now()).toISOString() };
+  if (action === 'update')
+    return fields.map(({ path, live: before, source: after }) => ({
+      ...{ ...common, field: path, before, after },
+      what: `${address}: ${path}: ${before ?? '(none)'} → ${after ?? '(none)'}${LOST}`,
+    }));
+  const verb = action === 'delete' ? 'delete' : 'create';
+  return [{ ...common, ...actionFields(verb, uid), what: `${address}: ${WORDS[verb]}${LOST}` }];
 }
 
-const WORDS = { create: 'created', delete: 'deleted', update: 'set to what the source has' } as const;
+const UNKNOWN = '(unknown)';
+const WORDS = { create: 'created', delete: 'deleted' } as const;
+type Action = keyof typeof WORDS;
 
-function actionOf(
+const actionFields = (verb: Action, uid: string): Pick<Change, 'field' | 'before' | 'after'> => ({
+  ...{ field: verb, before: verb === 'create' ? null : uid, after: verb === 'create' ? uid : null },
+});
+
+const actionOf = (
   place: Place,
-  { step, uid, verb, answer }: { step: string; uid: string; verb: keyof typeof WORDS; answer?: Answer<unknown> },
-): Change {
-  const [before, after] = { create: [null, uid], delete: [uid, null], update: [null, null] }[verb];
-  return {
-    ...{ step, what: `${titleOf(place)}: ${WORDS[verb]}`, object: { key: place.address, uid } },
-    ...{ field: verb, before: before ?? null, after: after ?? null },
-    ...answered(answer),
-  };
-}
+  { step, uid, verb, answer }: { step: string; uid: string; verb: Action; answer: Answer<unknown> },
+): Change => ({
+  ...{ step, what: `${titleOf(place)}: ${WORDS[verb]}`, object: { key: place.address, uid } },
+  ...actionFields(verb, uid),
+  ...answered(answer),
+});
 
-const answered = (answer: Pick<Answer<unknown>, 'auditId'> | undefined) => ({
+const answered = (answer: Pick<Answer<unknown>, 'auditId'>) => ({
   at: new Date().toISOString(),
-  ...(answer?.auditId && { requestId: answer.auditId }),
+  ...(answer.auditId && { requestId: answer.auditId }),
 });
 
 /** `Service shop/web` */
-export const titleOf = ({ kind, namespace, name }: Place): string =>
+const titleOf = ({ kind, namespace, name }: Place): string =>
   `${kind} ${namespace === undefined ? '' : `${namespace}/`}${name}`;
 
 /** What differs in a way that can be written has a kind that the cluster serves. */

@@ -18,11 +18,11 @@ type Closing = Pick<SetSwitchRequest, 'step' | 'actor' | 'held'>;
  * @throws FinalError `Contested` where a field is as it was set, but neither the note nor its last writer is Salvor's
  */
 export async function giveBack(it: Switched, request: Closing, { since }: Pick<Attempt, 'since'>): Promise<Change[]> {
-  const { writer } = it;
+  const { writer, form } = it;
   return writer.deciding(async (live) => {
     const uid = request.held[0]?.object.uid;
     if (!live || (uid !== undefined && live.metadata.uid !== uid)) return [];
-    const notes = ownNotes(live, request.actor.remediation);
+    const notes = ownNotes(live, form, request.actor.remediation);
     const unnoted = unnotedOf(it, live, request.held, notes);
     const closed = closedOf(it, live, [...notes, ...unnoted], notes);
     if (!equal(live, closed)) {
@@ -101,7 +101,7 @@ export async function release(it: Switched, held: Held, dryRun: boolean): Promis
   const is = (result: Release['result'], why: string, changes: Change[] = []): Release => ({ result, why, changes });
   if (!live || live.metadata.uid !== held.object.uid)
     return is('gone', `${form.title} is not there any more, or another object has its name`);
-  const note = ownNotes(live, held.remediation).find(({ field }) => field === held.field);
+  const note = ownNotes(live, form, held.remediation).find(({ field }) => field === held.field);
   const found = textOf(form.read(live, held.field));
   const set = note?.set ?? held.set;
   const before = note?.before ?? held.before;
@@ -135,7 +135,7 @@ function kept({ form }: Switched, live: Live, { field }: Held): string {
 async function giveBackOne(it: Switched, held: Held): Promise<Change[]> {
   return it.writer.deciding(async (live) => {
     if (!live || live.metadata.uid !== held.object.uid) return [];
-    const notes = ownNotes(live, held.remediation).filter(({ field }) => field === held.field);
+    const notes = ownNotes(live, it.form, held.remediation).filter(({ field }) => field === held.field);
     const unnoted = unnotedOf(it, live, [held], notes);
     const closed = closedOf(it, live, [...notes, ...unnoted], notes);
     if (equal(live, closed)) return [];

@@ -39,6 +39,7 @@ export function flagForm(options: FlagSwitch): Form {
     read,
     write: (object, _, value) => write(object, value),
     putBack: (object, { before, set }) => (equal(read(object), set) ? write(object, before) : object),
+    owns: (one) => one === field,
     path: () => at,
   };
 }

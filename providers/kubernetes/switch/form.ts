@@ -28,6 +28,8 @@ export interface Form {
   write(object: JsonObject, field: string, value: Json | undefined): JsonObject;
   /** Puts back what was there before, as far as nobody else has changed it. */
   putBack(object: JsonObject, slot: Slot): JsonObject;
+  /** Whether it may be this form's: on one object several dependencies may have fields of their own. */
+  owns(field: string): boolean;
   /** Where the API records who wrote it. */
   path(field: string): Path;
 }

@@ -25,7 +25,7 @@ export async function look(
       const why = `${form.title} is not there any more, or another object has its name`;
       return { changes: [], contest: { by: 'somebody (not recorded)', object }, over: why };
     }
-    const own = breakerNotes(live).filter(({ remediation }) => remediation === request.actor.remediation);
+    const own = breakerNotes(live, form).filter(({ remediation }) => remediation === request.actor.remediation);
     const due = own.length > 0 ? own : request.held;
     const moved = due.filter(({ field, set }) => !equal(form.read(live, field), heldValue(set)));
     if (moved.length === 0 && own.length > 0) return { changes: [] };

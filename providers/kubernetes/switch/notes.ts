@@ -4,7 +4,7 @@ import type { Change, FieldValue, Held } from '../../../model/change.ts';
 import { fieldManager, HELD_ANNOTATION } from '../../../model/names.ts';
 import { annotationOf, holdsOn, type Note } from '../fields.ts';
 import type { FieldSet, KubeObject, ManagedFields, Metadata } from '../objects.ts';
-import { heldValue, type Slot } from './form.ts';
+import { type Form, heldValue, type Slot } from './form.ts';
 
 /** An object of any kind, as the API's JSON has it. */
 export type Live = KubeObject & JsonObject;
@@ -15,13 +15,13 @@ export const MANAGER = fieldManager(RUNBOOK);
 
 const ANNOTATION: Path = ['metadata', 'annotations', HELD_ANNOTATION];
 
-/** What breakers hold on it, as its annotation says. */
-export const breakerNotes = ({ metadata }: Live): Note[] =>
-  (holdsOn(metadata) ?? []).filter(({ runbook }) => runbook === RUNBOOK);
+/** What breakers hold of the form's fields, as the annotation says. */
+export const breakerNotes = ({ metadata }: Live, form: Pick<Form, 'owns'>): Note[] =>
+  (holdsOn(metadata) ?? []).filter(({ runbook, field }) => runbook === RUNBOOK && form.owns(field));
 
 /** What may be taken for one's own: what this remediation has noted, and what another breaker has left behind. */
-export const ownNotes = (live: Live, remediation: string): Note[] =>
-  breakerNotes(live).filter((note) => note.remediation === remediation || Date.parse(note.until) <= Date.now());
+export const ownNotes = (live: Live, form: Pick<Form, 'owns'>, remediation: string): Note[] =>
+  breakerNotes(live, form).filter((note) => note.remediation === remediation || Date.parse(note.until) <= Date.now());
 
 export const slotOf = ({ field, before, set }: Pick<Held, 'field' | 'before' | 'set'>): Slot => ({
   ...{ field, before: heldValue(before), set: heldValue(set) },

@@ -41,7 +41,7 @@ class ObjectSwitch implements Switched, ReleasableSwitch {
     const { form, writer } = this;
     const live = await writer.read();
     if (!live) throw this.#missing('UnknownTarget');
-    const notes = breakerNotes(live);
+    const notes = breakerNotes(live, form);
     const base = putBackAll(form, live, notes);
     const { slots } = await this.#slotsOf(live, base, 'open');
     const object = { key: this.key, uid: live.metadata.uid };
@@ -91,7 +91,7 @@ class ObjectSwitch implements Switched, ReleasableSwitch {
   ): Promise<Change[]> {
     const { form } = this;
     const { remediation, runbook } = request.actor;
-    const own = ownNotes(live, remediation);
+    const own = ownNotes(live, form, remediation);
     this.#checkUntouched(live, request, own);
     const base = putBackAll(form, live, own);
     const { slots, made } = await this.#slotsOf(live, base, request.position);
@@ -139,7 +139,9 @@ class ObjectSwitch implements Switched, ReleasableSwitch {
     const { form } = this;
     const refuse = (why: string) =>
       new FinalError(`did not open ${form.title}: ${why}; nothing was touched`, { type: 'Contested' });
-    const other = breakerNotes(live).find(({ remediation }) => !own.some((note) => note.remediation === remediation));
+    const other = breakerNotes(live, form).find(
+      ({ remediation }) => !own.some((note) => note.remediation === remediation),
+    );
     if (other) throw refuse(`remediation ${other.remediation} holds ${other.field} until ${other.until}`);
     if (own.some(({ remediation }) => remediation === actor.remediation)) return;
     const base = putBackAll(form, live, own);
@@ -174,6 +176,10 @@ class ObjectSwitch implements Switched, ReleasableSwitch {
 
   async keepOpen(request: KeepOpenRequest, pulse: Pulse): Promise<KeptOpen> {
     return keepOpen(request, pulse, (mayAssert) => look(this, request, mayAssert, () => pulse.stillMine()));
+  }
+
+  owns(field: string): boolean {
+    return this.form.owns(field);
   }
 
   release(held: Held, dryRun: boolean): Promise<Release> {

@@ -5,7 +5,9 @@ import {
   isObject,
   type Json,
   type JsonObject,
+  leavesOf,
   merged,
+  type Path,
   parsePointer,
   putBack,
   touched,
@@ -28,6 +30,8 @@ export function patchForm(options: PatchSwitch): Form {
     const share = position === 'open' ? 0 : position.share;
     return filled(patch as JsonObject, { '${share}': share, '${rest}': 100 - share }) as JsonObject;
   };
+  const patches = [options.open, ...(options.share ? [options.share] : [])];
+  const leaves = patches.flatMap((patch) => leavesOf(patch as Json));
   return {
     ...{ apiVersion, kind, namespace, name },
     title: `${kind} ${namespace}/${name}`,
@@ -39,9 +43,16 @@ export function patchForm(options: PatchSwitch): Form {
     read: (target, field) => valueAt(target, pathOf(field)),
     write: (target, field, value) => object(withValue(target, pathOf(field), value)),
     putBack: (target, { field, before, set }) => object(putBack(target, { path: pathOf(field), before, after: set })),
+    owns: (field) => {
+      const path = parsePointer(field);
+      return path !== undefined && leaves.some((leaf) => isPrefix(leaf, path) || isPrefix(path, leaf));
+    },
     path: pathOf,
   };
 }
+
+/** What is held may be an object above, which the patch made as a whole, or a value that the API added below. */
+const isPrefix = (start: Path, path: Path): boolean => start.every((key, at) => path[at] === key);
 
 const object = (value: Json): JsonObject => (isObject(value) ? value : {});
 

@@ -159,6 +159,16 @@ describe('the states of a breaker', () => {
     expect(open().waits().tries('healthy').after(OPTIONS.halfOpen.within).ways.at(-1)).toBe('open (within)');
   });
 
+  it('takes it for no relapse that nobody can tell, and for no break in a row of successes', () => {
+    const few = { ...OPTIONS, halfOpen: { ...OPTIONS.halfOpen, trials: 3 } };
+    const unknown = open(few).waits().tries('unknown').tries('healthy').tries('unknown');
+    expect(unknown.state).toMatchObject({ phase: 'open', relapses: 0 });
+    expect(open().waits().after(OPTIONS.halfOpen.within).state).toMatchObject({ phase: 'open', relapses: 0 });
+    expect(open().waits().tries('failing').state).toMatchObject({ phase: 'open', relapses: 1 });
+    const gap = open().waits().tries('healthy').tries('unknown').tries('healthy').tries('healthy');
+    expect(gap.state.phase).toBe('closed');
+  });
+
   it('tries at once when the alert is resolved, and does no more than that', () => {
     const bench = open().after(SECOND).does({ kind: 'resolved' });
     expect(bench.state.phase).toBe('open');

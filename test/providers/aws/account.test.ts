@@ -88,7 +88,9 @@ test('the policy for its role allows what it calls, and nothing else', async () 
   const called = new Set([
     ...(await calledIn('account.ts', 'autoscaling')),
     ...(await calledIn('metrics.ts', 'cloudwatch')),
+    ...(await calledIn('security-groups/api.ts', 'ec2')),
+    ...(await calledIn('trail.ts', 'cloudtrail')),
   ]);
   expect(policy.Statement.flatMap(({ Action }) => Action).sort()).toEqual([...called].sort());
-  expect(policy.Statement.map(({ Effect }) => Effect)).toEqual(['Allow', 'Allow', 'Allow']);
+  expect(policy.Statement.map(({ Effect }) => Effect)).toEqual(['Allow', 'Allow', 'Allow', 'Allow']);
 });

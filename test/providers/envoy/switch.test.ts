@@ -269,6 +269,29 @@ describe('while it is open', () => {
     expect(await overrides(a)).toEqual({});
   });
 
+  it('one that cannot be reached keeps nobody from closing the others by hand', async () => {
+    const [a] = envoys as [Envoy, Envoy];
+    const { it, held } = await opened();
+    // Takes connections and never answers, as a machine that is gone may.
+    const silent = createServer(() => undefined);
+    await new Promise<void>((resolve) => silent.listen(0, '127.0.0.1', resolve));
+    onTestFinished(() => {
+      silent.close();
+      silent.closeAllConnections();
+    });
+    const url = `http://127.0.0.1:${(silent.address() as AddressInfo).port}`;
+    const { envoy } = it.switch;
+    const more = switchOf(
+      { ...it, switch: { envoy: { ...envoy!, admin: [...envoy!.admin!, url] } } },
+      { clusters: new Map() },
+    );
+    const released = await more.release(held[0]!, false);
+    expect(released).toMatchObject({ result: 'unclear', why: expect.stringContaining(url.slice(7)) });
+    expect(released.changes.length).toBeGreaterThan(0);
+    expect(await ask(a)).toEqual(PASSED);
+    expect(await overrides(a)).not.toHaveProperty(key('max_requests'), '0');
+  });
+
   it('a deadline ends it; a stop that is no cancel is thrown on', async () => {
     const { it, own, held } = await opened();
     const request = { dependency: it, actor: actor(), step: 'keep', held };

@@ -7,6 +7,7 @@ import { describe, expect, it, onTestFinished } from 'vitest';
 import type { FlagSwitch } from '../../../model/breaker/options.ts';
 import type { JsonObject } from '../../../model/breaker/patch.ts';
 import { HELD_ANNOTATION } from '../../../model/names.ts';
+import { switchesOf } from '../../../providers/switches-of.ts';
 import { eventually } from '../../support/wait.ts';
 import { actor, attempt, inMs, pulse, setRequest } from '../switch-support.ts';
 import { useSwitchBench } from './switch-support.ts';
@@ -108,6 +109,26 @@ describe('a flag in a ConfigMap', () => {
     expect(await own.keepOpen(request, pulse())).toMatchObject({ changes: [] });
     await own.set(setRequest(it, 'closed', held), attempt());
     expect((await dataOf(object))['flags.json']).toBe(FLAGS.replace('"off": "-"', '"off": "none"'));
+  });
+
+  it('has its own hold beside those of other flags in the file: each is opened, kept, closed and released alone', async () => {
+    const two = FLAGS.replace('{"on": "\\u00e9", "off": "-"}', '{"on": "x", "off": "-"}');
+    const { object, flag } = await created(two);
+    const text = async () => (await dataOf(object))['flags.json'] ?? '';
+    const states = async () => [...(await text()).matchAll(/"defaultVariant" *: *"(on|off)"/g)].map(([, is]) => is);
+    const first = await bench.opened({ flag });
+    const second = await bench.opened({ flag: { ...flag, flag: 'payments' } }, actor('other-1'));
+    expect(await states()).toEqual(['off', 'off', 'on']);
+    const request = { dependency: first.it, actor: actor(), step: 'keep', held: first.held, deadline: inMs(1) };
+    const kept = await first.own.keepOpen(request, pulse());
+    expect(kept).toMatchObject({ changes: [] });
+    expect(kept.contested).toBeUndefined();
+
+    const world = { clusters: new Map([['prod', bench.kubernetes]]), dependencies: [first.it, second.it] };
+    expect(await switchesOf(world).release(second.held[0]!, false)).toMatchObject({ result: 'given-back' });
+    expect(await states()).toEqual(['on', 'off', 'on']);
+    await first.own.set(setRequest(first.it, 'closed', first.held), attempt());
+    expect(await text()).toBe(two);
   });
 
   it('set back by a person it is set again once, and then left', async () => {

@@ -185,3 +185,28 @@ resource "kubectl_manifest" "secret" {
   const unapplied = await drift.compare();
   expect(JSON.stringify([found, told, unapplied])).not.toMatch(/correct-horse|tampered|another-secret/);
 });
+
+test('a part that cannot be done is told as such, and the rest is done', async () => {
+  const config = `${provider()}${policy('fine')}
+resource "kubectl_manifest" "stuck" {
+  yaml_body = <<-YAML
+    apiVersion: v1
+    kind: ConfigMap
+    metadata: { name: stuck, namespace: default }
+    data: { mode: safe }
+  YAML
+}
+`;
+  const world = await makeWorld(stage, () => config);
+  await world.applyAll();
+  const drift = providerOf(world);
+  await open('fine', 22);
+  // From now on the API refuses to change it back.
+  const body = { data: { mode: 'wild' }, immutable: true };
+  await core.patchNamespacedConfigMap({ name: 'stuck', namespace: 'default', body }, merge);
+  const found = await drift.compare();
+  const told = await drift.revert(revertible(found));
+  expect(told).toMatchObject({ verdict: 'failed', why: expect.stringMatching(/kubectl_manifest\.stuck.*immutable/) });
+  expect(told.changes.map(({ object }) => object.uid)).toEqual([addressOf('fine')]);
+  expect(await portsOf('fine')).toEqual([8080]);
+});

@@ -1,6 +1,6 @@
 import { mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { createServer } from 'node:http';
-import { type AddressInfo, createServer as createTcpServer } from 'node:net';
+import { createServer as createTcpServer } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { type handleUnaryCall, Server, ServerCredentials, status } from '@grpc/grpc-js';
@@ -10,35 +10,23 @@ import type { Finding } from '../../../model/ports/switch.ts';
 import { proberOf } from '../../../providers/prober-of.ts';
 import type { Prober } from '../../../providers/switch.ts';
 import { freePort } from '../../../sandbox/ports.ts';
-import { type Sandbox, startSandbox } from '../../../sandbox/sandbox.ts';
+import { listen, type Scraped, startScraped } from '../../support/servers.ts';
 import { eventually } from '../../support/wait.ts';
 import { dependency } from '../switch-support.ts';
 
-let sandbox: Sandbox<'prometheus'>;
+let scraped: Scraped;
 let prober: Prober;
-const exporter = createServer((_, response) =>
-  response.end('calls 200\nfailed 90\nslow 20\nfew 3\nnone 0\nodd NaN\nless -1\nbacklog 12\n'),
-);
+const EXPOSED = 'calls 200\nfailed 90\nslow 20\nfew 3\nnone 0\nodd NaN\nless -1\nbacklog 12\n';
 
 beforeAll(async () => {
-  const address = await listen(exporter);
-  sandbox = await startSandbox({ parts: ['prometheus'], prometheus: { scrape: [{ job: 'app', targets: [address] }] } });
-  prober = proberOf({ prometheus: { url: sandbox.prometheus.url } });
+  scraped = await startScraped(() => EXPOSED);
+  prober = proberOf({ prometheus: scraped });
   await eventually(
     'a scrape',
     async () => (await ask({ promql: { query: 'sum(backlog)', atMost: 20 } })).verdict === 'healthy',
   );
 });
-afterAll(async () => {
-  await sandbox?.stop();
-  exporter.close();
-  exporter.closeAllConnections();
-});
-
-async function listen(server: ReturnType<typeof createTcpServer>): Promise<string> {
-  await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
-  return `127.0.0.1:${(server.address() as AddressInfo).port}`;
-}
+afterAll(() => scraped?.stop());
 
 const NEVER = new AbortController().signal;
 

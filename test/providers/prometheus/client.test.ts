@@ -1,12 +1,12 @@
 // biome-ignore-all lint/suspicious/noTemplateCurlyInString: the places of queries are written so
-import { createServer, type RequestListener } from 'node:http';
-import { type AddressInfo, createServer as createTcpServer } from 'node:net';
+import type { RequestListener } from 'node:http';
+import { createServer as createTcpServer } from 'node:net';
 import fc from 'fast-check';
-import { afterAll, beforeAll, describe, expect, it, onTestFinished } from 'vitest';
+import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { renderQuery } from '../../../model/promql.ts';
 import { FinalError, UnavailableError } from '../../../providers/errors.ts';
 import { Prometheus } from '../../../providers/prometheus/client.ts';
-import { type Sandbox, startSandbox } from '../../../sandbox/sandbox.ts';
+import { failureOf, listen, type Scraped, serve, startScraped } from '../../support/servers.ts';
 import { eventually, inTime } from '../../support/wait.ts';
 
 /** Names that would do harm where they were not escaped; each is a label value of the exporter. */
@@ -34,42 +34,18 @@ const exposition = (): string =>
     '',
   ].join('\n');
 
-let sandbox: Sandbox<'prometheus'>;
+let scraped: Scraped;
 let prometheus: Prometheus;
-const exporter = createServer((_, response) => response.end(exposition()));
 
 beforeAll(async () => {
-  const address = await listen(exporter);
-  sandbox = await startSandbox({ parts: ['prometheus'], prometheus: { scrape: [{ job: 'app', targets: [address] }] } });
-  prometheus = new Prometheus(`${sandbox.prometheus.url}/`);
+  scraped = await startScraped(exposition);
+  prometheus = new Prometheus(`${scraped.url}/`);
   await eventually('a scrape', async () => (await prometheus.number('sum(up)')).value === 1);
 });
-afterAll(async () => {
-  await sandbox?.stop();
-  exporter.close();
-  exporter.closeAllConnections();
-});
-
-async function listen(server: ReturnType<typeof createTcpServer>): Promise<string> {
-  await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
-  return `127.0.0.1:${(server.address() as AddressInfo).port}`;
-}
+afterAll(() => scraped?.stop());
 
 /** What stands in the place of a Prometheus, until the end of the test. */
-async function serve(answer: RequestListener): Promise<Prometheus> {
-  const server = createServer(answer);
-  onTestFinished(() => {
-    server.close();
-    server.closeAllConnections();
-  });
-  return new Prometheus(`http://${await listen(server)}`);
-}
-
-const failureOf = async (asked: Promise<unknown>): Promise<unknown> =>
-  asked.then(
-    (answer) => expect.fail(`answered ${JSON.stringify(answer)}`),
-    (error: unknown) => error,
-  );
+const standIn = async (answer: RequestListener): Promise<Prometheus> => new Prometheus(await serve(answer));
 
 describe('a query to a real Prometheus', () => {
   it.each([
@@ -107,7 +83,7 @@ describe('a query to a real Prometheus', () => {
   });
 
   it('at an address that is not its own is final', async () => {
-    const error = await failureOf(new Prometheus(`${sandbox.prometheus.url}/prefix`).number('up'));
+    const error = await failureOf(new Prometheus(`${scraped.url}/prefix`).number('up'));
     expect(error).toMatchObject({ type: 'Invalid', message: expect.stringMatching(/expected its address in prom/) });
   });
 });
@@ -125,7 +101,7 @@ describe('an answer that nobody can rely on', () => {
     [200, body({ data: one, warnings: ['remote_read: refused'] }), /answered with warnings: remote_read: refused/],
     [200, body({ data: one, isPartial: true }), /answered with warnings: the answer is partial/],
   ])('is tried again: %i %s', async (status, text, message) => {
-    const server = await serve((_, response) => response.writeHead(status).end(text));
+    const server = await standIn((_, response) => response.writeHead(status).end(text));
     const error = await failureOf(server.number('up'));
     expect(error).toBeInstanceOf(UnavailableError);
     expect(error).toMatchObject({ message: expect.stringMatching(message) });
@@ -139,13 +115,13 @@ describe('an answer that nobody can rely on', () => {
     [200, body({}), 'Invalid'],
     [422, JSON.stringify({ error: 'cannot parse "timeout_total{"' }), 'Invalid'],
   ])('is final: %i %s', async (status, text, type) => {
-    const server = await serve((_, response) => response.writeHead(status, { location: '/login' }).end(text));
+    const server = await standIn((_, response) => response.writeHead(status, { location: '/login' }).end(text));
     expect(await failureOf(server.number('up'))).toMatchObject({ name: 'FinalError', type });
   });
 
   it('is not read without end', async () => {
     const gone = Promise.withResolvers<void>();
-    const server = await serve((_, response) => {
+    const server = await standIn((_, response) => {
       response.on('close', gone.resolve);
       const more = (): void => {
         let going = true;
@@ -171,7 +147,7 @@ describe('an answer that nobody can rely on', () => {
 
   it('that does not come is waited for some seconds, or until the caller wants no more', async () => {
     const asked = Promise.withResolvers<void>();
-    const server = await serve(() => asked.resolve());
+    const server = await standIn(() => asked.resolve());
     expect(await failureOf(server.number('up'))).toMatchObject({
       name: 'UnavailableError',
       message: expect.stringMatching(/nothing within 5 s$/),
@@ -193,7 +169,7 @@ describe('a value in a query', () => {
 
   /** The query as Prometheus writes what it has parsed. */
   async function formatted(query: string): Promise<string> {
-    const response = await fetch(`${sandbox.prometheus.url}/api/v1/format_query?${new URLSearchParams({ query })}`);
+    const response = await fetch(`${scraped.url}/api/v1/format_query?${new URLSearchParams({ query })}`);
     const { data, error } = (await response.json()) as { data?: string; error?: string };
     return data ?? expect.fail(error);
   }

@@ -1,67 +1,40 @@
 // biome-ignore-all lint/suspicious/noTemplateCurlyInString: the places of queries are written so
-import { createServer, type RequestListener } from 'node:http';
-import type { AddressInfo } from 'node:net';
-import { afterAll, beforeAll, describe, expect, it, onTestFinished } from 'vitest';
+import type { RequestListener } from 'node:http';
+import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { FinalError, UnavailableError } from '../../../providers/errors.ts';
 import { Prometheus } from '../../../providers/prometheus/client.ts';
 import type { Signals, SignalWindow } from '../../../providers/signals.ts';
 import { signalsOf } from '../../../providers/signals-of.ts';
-import { type Sandbox, startSandbox } from '../../../sandbox/sandbox.ts';
+import { failureOf, type Scraped, serve, startScraped } from '../../support/servers.ts';
 import { eventually, inTime } from '../../support/wait.ts';
 
-let sandbox: Sandbox<'prometheus'>;
+let scraped: Scraped;
 let prometheus: Prometheus;
 let signals: Signals;
 /** What the exporter has to tell: name to value. */
 let exposed: Record<string, number> = {};
-const exporter = createServer((_, response) =>
-  response.end(
-    Object.entries(exposed)
-      .map(([name, value]) => `${name} ${value}\n`)
-      .join(''),
-  ),
-);
+const exposition = (): string =>
+  Object.entries(exposed)
+    .map(([name, value]) => `${name} ${value}\n`)
+    .join('');
 
 beforeAll(async () => {
   exposed = { backlog: 7, 'jobs{queue="a"}': 1, 'jobs{queue="b"}': 2 };
-  const address = await listen(exporter);
-  sandbox = await startSandbox({ parts: ['prometheus'], prometheus: { scrape: [{ job: 'app', targets: [address] }] } });
-  prometheus = new Prometheus(sandbox.prometheus.url);
-  signals = signalsOf({ prometheus: sandbox.prometheus, accounts: new Map() });
+  scraped = await startScraped(exposition);
+  prometheus = new Prometheus(scraped.url);
+  signals = signalsOf({ prometheus: scraped, accounts: new Map() });
   await eventually('a scrape', async () => (await prometheus.number('count(jobs)')).value === 2);
 });
-afterAll(async () => {
-  await sandbox?.stop();
-  exporter.close();
-  exporter.closeAllConnections();
-});
-
-async function listen(server: typeof exporter): Promise<string> {
-  await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
-  return `127.0.0.1:${(server.address() as AddressInfo).port}`;
-}
+afterAll(() => scraped?.stop());
 
 /** What stands in the place of a Prometheus, until the end of the test. */
-async function serve(answer: RequestListener): Promise<Prometheus> {
-  const server = createServer(answer);
-  onTestFinished(() => {
-    server.close();
-    server.closeAllConnections();
-  });
-  return new Prometheus(`http://${await listen(server)}`);
-}
+const standIn = async (answer: RequestListener): Promise<Prometheus> => new Prometheus(await serve(answer));
 
 /** Ten minutes long ago: of what needs no samples Prometheus can tell at any time. */
 const LONG_AGO: SignalWindow = { from: 1_700_000_000_000, to: 1_700_000_600_000, step: 60_000 };
 const MIDDLE = 1_700_000_300;
 
 const lately = (ms = 60_000): SignalWindow => ({ from: Date.now() - ms, to: Date.now(), step: 5_000 });
-
-const failureOf = async (asked: Promise<unknown>): Promise<unknown> =>
-  asked.then(
-    (answer) => expect.fail(`answered ${JSON.stringify(answer)}`),
-    (error: unknown) => error,
-  );
 
 describe('a range of a real Prometheus', () => {
   it('has the value at each step, the last at its end', async () => {
@@ -121,18 +94,18 @@ describe('a range that nobody can rely on', () => {
     [{ isPartial: true }, /with warnings: the answer is partial$/],
     [{ data: { ...data, result: [{ metric: {}, histograms: [] }] } }, /^gives a histogram/],
   ])('is a problem: %j', async (over, problem) => {
-    const server = await serve((_, response) => response.end(body(over)));
+    const server = await standIn((_, response) => response.end(body(over)));
     expect(await server.range('up', LONG_AGO)).toEqual({ problem: expect.stringMatching(problem) });
   });
 
   it('as too large', async () => {
-    const server = await serve((_, response) => response.end('x'.repeat(5 * 1024 * 1024)));
+    const server = await standIn((_, response) => response.end('x'.repeat(5 * 1024 * 1024)));
     expect(await server.range('up', LONG_AGO)).toEqual({ problem: 'gives more than 4 MiB, expected 1 series' });
   });
 
   it('is tried again where it took too long, or came from nobody', async () => {
     const late = { status: 'error', errorType: 'timeout', error: 'query timed out in expression evaluation' };
-    const server = await serve((_, response) => response.writeHead(503).end(JSON.stringify(late)));
+    const server = await standIn((_, response) => response.writeHead(503).end(JSON.stringify(late)));
     const error = await failureOf(server.range('up', LONG_AGO));
     expect(error).toBeInstanceOf(UnavailableError);
     expect(error).toMatchObject({ message: expect.stringMatching(/answered 503: query timed out/) });
@@ -142,7 +115,7 @@ describe('a range that nobody can rely on', () => {
 
   it('is waited for until the caller wants no more', async () => {
     const asked = Promise.withResolvers<void>();
-    const server = await serve(() => asked.resolve());
+    const server = await standIn(() => asked.resolve());
     const caller = new AbortController();
     const given = failureOf(server.range('up', LONG_AGO, caller.signal));
     await asked.promise;

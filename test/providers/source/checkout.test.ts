@@ -79,6 +79,7 @@ test('a repository is read over HTTP with the credentials of a file, of which no
 test('what is not there is told; what does not answer may be tried again', async () => {
   const git = repository.fileUrl;
   await expect(read({ git, ref: 'nothing' })).rejects.toThrow(FinalError);
+  await expect(read({ git, ref: 'f'.repeat(40) })).rejects.toMatchObject({ name: 'FinalError', type: 'Invalid' });
   await expect(read({ git, path: 'nothing' })).rejects.toThrow(/has no nothing/);
   await expect(read({ git: `file://${root}/nothing` })).rejects.toThrow(FinalError);
   await expect(read({ git: 'http://127.0.0.1:9/infra.git' })).rejects.toThrow(UnavailableError);

@@ -142,6 +142,46 @@ describe('no drift', () => {
   });
 });
 
+describe('what a person wants left alone', () => {
+  it('is left alone: an object, or all in a namespace', async () => {
+    const namespace = await bench.cluster.namespace('drift');
+    const [policy, web] = [networkPolicy(namespace), service(namespace)];
+    const stack = await bench.stack({ 'all.yaml': [policy, web] });
+    await bench.deploy(policy);
+    const skip = { metadata: { annotations: { 'salvor.dev/skip': 'ada looks at it' } } };
+    await bench.edit(policy, { ...skip, spec: { ingress: [{}] } });
+    expect(await stack.differences()).toMatchObject([
+      { kind: 'Service', class: 'reversible', action: 'create' },
+      { class: 'ignored', why: 'spec.ingress: it carries the annotation salvor.dev/skip' },
+    ]);
+    await bench.edit({ apiVersion: 'v1', kind: 'Namespace', metadata: { name: namespace } }, skip);
+    await bench.edit(policy, { metadata: { annotations: { 'salvor.dev/skip': null } } });
+    const why = `its namespace ${namespace} carries the annotation salvor.dev/skip`;
+    expect(await stack.differences(['NetworkPolicy'])).toMatchObject([
+      { class: 'ignored', why },
+      { class: 'ignored', why },
+    ]);
+  });
+
+  it('is not replaced while anything is held on it', async () => {
+    const namespace = await bench.cluster.namespace('drift');
+    const web = deployment(namespace);
+    const other = deployment(namespace, {
+      selector: { matchLabels: { app: 'other' } },
+      template: { ...web.spec.template, metadata: { labels: { app: 'other' } } },
+    });
+    await bench.deploy(other);
+    const until = new Date(Date.now() + 60_000).toISOString();
+    const note = { field: 'spec.replicas', before: 2, set: 4, remediation: 'r-1', runbook: 'scale-on-backlog', until };
+    const record = { 'kubectl.kubernetes.io/last-applied-configuration': JSON.stringify(web) };
+    const stack = await bench.stack({ 'all.yaml': [web] });
+    await bench.edit(web, { metadata: { annotations: record } });
+    expect(await stack.differences()).toMatchObject([{ class: 'destructive', action: 'replace' }]);
+    await bench.edit(web, { metadata: { annotations: { [HELD_ANNOTATION]: JSON.stringify([note]) } } });
+    expect(await stack.differences()).toMatchObject([{ class: 'held', action: 'replace' }]);
+  });
+});
+
 describe('a source that moved', () => {
   it('is not applied: neither what changed in it, nor drift in the same object', async () => {
     const namespace = await bench.cluster.namespace('drift');
@@ -260,6 +300,18 @@ describe('a source that moved', () => {
     expect(found).toMatchObject([{ class: 'unapplied' }, { class: 'unapplied' }]);
     expect(found[0]?.why).toContain('podSelektor');
     expect(found[1]?.why).toMatch(/does not exist, and the API server does not take it .*99999/);
+  });
+
+  it('nor does it take the source beside what somebody has made of the object: a person must undo that', async () => {
+    const namespace = await bench.cluster.namespace('drift');
+    const web = deployment(namespace, { strategy: { type: 'Recreate' } });
+    const stack = await bench.stack({ 'all.yaml': [web] });
+    await bench.deploy(web);
+    await bench.edit(web, { spec: { strategy: { type: 'RollingUpdate', rollingUpdate: { maxSurge: 1 } } } });
+    const found = await stack.differences();
+    expect(found).toMatchObject([{ class: 'mixed', action: 'update' }]);
+    expect(found[0]?.why).toContain('was changed since in a way that a person must undo');
+    expect(found[0]?.why).toContain('spec.strategy.rollingUpdate');
   });
 });
 
@@ -414,5 +466,25 @@ describe('all kinds', () => {
       { kind: 'Service', class: 'unapplied', why: 'it does not exist, and its namespace does not exist' },
       { kind: 'Job', class: 'ignored' },
     ]);
+  });
+
+  it('in a namespace that ends, and of what ends, nothing is created before it is gone', async () => {
+    const namespace = await bench.cluster.namespace('drift');
+    const map = {
+      ...{ apiVersion: 'v1', kind: 'ConfigMap' },
+      metadata: { name: 'web', namespace, finalizers: ['example.com/wait'] },
+    };
+    const stack = await bench.stack({ 'all.yaml': [map, service(namespace)] });
+    await bench.deploy(map);
+    await bench.cluster.delete({ apiVersion: 'v1', kind: 'Namespace', metadata: { name: namespace } });
+    await eventually('it ends', async () => (await bench.live(map)).metadata?.deletionTimestamp !== undefined);
+    const found = await stack.differences();
+    expect(found).toMatchObject([
+      { kind: 'ConfigMap', class: 'mixed', why: expect.stringContaining('it is being deleted, since') },
+      { kind: 'Service', class: 'unapplied', why: 'it does not exist, and its namespace is being deleted' },
+    ]);
+    expect(await stack.revert(found)).toMatchObject({ verdict: 'changed' });
+    await bench.edit(map, { metadata: { finalizers: null } });
+    expect(await bench.mutations(namespace)).toEqual([]);
   });
 });

@@ -1,6 +1,6 @@
 import { describe, expect, it } from 'vitest';
 import { HELD_ANNOTATION } from '../../../../model/names.ts';
-import { deployment, networkPolicy, service, useManifestsBench } from './support.ts';
+import { deployment, means, networkPolicy, service, useManifestsBench } from './support.ts';
 
 const bench = useManifestsBench();
 
@@ -81,6 +81,9 @@ describe('what the source does not have', () => {
     expect(await stack.revert(found), 'the rule does not list it any more').toMatchObject({ verdict: 'changed' });
     const result = await stack.revert(found, { prune });
     expect(result).toMatchObject({ verdict: 'reverted', changes: [{ field: 'delete', after: null }] });
+    expect(await bench.mutations(namespace)).toEqual(['delete networkpolicies 200']);
+    const again = await stack.revert(found, { prune }, means({ isRepeat: true }));
+    expect(again).toMatchObject({ verdict: 'reverted', changes: [{ what: expect.stringContaining('was lost') }] });
     expect(await bench.mutations(namespace)).toEqual(['delete networkpolicies 200']);
     expect(await bench.mutations(elsewhere)).toEqual([]);
     expect(await stack.differences(prune)).toEqual([]);

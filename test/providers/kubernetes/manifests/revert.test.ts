@@ -160,6 +160,61 @@ describe('revert', () => {
     expect(await bench.mutations(namespace)).toEqual(['patch networkpolicies 200', 'patch services 200']);
   });
 
+  it('an item of a keyed list that was removed is put back, beside what else is there', async () => {
+    const namespace = await bench.cluster.namespace('drift');
+    const web = deployment(namespace);
+    const stack = await bench.stack({ 'all.yaml': [web] });
+    await bench.deploy(web);
+    const [container] = web.spec.template.spec.containers;
+    const other = { ...container, env: [{ name: 'DEBUG', value: '1' }], ports: undefined };
+    await bench.edit(web, { spec: { template: { spec: { containers: [other] } } } });
+    const found = await stack.differences();
+    expect(found[0]?.fields.map(({ path }) => path)).toEqual([
+      'spec.template.spec.containers[app].env[MODE].name',
+      'spec.template.spec.containers[app].env[MODE].value',
+      'spec.template.spec.containers[app].ports[8080/TCP].containerPort',
+    ]);
+    expect(await stack.revert(found)).toMatchObject({ verdict: 'reverted' });
+    expect(await stack.differences()).toEqual([]);
+    expect(await bench.live(web)).toMatchObject({
+      spec: {
+        template: {
+          spec: {
+            containers: [
+              {
+                env: [{ name: 'DEBUG' }, { name: 'MODE', value: 'live' }],
+                ports: [{ containerPort: 8080, protocol: 'TCP' }],
+              },
+            ],
+          },
+        },
+      },
+    });
+  });
+
+  it('a cancelled attempt tells what it has done by then', async () => {
+    const namespace = await bench.cluster.namespace('drift');
+    const [policy, web] = [networkPolicy(namespace), service(namespace)];
+    const stack = await bench.stack({ 'all.yaml': [policy, web] });
+    await bench.deploy(policy, web);
+    await bench.edit(policy, { spec: { ingress: [{}] } });
+    await bench.edit(web, { spec: { selector: { app: 'other' } } });
+    const reviewed = await stack.differences();
+    const drift = means();
+    let asked = 0;
+    drift.pulse.stillMine = async () => {
+      asked += 1;
+      if (asked === 2) drift.pulse.stop();
+      drift.pulse.signal.throwIfAborted();
+    };
+    const result = await stack.revert(reviewed, {}, drift);
+    expect(result).toMatchObject({ verdict: 'failed', why: 'stopped after 1 of its changes' });
+    expect(result.changes).toHaveLength(1);
+    const aborted = means();
+    aborted.pulse.stop(false);
+    await expect(stack.revert(reviewed, {}, aborted)).rejects.toThrow('stopped by the test');
+  });
+
   it('what cannot be changed is replaced: it is destructive, and deletes just what was seen', async () => {
     const namespace = await bench.cluster.namespace('drift');
     const web = deployment(namespace);

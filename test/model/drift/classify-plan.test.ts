@@ -1,0 +1,208 @@
+import { readFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import fc from 'fast-check';
+import { expect, test } from 'vitest';
+import { changedAddresses, classifyPlan, type PlanContext } from '../../../model/drift/classify-plan.ts';
+import type { Difference } from '../../../model/drift/difference.ts';
+import { type PlanJson, parsePlan } from '../../../model/drift/plan-json.ts';
+
+const context: PlanContext = { ignore: [], held: [], seal: () => 'sealed' };
+
+const recorded = async (name: string): Promise<PlanJson> =>
+  parsePlan(await readFile(join(import.meta.dirname, `fixtures/${name}.json`), 'utf8'));
+
+const classes = (found: readonly Difference[]): Record<string, string> =>
+  Object.fromEntries(found.map(({ address, class: of }) => [address, of]));
+
+const DELETED = {
+  'local_file.above': 'reversible',
+  'local_file.alone': 'reversible',
+  'local_file.each["a.b[0]"]': 'reversible',
+  'local_file.secret': 'reversible',
+};
+// What would follow from a revert, though nobody has changed it.
+const FOLLOWS = { 'terraform_data.follows': 'computed', 'terraform_data.replaced': 'computed' };
+
+test.each([
+  { plan: 'files-clean', expected: {} },
+  { plan: 'files-output-only', expected: {} },
+  { plan: 'policies-clean', expected: {} },
+  { plan: 'files-deleted', expected: { ...DELETED, ...FOLLOWS, 'local_file.mixed': 'reversible' } },
+  {
+    plan: 'files-deleted-and-source',
+    expected: {
+      ...{ ...DELETED, ...FOLLOWS, 'local_file.secret': 'mixed', 'local_file.mixed': 'mixed' },
+      ...{ 'local_file.base': 'unapplied', 'local_file.new': 'unapplied', 'local_file.plain': 'unapplied' },
+    },
+  },
+  {
+    plan: 'files-removed-from-source',
+    expected: { ...DELETED, ...FOLLOWS, 'local_file.mixed': 'computed', 'local_file.plain': 'unapplied' },
+  },
+  {
+    plan: 'files-moved',
+    expected: { ...DELETED, ...FOLLOWS, 'local_file.mixed': 'reversible', 'local_file.moved': 'unapplied' },
+  },
+  { plan: 'files-targeted', expected: { 'local_file.above': 'reversible', 'local_file.base': 'unapplied' } },
+  {
+    plan: 'policies-drifted',
+    expected: { 'kubectl_manifest.both': 'reversible', 'kubectl_manifest.drifted': 'reversible' },
+  },
+  {
+    plan: 'policies-drifted-and-source',
+    expected: {
+      ...{ 'kubectl_manifest.both': 'mixed', 'kubectl_manifest.drifted': 'reversible' },
+      'kubectl_manifest.code': 'unapplied',
+    },
+  },
+  { plan: 'policies-computed-only', expected: { 'kubectl_manifest.drifted': 'computed' } },
+])('recorded: $plan', async ({ plan, expected }) => {
+  expect(classes(classifyPlan(await recorded(plan), context))).toEqual(expected);
+});
+
+test('a target brings what it depends on, and that is told', async () => {
+  expect(changedAddresses(await recorded('files-targeted'))).toEqual(['local_file.above', 'local_file.base']);
+});
+
+test('patterns leave addresses alone, and fields; of an address of which only a part is left alone nothing is reverted', async () => {
+  const plan = await recorded('files-deleted');
+  const of = (...ignore: string[]) => classes(classifyPlan(plan, { ...context, ignore }));
+  expect(of('local_file.*')).toMatchObject({ 'local_file.alone': 'ignored', 'local_file.above': 'ignored' });
+  expect(of('local_file.alone#*')).toMatchObject({ 'local_file.alone': 'ignored', 'local_file.above': 'reversible' });
+  expect(of('local_file.alone#content')).toMatchObject({ 'local_file.alone': 'mixed' });
+  expect(of('local_file.each["a.b[0]"]')).toMatchObject({ 'local_file.each["a.b[0]"]': 'ignored' });
+});
+
+test('what is held is left alone, whatever its cluster is called; of another name or kind it is not', async () => {
+  const plan = await recorded('policies-drifted');
+  const of = (key: string) => classes(classifyPlan(plan, { ...context, held: [{ key, by: 'somebody' }] }));
+  expect(of('k8s/any/default/networkpolicy.networking.k8s.io/drifted')).toEqual({
+    ...{ 'kubectl_manifest.drifted': 'held', 'kubectl_manifest.both': 'reversible' },
+  });
+  for (const key of ['k8s/any/other/networkpolicy.networking.k8s.io/drifted', 'k8s/any/default/service/drifted', 'odd'])
+    expect(of(key)).toMatchObject({ 'kubectl_manifest.drifted': 'reversible' });
+});
+
+test('no secret is in what is told of a recorded plan', async () => {
+  for (const name of ['files-deleted', 'files-deleted-and-source', 'policies-drifted-and-source'])
+    expect(JSON.stringify(classifyPlan(await recorded(name), context))).not.toMatch(/hunter|podSelector/);
+});
+
+test('what is no plan, of another format or incomplete is refused, and none of it shown', () => {
+  expect(() => parsePlan('s3cret')).toThrow('the plan is not JSON');
+  expect(() => parsePlan('{"format_version":"2.0"}')).toThrow(/format 2\.0/);
+  expect(() => parsePlan('{"format_version":"1.2","errored":true}')).toThrow(/not complete/);
+  expect(() => parsePlan('{"format_version":"1.2","resource_changes":[{}]}')).toThrow(/at resource_changes/);
+});
+
+/** Made plans: what each attribute was, is, and would be. */
+const value = fc.oneof(fc.constantFrom(null, 'a', 'b', 1, true), fc.array(fc.constantFrom('a', 'b'), { maxLength: 2 }));
+const attributes = fc.record({ x: value, y: value, z: value });
+const resource = fc.record({
+  before: fc.option(attributes, { nil: null, freq: 6 }),
+  now: fc.option(attributes, { nil: null, freq: 6 }),
+  planned: fc.option(attributes, { nil: null, freq: 6 }),
+  isReplaced: fc.boolean(),
+});
+type Made = typeof resource extends fc.Arbitrary<infer T> ? T : never;
+
+const same = (a: unknown, b: unknown) => JSON.stringify(a) === JSON.stringify(b);
+
+function actions(from: unknown, to: unknown, isReplaced: boolean): string[] {
+  if (same(from, to)) return ['no-op'];
+  if (from === null) return ['create'];
+  if (to === null) return ['delete'];
+  return isReplaced ? ['delete', 'create'] : ['update'];
+}
+
+function planOf(made: readonly Made[]): PlanJson {
+  const entry = (at: number, before: unknown, after: unknown, isReplaced: boolean) => ({
+    ...{ address: `kind.r${at}`, mode: 'managed', type: 'kind', name: `r${at}` },
+    change: { actions: actions(before, after, isReplaced), before, after, after_unknown: {} },
+  });
+  return parsePlan(
+    JSON.stringify({
+      format_version: '1.2',
+      resource_drift: made.flatMap(({ before, now }, at) => (same(before, now) ? [] : [entry(at, before, now, false)])),
+      resource_changes: made.map(({ now, planned, isReplaced }, at) => entry(at, now, planned, isReplaced)),
+      configuration: {
+        root_module: {
+          resources: made.map((_, at) => ({
+            ...{ type: 'kind', name: `r${at}`, mode: 'managed' },
+            expressions: { x: { constant_value: 1 }, y: { constant_value: 1 }, z: { constant_value: 1 } },
+          })),
+        },
+      },
+    }),
+  );
+}
+
+test('what is reverted goes to where it was, and nowhere else', () => {
+  fc.assert(
+    fc.property(fc.array(resource, { maxLength: 6 }), (made) => {
+      for (const { address, class: of, action } of classifyPlan(planOf(made), context)) {
+        const one = made[Number(address.slice('kind.r'.length))]!;
+        if (of !== 'reversible' && of !== 'destructive') continue;
+        expect(same(one.before, one.now)).toBe(false);
+        for (const key of ['x', 'y', 'z'] as const) {
+          const written = !same(one.now?.[key] ?? null, one.planned?.[key] ?? null);
+          if (written) expect(one.planned?.[key] ?? null).toEqual(one.before?.[key] ?? null);
+        }
+        expect(action === 'replace' || action === 'delete').toBe(of === 'destructive');
+      }
+    }),
+  );
+});
+
+test('where nothing drifted nothing is reverted; the order of a plan does not matter', () => {
+  fc.assert(
+    fc.property(fc.array(resource, { maxLength: 6 }), fc.infiniteStream(fc.nat()), (made, keys) => {
+      const settled = planOf(made.map((one) => ({ ...one, before: one.now })));
+      expect(classifyPlan(settled, context).every(({ class: of }) => of === 'unapplied' || of === 'computed')).toBe(
+        true,
+      );
+      const plan = planOf(made);
+      const shuffled = <T>(all: T[]): T[] =>
+        all
+          .map((one) => ({ one, key: keys.next().value ?? 0 }))
+          .sort((a, b) => a.key - b.key)
+          .map(({ one }) => one);
+      const other = {
+        ...plan,
+        resource_drift: shuffled(plan.resource_drift),
+        resource_changes: shuffled(plan.resource_changes),
+      };
+      expect(classifyPlan(other, context)).toEqual(classifyPlan(plan, context));
+    }),
+  );
+});
+
+test('a value that is marked as secret is told nowhere, but another one is another digest', () => {
+  const secrets = fc.tuple(fc.uuid(), fc.uuid()).filter(([a, b]) => a !== b);
+  fc.assert(
+    fc.property(secrets, fc.boolean(), ([was, is], isNested) => {
+      const at = (text: string) => (isNested ? { block: [{ token: text, n: 1 }] } : { block: text });
+      const mark = isNested ? { block: [{ token: true }] } : { block: true };
+      const told = (live: string) => {
+        const change = (before: unknown, after: unknown) => ({
+          ...{ address: 'kind.r', mode: 'managed', type: 'kind', name: 'r' },
+          change: { actions: ['update'], before, after, before_sensitive: mark, after_sensitive: mark },
+        });
+        const plan = {
+          format_version: '1.2',
+          resource_drift: [change(at(was), at(live))],
+          resource_changes: [change(at(live), at(was))],
+        };
+        return classifyPlan(parsePlan(JSON.stringify(plan)), {
+          ...context,
+          seal: (one) => `sealed ${JSON.stringify(one)}`,
+        });
+      };
+      const found = told(is);
+      expect(found).toMatchObject([{ class: 'reversible' }]);
+      expect(JSON.stringify(found)).not.toContain(was);
+      expect(JSON.stringify(found)).not.toContain(is);
+      expect(told(`${is}!`)[0]?.digest).not.toBe(found[0]?.digest);
+    }),
+  );
+});
