@@ -2,6 +2,8 @@ import { hostname, tmpdir } from 'node:os';
 import { join } from 'node:path';
 import type { WorkflowHandle } from '@temporalio/client';
 import { historyToJSON } from '@temporalio/common/lib/proto-utils.js';
+import { MESSAGE } from '../../model/names.ts';
+import type { Story } from '../../model/remediation.ts';
 import { salvor } from '../cli/salvor.ts';
 import { PATIENCE } from '../e2e/support.ts';
 import { eventually } from '../support/wait.ts';
@@ -36,6 +38,12 @@ export async function end(handle: WorkflowHandle): Promise<void> {
     },
     PATIENCE,
   );
+}
+
+/** Resolves when the remediation says that it is in this phase. */
+export async function inPhase(handle: WorkflowHandle, phase: string): Promise<void> {
+  const look = async () => (await handle.query<Story>(MESSAGE.story)).phase === phase;
+  await eventually(`in ${phase}`, look, PATIENCE);
 }
 
 /** A command of a person on this machine. */
