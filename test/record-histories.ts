@@ -3,6 +3,7 @@ import { join } from 'node:path';
 import { parseArgs } from 'node:util';
 import { breakerGroup } from './recording/breaker.ts';
 import { drainGroup } from './recording/drain.ts';
+import { driftGroup } from './recording/drift.ts';
 import { type Group, type Recording, textOf } from './recording/group.ts';
 import { continuedScaleGroup, scaleGroup } from './recording/scale.ts';
 
@@ -15,7 +16,7 @@ import { continuedScaleGroup, scaleGroup } from './recording/scale.ts';
 const ROOT = join(import.meta.dirname, '..');
 
 /** One after the other: each has a world of its own. */
-const GROUPS: readonly Group[] = [drainGroup, scaleGroup, continuedScaleGroup, breakerGroup];
+const GROUPS: readonly Group[] = [drainGroup, scaleGroup, continuedScaleGroup, breakerGroup, driftGroup];
 
 /** A busy machine may let a wait run out; each scenario has a workload of its own, so it can be played again. */
 const TRIES = 2;

@@ -1,5 +1,4 @@
 import type { WorkflowHandle } from '@temporalio/client';
-import type { Verdict } from '../../model/approval.ts';
 import { MESSAGE, proposalId, remediationId, TRAFFIC_LABEL } from '../../model/names.ts';
 import type { Story } from '../../model/remediation.ts';
 import type { Complaint } from '../e2e/exporter.ts';
@@ -7,7 +6,7 @@ import { PATIENCE } from '../e2e/support.ts';
 import { budget } from '../support/kubernetes.ts';
 import { Pool, placed } from '../support/nodes.ts';
 import { eventually } from '../support/wait.ts';
-import { end, type Group, inPhase, namedAll } from './group.ts';
+import { answered, end, type Group, inPhase, namedAll } from './group.ts';
 import { heldBy, type Rule, salvor, stack, start, thisRun, workload } from './pods.ts';
 import { responders } from './responder.ts';
 import { ticks } from './tick.ts';
@@ -52,13 +51,6 @@ async function ended(rule: Rule): Promise<WorkflowHandle> {
   await end(proposal);
   stack.exporter.set(it, false);
   return proposal;
-}
-
-async function answered(proposal: WorkflowHandle, answer: Verdict['answer']): Promise<void> {
-  const { plan } = await proposal.query<Story>(MESSAGE.story);
-  const verdict = { answer, by: 'person:ada', groups: [], digest: plan?.digest ?? '', comment: 'as discussed' };
-  await proposal.executeUpdate<void, [Verdict]>(MESSAGE.decide, { args: [verdict] });
-  await end(proposal);
 }
 
 /** A node with pods turns sick. @returns its pool, and its remediation, which has begun */
