@@ -28,8 +28,11 @@ import { answered, isPassing, RefusedUpdateError, UnansweredError, untilAnswered
 
 /** Milliseconds in which a worker must answer a question; without one the server lets it hang. */
 const ASK_WITHIN = 3_000;
-/** Milliseconds in which an order must have been obeyed: also the switch is set by then. */
-const OBEY_WITHIN = 12_000;
+/**
+ * Milliseconds in which an order must have been obeyed: also the switch is set by then. A little more than its remediation takes to
+ * notice that what drove it is dead, and to say that it is not done yet.
+ */
+const OBEY_WITHIN = 14_000;
 
 const keyOf = (name: string): string => formatTarget({ type: 'dependency', name });
 

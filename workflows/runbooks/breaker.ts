@@ -36,10 +36,10 @@ import { driving } from './breaker-steps.ts';
 import { DAY, MINUTE } from './steps.ts';
 
 /** Milliseconds of the drive that shows whether it can be driven again. */
-const SHORT_DRIVE = 30_000;
+const SHORT_DRIVE = 5_000;
 
 /** Milliseconds within which whoever orders is answered; it is obeyed all the same. */
-const ANSWER_WITHIN = 9_000;
+const ANSWER_WITHIN = 12_500;
 
 /** So much of its past is shown. */
 const MOST_TRANSITIONS = 200;
