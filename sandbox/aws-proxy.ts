@@ -23,6 +23,7 @@ import { jsonAction, jsonCodeOf, jsonError } from './aws-json.ts';
 import { type AwsRequest, isRead, mutationsIn } from './aws-record.ts';
 import { Refreshes } from './aws-refreshes.ts';
 import { Refusal } from './aws-refusal.ts';
+import { RulePages } from './aws-rule-pages.ts';
 import { type Caller, callerOf, type Headers, headersOf, type Sent } from './aws-sent.ts';
 import { type CloudTrail, Trail } from './aws-trail.ts';
 import { type Stall, type Trouble, Troubles } from './aws-trouble.ts';
@@ -44,6 +45,8 @@ export interface AwsProxy {
   show(instanceId: string, state: string | undefined): void;
   /** Answers of GetMetricData have so many data points at most from now on. */
   page(size: number): void;
+  /** Answers of DescribeSecurityGroupRules have so many rules at most from now on. */
+  pageRules(size: number): void;
   /** The next answer of GetMetricData has this status: `PartialData`, `InternalError`. */
   answerMetrics(status: string): void;
   /** Instances that are launched from now on stay `Pending` until they are let go. */
@@ -99,6 +102,7 @@ class BeforeMoto implements AwsProxy {
   readonly #launching = new Set<string>();
   readonly #activities = new ActivityLog();
   readonly #cloudwatch = new CloudWatch();
+  readonly #rulePages = new RulePages();
   #holdsLaunches = false;
 
   constructor(moto: string) {
@@ -141,6 +145,10 @@ class BeforeMoto implements AwsProxy {
 
   page(size: number): void {
     this.#cloudwatch.page(size);
+  }
+
+  pageRules(size: number): void {
+    this.#rulePages.size(size);
   }
 
   answerMetrics(status: string): void {
@@ -203,6 +211,8 @@ class BeforeMoto implements AwsProxy {
     const own = service === 'autoscaling';
     const handler = own ? this.#handlers[action] : undefined;
     const answer = (await handler?.(parameters, sent.headers)) ?? (await this.#forward(sent));
+    if (action === 'DescribeSecurityGroupRules')
+      return { ...answer, body: this.#rulePages.paged(answer.body, parameters['NextToken']) };
     return own && isRead(action) ? { ...answer, body: this.#asShown(answer.body) } : answer;
   }
 

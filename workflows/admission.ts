@@ -5,11 +5,13 @@ import { alertKey, decide, duplicate, holds } from '../model/gates.ts';
 import { limitsKey } from '../model/limits.ts';
 import { proposalId, remediationId } from '../model/names.ts';
 import type { EndReport } from '../model/remediation.ts';
-import type { Batch, Decision, RunAnswer } from '../model/request.ts';
-import type { LookAgain, Queued, ResponderInput, ResponderState } from '../model/responder.ts';
+import type { Batch, Decision } from '../model/request.ts';
+import type { LookAgain, ResponderInput, ResponderState } from '../model/responder.ts';
 import { isTick } from '../model/tick.ts';
+import { type Answer, Answers } from './answers.ts';
+import { Arrivals, type Asked } from './arrivals.ts';
 import { deliveredOf, drop, expire, goOnWaiting, keep, refuse, shelve } from './decisions.ts';
-import { type Delivered, Desk, type Execution, type Undecided, type Wait } from './desk.ts';
+import { type Delivered, Desk, type Execution, type Wait } from './desk.ts';
 import { free, settle } from './ends.ts';
 import { lookAgain, questionOf, weigh } from './looking.ts';
 import { TOLD_TWICE } from './memory.ts';
@@ -20,13 +22,9 @@ const BUSY_ELSEWHERE = 60_000;
 /** Requests that are decided with one look. */
 const MOST_LOOKED_AT = 200;
 
-/** Answer to `salvor run`, filled in when it is known. */
-export interface Answer {
-  settled?: RunAnswer;
-}
+export type { Answer } from './answers.ts';
 
 type News = { batch: Batch; answer?: Answer } | { report: EndReport } | { again: LookAgain };
-type Asked = Undecided & { answer?: Answer | undefined };
 
 /**
  * The state of one responder and all that changes it. Knows nothing of Temporal: it is told what came and what time it
@@ -38,8 +36,7 @@ export class Admission {
   readonly state: ResponderState;
   readonly #desk: Desk;
   readonly #inbox: News[] = [];
-  /** Came, and is not decided; by alert. */
-  #fresh = new Map<string, Asked>();
+  readonly #fresh = new Arrivals();
   /** Is decided with what is looked at now. */
   #hand: Asked[] = [];
   /** The question that is being answered. */
@@ -47,9 +44,7 @@ export class Admission {
   #questions = 0;
   /** Keys of the limits of which slots were asked for with it. */
   #leased: ReadonlySet<string> = new Set();
-  /** Of what was admitted and is not started yet, by episode: who waits to be told, and what had waited before. */
-  readonly #answers = new Map<string, Answer>();
-  readonly #waited = new Map<string, Queued>();
+  readonly #answers = new Answers();
 
   constructor(input: ResponderInput, execution: Execution, note: (entry: AuditEntry) => void = () => undefined) {
     this.#desk = new Desk(input, execution, note);
@@ -136,7 +131,7 @@ export class Admission {
     this.#leased = new Set(leases.map(([key]) => key));
     for (const undecided of this.#rename(this.#hand.splice(0), evidence)) this.#decide(undecided, now, evidence);
     this.#desk.queue.reckon();
-    return this.#work(now);
+    return this.#desk.work(now);
   }
 
   /** Takes in what the server said to `work`. */
@@ -150,12 +145,12 @@ export class Admission {
       const acts = holds(work.rule, request);
       const workflowId = acts ? remediationId(target) : proposalId(work.rule.name, target);
       const runId = 'started' in said ? said.started : said.busy;
-      const queued = this.#hadWaited(episode);
+      const queued = this.#answers.hadWaited(episode);
       // A proposal of the rule that is under way already proposes what this one would.
       if ('started' in said || !acts) {
         running.started(start, runId);
         this.state.tally.admit += 1;
-        this.#tell(episode, { decision: { answer: 'admit' }, remediation: { workflowId, runId } });
+        this.#answers.tell(episode, { decision: { answer: 'admit' }, remediation: { workflowId, runId } });
         return;
       }
       this.#takeBack(start);
@@ -164,7 +159,7 @@ export class Admission {
       const notBefore = now + BUSY_ELSEWHERE;
       if (queued) queue.add({ ...queued, gate: busy.gate, reason, notBefore });
       const decision = queued ? busy : keep(this.#desk, request, busy, { since, now, notBefore });
-      this.#tell(episode, { decision, remediation: { workflowId, runId } });
+      this.#answers.tell(episode, { decision, remediation: { workflowId, runId } });
     });
     for (const over of result.ended) {
       const { episode } = (over.proposal ? this.state.proposed?.[over.target] : this.state.open[over.target]) ?? {};
@@ -201,7 +196,7 @@ export class Admission {
     this.#asked = undefined;
     const hand = this.#hand.splice(0);
     for (const { queued } of hand) if (queued) this.#desk.queue.again(queued);
-    this.#putFirst(hand.filter(({ queued }) => !queued));
+    this.#fresh.putFirst(hand.filter(({ queued }) => !queued));
   }
 
   #receive(batch: Batch, answer: Answer | undefined, now: number): void {
@@ -213,14 +208,13 @@ export class Admission {
         this.#resolve(request, now);
         continue;
       }
-      const key = alertKey(request);
       const repeat =
         this.#adopt(request) ??
-        (this.#fresh.has(key)
+        (this.#fresh.has(request)
           ? ({ answer: 'coalesce', gate: 'duplicate', reason: 'it is being decided' } as const)
           : duplicate({ request, rule, state, now }));
       if (repeat) this.#conclude({ request, since: now, answer }, repeat, now);
-      else this.#fresh.set(key, { request, since: now, answer });
+      else this.#fresh.add({ request, since: now, answer });
     }
   }
 
@@ -228,10 +222,9 @@ export class Admission {
   #adopt(request: Delivered): Decision | undefined {
     const { approval } = request;
     const { queue, state } = this.#desk;
-    const fresh = this.#fresh.get(alertKey(request));
     const queued = state.queue[alertKey(request)];
-    if (!approval || !(fresh || queued)) return undefined;
-    if (fresh) fresh.request.approval ??= approval;
+    if (!approval || !(this.#fresh.has(request) || queued)) return undefined;
+    this.#fresh.approve(request, approval);
     if (queued && !queued.approval) {
       queue.remove(queued);
       queue.add({ ...queued, approval });
@@ -255,34 +248,15 @@ export class Admission {
     const pending = [...running.starts];
     for (const start of pending) this.#takeBack(start);
     const undecided = pending.flatMap(({ request, since, episode }) => {
-      const queued = this.#hadWaited(episode);
+      const queued = this.#answers.hadWaited(episode);
       if (queued) queue.add(queued);
-      return queued ? [] : [{ request, since, answer: this.#askedBy(episode) }];
+      return queued ? [] : [{ request, since, answer: this.#answers.askedBy(episode) }];
     });
-    this.#putFirst(undecided);
-  }
-
-  #putFirst(some: readonly Asked[]): void {
-    if (some.length === 0) return;
-    this.#fresh = new Map([...some.map((one): [string, Asked] => [alertKey(one.request), one]), ...this.#fresh]);
-  }
-
-  #takeFresh(most = Number.POSITIVE_INFINITY): Asked[] {
-    const taken = [...this.#fresh.values()].slice(0, most);
-    for (const { request } of taken) this.#fresh.delete(alertKey(request));
-    return taken;
-  }
-
-  #standing(target: string): Pick<RunAnswer, 'remediation'> {
-    const { open, proposed, rule } = this.state;
-    const [acting, waiting] = [open[target], proposed?.[target]];
-    if (acting?.runId) return { remediation: { workflowId: remediationId(target), runId: acting.runId } };
-    if (!waiting?.runId || !rule) return {};
-    return { remediation: { workflowId: proposalId(rule.name, target), runId: waiting.runId } };
+    this.#fresh.putFirst(undecided);
   }
 
   #shelve(): void {
-    for (const undecided of this.#takeFresh()) {
+    for (const undecided of this.#fresh.take()) {
       const decision = shelve(this.#desk, undecided);
       if (undecided.answer) undecided.answer.settled = { decision };
     }
@@ -296,7 +270,7 @@ export class Admission {
       for (const queued of next.chunk) this.#decide({ request: queued, since: queued.since, queued }, now);
       more = next.more;
     }
-    for (const undecided of this.#takeFresh()) this.#decide(undecided, now);
+    for (const undecided of this.#fresh.take()) this.#decide(undecided, now);
   }
 
   /** Those who wait and whose turn it is, and behind them those who came. */
@@ -304,12 +278,12 @@ export class Admission {
     const { queue, room, rule } = this.#desk;
     const { chunk, more } = queue.next(now, room, (queued) => room > 0 || !holds(rule, queued));
     const waiting = chunk.map((queued) => ({ request: queued, since: queued.since, queued }));
-    return more ? waiting : [...waiting, ...this.#takeFresh(MOST_LOOKED_AT - waiting.length)];
+    return more ? waiting : [...waiting, ...this.#fresh.take(MOST_LOOKED_AT - waiting.length)];
   }
 
   /** What to look at: for those in hand, or, where none is, whether the storm is over. */
   #question(now: number): LookRequest {
-    const fresh = [...this.#fresh.values()].map(({ request }) => request);
+    const fresh = this.#fresh.requests;
     this.#questions += 1;
     this.#asked = questionOf(this.#desk, { hand: this.#hand, fresh, now, number: this.#questions });
     return this.#asked;
@@ -327,7 +301,7 @@ export class Admission {
       this.#desk.queue.again(queued);
     }
     const fresh = others.filter(({ queued }) => !queued);
-    this.#putFirst(fresh.map((one) => ({ ...one, request: { ...one.request, target: nameOf(one) } })));
+    this.#fresh.putFirst(fresh.map((one) => ({ ...one, request: { ...one.request, target: nameOf(one) } })));
     return hand.filter((undecided) => !others.includes(undecided));
   }
 
@@ -357,7 +331,8 @@ export class Admission {
     else if (decision.answer === 'wait') came = keep(this.#desk, request, decision, { since, now, notBefore });
     else if (decision.answer === 'refuse') refuse(this.#desk, request, decision, since, now);
     else this.state.tally.coalesce += 1;
-    if (answer && came.answer !== 'admit') answer.settled = { decision: came, ...this.#standing(request.target) };
+    if (answer && came.answer !== 'admit')
+      answer.settled = { decision: came, ...this.#desk.running.standing(request.target, this.state.rule) };
   }
 
   #admit({ request, since, queued, answer }: Asked, now: number, evidence: Evidence | undefined): void {
@@ -369,8 +344,7 @@ export class Admission {
     if (holds(rule, request)) slots.use(request.target);
     // Nobody waits to hear of the end of what only observes: it is settled as soon as it is asked for.
     else if (rule.mode === 'observe') memory.settle(request, 'observed', now, isTick(request) ? TOLD_TWICE : undefined);
-    if (answer) this.#answers.set(start.episode, answer);
-    if (queued) this.#waited.set(start.episode, queued);
+    this.#answers.keep(start.episode, { answer, queued });
   }
 
   /** As if it had never been admitted. */
@@ -396,12 +370,14 @@ export class Admission {
     const pending = running.resolve(request, isOver);
     for (const start of pending) {
       this.#takeBack(start);
-      this.#waited.delete(start.episode);
+      this.#answers.hadWaited(start.episode);
     }
     if (pending.length > 0) queue.wake('end');
-    const undecided = [...this.#fresh.values()].filter((other) => isIt(other.request));
-    for (const other of undecided) this.#fresh.delete(alertKey(other.request));
-    const answers = [...pending.map(({ episode }) => this.#askedBy(episode)), ...undecided.map(({ answer }) => answer)];
+    const undecided = this.#fresh.drop(isIt);
+    const answers = [
+      ...pending.map(({ episode }) => this.#answers.askedBy(episode)),
+      ...undecided.map(({ answer }) => answer),
+    ];
     state.tally.coalesce += answers.length;
     const reason = 'the alert was resolved before it started';
     for (const answer of answers)
@@ -412,33 +388,5 @@ export class Admission {
     this.state.rule ??= completed(report.rule);
     this.state.ruleDigest ??= report.ruleDigest;
     settle(this.#desk, report, now);
-  }
-
-  #work(now: number): DispatchRequest | undefined {
-    const { escalations, execution, queue, running, scope, slots } = this.#desk;
-    const { rule, ruleDigest } = this.state;
-    if (!rule || ruleDigest === undefined) return undefined;
-    const { starts, resolved, check } = running.take(queue.length > 0, now);
-    const [give, herald] = [slots.give(), escalations.take()];
-    if (starts.length + resolved.length + check.length === 0 && !give && !herald) return undefined;
-    const about = { responder: execution.workflowId, scope, rule, ruleDigest, starts, resolved, check };
-    return { ...about, ...(give && { give }), ...(herald && { herald }) };
-  }
-
-  #askedBy(episode: string): Answer | undefined {
-    const answer = this.#answers.get(episode);
-    this.#answers.delete(episode);
-    return answer;
-  }
-
-  #hadWaited(episode: string): Queued | undefined {
-    const queued = this.#waited.get(episode);
-    this.#waited.delete(episode);
-    return queued;
-  }
-
-  #tell(episode: string, told: RunAnswer): void {
-    const answer = this.#askedBy(episode);
-    if (answer) answer.settled = told;
   }
 }

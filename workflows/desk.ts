@@ -1,4 +1,5 @@
 import type { AuditEntry } from '../model/audit.ts';
+import type { DispatchRequest } from '../model/dispatch.ts';
 import type { Decision, Request } from '../model/request.ts';
 import type { Queued, ResponderInput, ResponderState } from '../model/responder.ts';
 import type { ResolvedRule } from '../model/rule.ts';
@@ -68,5 +69,17 @@ export class Desk {
   /** So many more may be open. */
   get room(): number {
     return this.rule.gates.maxInFlight - Object.keys(this.state.open).length;
+  }
+
+  /** What is to be asked of the server now, if anything. */
+  work(now: number): DispatchRequest | undefined {
+    const { escalations, execution, queue, running, scope, slots } = this;
+    const { rule, ruleDigest } = this.state;
+    if (!rule || ruleDigest === undefined) return undefined;
+    const { starts, resolved, check } = running.take(queue.length > 0, now);
+    const [give, herald] = [slots.give(), escalations.take()];
+    if (starts.length + resolved.length + check.length === 0 && !give && !herald) return undefined;
+    const about = { responder: execution.workflowId, scope, rule, ruleDigest, starts, resolved, check };
+    return { ...about, ...(give && { give }), ...(herald && { herald }) };
   }
 }

@@ -1,6 +1,8 @@
 import { type DispatchRequest, MAX_STARTS, type Running as Run, type Start } from '../model/dispatch.ts';
 import { alertKey, holds } from '../model/gates.ts';
+import { proposalId, remediationId } from '../model/names.ts';
 import type { EndReport } from '../model/remediation.ts';
+import type { RunAnswer } from '../model/request.ts';
 import type { Open, Proposed, ResponderState } from '../model/responder.ts';
 import type { ResolvedRule } from '../model/rule.ts';
 import { isTick } from '../model/tick.ts';
@@ -59,6 +61,15 @@ export class Running {
     const among = (some: Record<string, Open | Proposed>) =>
       Object.keys(some).find((key) => some[key]?.fingerprint === fingerprint);
     return among(open) ?? among(proposed) ?? target;
+  }
+
+  /** What runs for a target, for people: what acts on it before what is only proposed. */
+  standing(target: string, rule: ResolvedRule | undefined): Pick<RunAnswer, 'remediation'> {
+    const { open, proposed } = this.#state;
+    const [acting, waiting] = [open[target], proposed?.[target]];
+    if (acting?.runId) return { remediation: { workflowId: remediationId(target), runId: acting.runId } };
+    if (!waiting?.runId || !rule) return {};
+    return { remediation: { workflowId: proposalId(rule.name, target), runId: waiting.runId } };
   }
 
   /** The server has started it, or it runs already. */

@@ -106,7 +106,7 @@ describe('a backtest that cannot be made', () => {
   it('of a configuration that is none answers 2 and says where', async () => {
     const { status, stderr } = await backtest({ gates: 'maxInFlights: 2' });
     expect(status).toBe(2);
-    expect(stderr).toMatch(/new\.yaml:10:\d+ .*maxInFlight/);
+    expect(stderr).toMatch(/new\.yaml:11:\d+ .*maxInFlight/);
     const missing = await salvor('backtest', 'none.yaml');
     expect(missing).toMatchObject({ status: 2, stderr: expect.stringContaining('none.yaml is not there') });
   });

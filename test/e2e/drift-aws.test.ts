@@ -106,7 +106,7 @@ test('a port that was opened by hand is closed by the next time of the schedule,
       PATIENCE,
     );
     expect(run).toMatchObject({ rule: 'edge-drift', by: 'schedule:edge-drift' });
-    expect(JSON.stringify(await store.records(run?.stream ?? ''))).toContain('arn:aws:iam::123456789012:user/ada');
+    expect(JSON.stringify(await store.records(run?.id ?? ''))).toContain('arn:aws:iam::123456789012:user/ada');
   } finally {
     await store.close();
   }

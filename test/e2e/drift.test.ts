@@ -192,14 +192,17 @@ test('replicas that an autoscaler sets are left alone; a label is put back, and 
   await it.write({ 'all.yaml': [policy, web, app, hpa] });
   await it.deploy(policy, web, app, hpa);
   await it.edit(app, { spec: { replicas: 5 } }, 'kube-controller-manager');
-  await it.edit(policy, { metadata: { labels: { tier: null } } }, 'kubectl-label');
+  // Of what is gone nobody is the manager any more; of what is another value somebody is.
+  await it.edit(policy, { metadata: { labels: { tier: null, app: 'other' } } }, 'kubectl-label');
   await stack.cluster.delete(web);
   const ending = await it.check();
   expect(ending).toMatchObject({ outcome: 'remediated' });
   expect(ending.reason).toContain('kubectl-label');
   expect(await it.live(app)).toMatchObject({ spec: { replicas: 5 } });
-  expect(await it.live(policy)).toMatchObject({ metadata: { labels: { tier: 'front' } } });
+  expect(await it.live(policy)).toMatchObject({ metadata: { labels: { tier: 'front', app: 'web' } } });
   expect(await it.isThere(web)).toBe(true);
+  const { stdout } = await stack.salvor(['audit', 'list', '--target', it.target, '--json']);
+  expect(stdout).toContain('kubectl-label');
   expect((await it.changed(namespace)).filter((one) => one.includes('deployments'))).toEqual([]);
 });
 

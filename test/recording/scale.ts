@@ -1,12 +1,11 @@
 import { AppsV1Api, KubeConfig, PatchStrategy, setHeaderOptions } from '@kubernetes/client-node';
 import type { WorkflowHandle } from '@temporalio/client';
-import { MESSAGE, proposalId, remediationId } from '../../model/names.ts';
-import type { Story } from '../../model/remediation.ts';
+import { proposalId, remediationId } from '../../model/names.ts';
 import { Queue } from '../e2e/queue.ts';
 import { PATIENCE, Stack } from '../e2e/support.ts';
 import { deployment } from '../support/kubernetes.ts';
 import { eventually } from '../support/wait.ts';
-import { byHand, end, type Group, namedAll, type Recording } from './group.ts';
+import { byHand, end, type Group, inPhase, namedAll, type Recording } from './group.ts';
 
 const NAMED = '{namespace="${namespace}",queue="${name}"}';
 const OPTIONS = {
@@ -127,11 +126,6 @@ class Scaling {
     return run;
   }
 
-  inPhase(run: WorkflowHandle, phase: string): Promise<unknown> {
-    const look = async () => (await run.query<Story>(MESSAGE.story)).phase === phase;
-    return eventually(`in ${phase}`, look, PATIENCE);
-  }
-
   async setSize({ namespace }: Work, replicas: number): Promise<void> {
     const merge = setHeaderOptions('Content-Type', PatchStrategy.MergePatch);
     await this.#apps.patchNamespacedDeployment({ namespace, name: 'jobs', body: { spec: { replicas } } }, merge);
@@ -210,7 +204,7 @@ const REMEDIATIONS: Record<string, () => Promise<WorkflowHandle>> = {
     const run = await scaling.rush(work);
     await eventually('they keep up with it', () => work.queue.waiting < RUSH, PATIENCE);
     work.isSeen = false;
-    await scaling.inPhase(run, 'blind');
+    await inPhase(run, 'blind');
     work.isSeen = true;
     await scaling.over(work);
     await end(run);
@@ -222,9 +216,9 @@ const REMEDIATIONS: Record<string, () => Promise<WorkflowHandle>> = {
     const run = await scaling.rush(work);
     await scaling.salvor('pause', work.target, '--reason', 'not now');
     work.queue.arrivalRate = 2 * RUSH;
-    await scaling.inPhase(run, 'held back');
+    await inPhase(run, 'held back');
     await scaling.salvor('resume', work.target);
-    await scaling.inPhase(run, 'follow');
+    await inPhase(run, 'follow');
     await scaling.over(work);
     await end(run);
     return run;

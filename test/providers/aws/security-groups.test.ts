@@ -224,6 +224,32 @@ test('groups by name and VPC; each source and protocol in its one form', async (
   expect(await world.openIn(id)).toEqual(['1 10.0.0.0/8']);
 });
 
+test('rules that come in several pages are all seen', async () => {
+  const id = await world.group();
+  const ports = Array.from({ length: 13 }, (_, i) => 7000 + i);
+  await world.open(
+    id,
+    ports.map((port) => tcp(port, '10.0.0.0/8')),
+  );
+  const stack = await world.stack(
+    declared(
+      id,
+      ports.map((port) => `{ protocol: tcp, port: ${port}, cidr: 10.0.0.0/8 }`),
+    ),
+  );
+  world.moto.proxy.pageRules(5);
+  const all = await stack.found();
+  await stack.write(declared(id, []));
+  const none = await stack.found().finally(() => world.moto.proxy.pageRules(Number.POSITIVE_INFINITY));
+  expect(all.verdict).toBe('same');
+  expect(none.differences[0]?.fields).toHaveLength(13);
+  const pages = world.moto.proxy.requests.filter(
+    ({ by, action, parameters }) =>
+      by === 'salvor' && action === 'DescribeSecurityGroupRules' && parameters['Filter.1.Value.1'] === id,
+  );
+  expect(pages.map(({ parameters }) => parameters['NextToken'])).toEqual([undefined, '5', '10', undefined, '5', '10']);
+});
+
 test.each<[string, string | Record<string, string>, RegExp]>([
   ['no file', { 'README.md': 'none' }, /declares no security group: nothing was compared/],
   ['an empty file', '', /declares no security group/],
