@@ -70,9 +70,6 @@ function overStanding(name: string, found: WorkflowExecutionDescription | undefi
 
 const UNCLEAN: ReadonlySet<string> = new Set(['TERMINATED', 'TIMED_OUT', 'FAILED']);
 
-export const readBreakers = (client: Client, { dependencies }: Pick<Config, 'dependencies'>) =>
-  Promise.all(dependencies.map(({ name }) => readBreaker(client, name)));
-
 /** The activity, as it is registered. */
 const DRIVES = 'driveBreaker';
 
