@@ -1,3 +1,4 @@
+import { ApplicationFailure } from '@temporalio/common';
 import { planOf } from '../model/breaker/plan.ts';
 import type { Change } from '../model/change.ts';
 import type { DriveBeat, Driven, SetSwitchRequest, SwitchPort } from '../model/ports/switch.ts';
@@ -53,8 +54,28 @@ export function switchActivities({
         if (request.audit) await announce(request.audit);
         const own = pulse(fence);
         const last = own.last as DriveBeat | undefined;
-        const drive = new Drive(request, { provider: switches.of(request.dependency), prober, pulse: own, last });
-        return await drive.run();
+        let latest = last;
+        const { stands } = request;
+        const told = {
+          ...own,
+          beat: (details: unknown) => {
+            latest = { ...(details as DriveBeat), ...(stands !== undefined && { stands }) };
+            own.beat(latest);
+          },
+        };
+        try {
+          const drive = new Drive(request, { provider: switches.of(request.dependency), prober, pulse: told, last });
+          return await drive.run();
+        } catch (error) {
+          throw knowing(asFailure(error), latest);
+        }
       }),
   };
+}
+
+/** What ends it for good also ends its heartbeats: how far it came goes with it. */
+function knowing(failure: unknown, latest: DriveBeat | undefined): unknown {
+  if (!(failure instanceof ApplicationFailure) || !failure.nonRetryable || !latest) return failure;
+  const { message, type } = failure;
+  return ApplicationFailure.create({ message, ...(type && { type }), nonRetryable: true, details: [latest] });
 }

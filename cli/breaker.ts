@@ -1,5 +1,5 @@
 import type { Command } from 'commander';
-import type { BreakerStanding } from '../model/breaker/standing.ts';
+import { type BreakerStanding, standsAs } from '../model/breaker/standing.ts';
 import { action, type Context } from './command.ts';
 import { type DeskOptions, withDesk } from './desk-options.ts';
 import { note, paint, print, printJson, table } from './output.ts';
@@ -36,21 +36,24 @@ export function breaker(program: Command): void {
 }
 
 async function list(context: Context): Promise<ExitStatus> {
-  const [{ withTemporal }, { readBreakers }] = await Promise.all([
+  const [{ withTemporal }, { breakersOf }] = await Promise.all([
     import('./temporal.ts'),
-    import('../providers/temporal/breakers.ts'),
+    import('../providers/temporal/all-breakers.ts'),
   ]);
   return await withTemporal(context, async ({ client, config }) => {
-    const all = await readBreakers(client, config);
+    const all = await breakersOf(client, config)();
     if (context.json) printJson(all);
-    else if (all.length === 0) print('no dependencies are configured');
+    else if (config.dependencies.length === 0) print('no dependencies are configured');
     else
       print(
         ...table([['dependency', 'state', 'until', 'reason'], ...all.map(rowOf)], (text, _column, row) =>
           row === 0 ? paint('dim', text) : text,
         ),
       );
-    return EXIT.done;
+    const untold = config.dependencies.filter(({ name }) => !all.some(({ dependency }) => dependency === name));
+    if (untold.length === 0) return EXIT.done;
+    note(`nobody can tell how ${untold.map(({ name }) => name).join(', ')} stands: no worker answers`);
+    return EXIT.unknown;
   });
 }
 
@@ -83,16 +86,20 @@ async function order(
   return EXIT.done;
 }
 
-const rowOf = ({ dependency, state, until = '', reason }: BreakerStanding): string[] => [
+const rowOf = ({ dependency, state, switch: stands, until = '', reason }: BreakerStanding): string[] => [
   dependency,
-  state,
+  `${state}${besides(state, stands)}`,
   until,
   reason,
 ];
 
-function describe({ dependency, state, since, until, reason, relapses }: BreakerStanding): string {
+/** Its switch, where that does not stand as the state says. */
+const besides = (state: BreakerStanding['state'], stands: BreakerStanding['switch']): string =>
+  stands === standsAs(state) ? '' : ` (switch: ${stands})`;
+
+function describe({ dependency, state, switch: stands, since, until, reason, relapses }: BreakerStanding): string {
   const times = [since && `since ${since}`, until && `until ${until}`, relapses > 0 && `relapses: ${relapses}`];
-  return [`${dependency} is ${state}`, ...times.filter(Boolean), reason].join(', ');
+  return [`${dependency} is ${state}${besides(state, stands)}`, ...times.filter(Boolean), reason].join(', ');
 }
 
 const unknown = (name: string): CliError =>

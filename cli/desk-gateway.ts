@@ -51,7 +51,7 @@ function refusal(url: string, status: number, answer: unknown): CliError {
 
 /** HTTP statuses: what was refused, what there is none of, what was wrong with the order, and what may be better later. */
 function exitOf(status: number): ExitStatus {
-  if (status === 404) return EXIT.failed;
+  if (status === 404 || status === 504) return EXIT.failed;
   if ([401, 403, 409].includes(status)) return EXIT.refused;
   return status < 500 && status !== 429 ? EXIT.usage : EXIT.unknown;
 }

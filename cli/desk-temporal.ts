@@ -1,6 +1,6 @@
 import type { Client } from '@temporalio/client';
 import { VERDICT_ERRORS } from '../model/approval.ts';
-import { BREAKER_REFUSED } from '../model/breaker/standing.ts';
+import { BREAKER_ENDS, BREAKER_PENDING, BREAKER_REFUSED } from '../model/breaker/standing.ts';
 import type { Config } from '../model/config.ts';
 import { parseDuration } from '../model/duration.ts';
 import { InputError } from '../model/input-error.ts';
@@ -54,7 +54,7 @@ function read(duration: string): number {
   }
 }
 
-const VERDICT_TYPES: ReadonlySet<string> = new Set([...Object.values(VERDICT_ERRORS), BREAKER_REFUSED]);
+const VERDICT_TYPES: ReadonlySet<string> = new Set([...Object.values(VERDICT_ERRORS), BREAKER_REFUSED, BREAKER_ENDS]);
 
 function explained(error: unknown): never {
   if (error instanceof UnansweredError) {
@@ -65,6 +65,7 @@ function explained(error: unknown): never {
     });
   }
   if (!(error instanceof RefusedUpdateError)) throw error;
+  if (error.type === BREAKER_PENDING) throw new CliError(error.message, { status: EXIT.failed, cause: error });
   const status = VERDICT_TYPES.has(error.type) ? EXIT.refused : EXIT.usage;
   throw new CliError(error.message, { status, cause: error });
 }

@@ -4,6 +4,7 @@ import type { Client } from '@temporalio/client';
 import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify';
 import type { Config } from '../model/config.ts';
 import { parseDuration } from '../model/duration.ts';
+import { breakersOf } from '../providers/temporal/all-breakers.ts';
 import { readBreaker } from '../providers/temporal/breakers.ts';
 import type { GatewayMetrics } from './metrics.ts';
 import { Rejection } from './reject.ts';
@@ -30,7 +31,10 @@ export interface BreakerParts {
 /** What programs follow: `GET /v1/breakers`, and `/v1/breakers/NAME`, each with an ETag and `?wait=30s`. */
 export function addBreakers(app: FastifyInstance, { config, client, metrics, mayRead, rejected }: BreakerParts): void {
   const names = config.dependencies.map(({ name }) => name);
-  const look = shared((name) => client.withDeadline(Date.now() + ANSWER_WITHIN, () => readBreaker(client, name)));
+  const inTime = <T>(ask: () => Promise<T>): Promise<T> => client.withDeadline(Date.now() + ANSWER_WITHIN, ask);
+  const look = shared((name) => inTime(() => readBreaker(client, name)));
+  const readAll = breakersOf(client, config);
+  const lookAtAll = shared(() => inTime(readAll));
   let waiting = 0;
   let closing = false;
   app.addHook('preClose', async () => {
@@ -75,8 +79,7 @@ export function addBreakers(app: FastifyInstance, { config, client, metrics, may
   };
   app.get('/v1/breakers', {
     ...options,
-    handler: (request, reply) =>
-      answer(request, reply, async () => ({ breakers: await Promise.all(names.map((name) => look(name))) })),
+    handler: (request, reply) => answer(request, reply, async () => ({ breakers: await lookAtAll('all') })),
   });
   app.get<{ Params: { name: string } }>('/v1/breakers/:name', {
     ...options,

@@ -3,7 +3,7 @@ import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify';
 import type { Logger } from 'pino';
 import { z } from 'zod';
 import { VERDICT_ERRORS, type Verdict } from '../model/approval.ts';
-import { BREAKER_REFUSED } from '../model/breaker/standing.ts';
+import { BREAKER_ENDS, BREAKER_PENDING, BREAKER_REFUSED } from '../model/breaker/standing.ts';
 import type { Config } from '../model/config.ts';
 import { parseDuration } from '../model/duration.ts';
 import { InputError } from '../model/input-error.ts';
@@ -221,6 +221,9 @@ function known(dependency: string, { dependencies }: Config): void {
 const REFUSALS: Record<string, number> = {
   [INVALID_ORDER]: 422,
   [BREAKER_REFUSED]: 409,
+  [BREAKER_ENDS]: 409,
+  // Taken: a proxy would say so of what it waits for too.
+  [BREAKER_PENDING]: 504,
   [VERDICT_ERRORS.nothingWaits]: 409,
   [VERDICT_ERRORS.stale]: 409,
   [VERDICT_ERRORS.notAllowed]: 403,

@@ -1,6 +1,7 @@
 import type { Approval } from './approval.ts';
 import type { AuditNote } from './audit.ts';
 import type { BreakerState, Transition } from './breaker/machine.ts';
+import type { Stands } from './breaker/standing.ts';
 import type { Change, Held } from './change.ts';
 import type { Outcome } from './outcome.ts';
 import type { Plan } from './plan.ts';
@@ -129,7 +130,7 @@ export interface Story {
   changes: Change[];
   held: Held[];
   /** Of circuit-breaker: how the breaker stands, and how it came to that, oldest first. */
-  breaker?: { state: BreakerState; timeline: Transition[] };
+  breaker?: { state: BreakerState; timeline: Transition[]; stands?: Stands };
   /** Of scale-on-backlog: what there is to draw, at most 240 points. */
   chart?: ScalePoint[];
   ending?: Ending;

@@ -7,7 +7,7 @@ import type { AuditStoreOptions } from '../audit/store.ts';
 import type { Config } from '../model/config.ts';
 import { watchQueue } from '../model/names.ts';
 import { createRegistry } from '../providers/registry.ts';
-import { readBreakers } from '../providers/temporal/breakers.ts';
+import { breakersOf } from '../providers/temporal/all-breakers.ts';
 import { connectOptions } from '../providers/temporal/connect.ts';
 import { activitiesOf } from './activities.ts';
 import { type Audit, openAudit } from './audit.ts';
@@ -118,7 +118,7 @@ export async function startWorker(settings: WorkerSettings): Promise<RunningWork
       (query) => countWorkflows(client, query),
       standingOf(client, pauses),
     );
-    metrics.breakers(() => readBreakers(client, config));
+    metrics.breakers(breakersOf(client, config));
     metrics.drift(driftOf(client, config), intervalsOf(config));
     const searchAttributes = await ensureSearchAttributes(connection, namespace, logger);
     audit = await openAudit({ options: settings.audit, client, registry: metrics.registry, logger });

@@ -48,6 +48,8 @@ export class Life<R extends Runbook = Runbook> {
   onOrder: ((order: BreakerOrder) => Promise<BreakerStanding>) | undefined;
   /** Nothing more is done but to tell of the end. */
   over = false;
+  /** What was done is being taken back, which may take long; nothing else is done. */
+  givesUp = false;
   readonly #notes: Notes;
   #hints = 0;
   #cancelledBy: CancelRequest | undefined;
@@ -236,6 +238,7 @@ export class Life<R extends Runbook = Runbook> {
   }
 
   giveUp(ending: Ending): Promise<Ending> {
+    this.givesUp = true;
     return this.holding.giveUp(ending);
   }
 

@@ -15,7 +15,7 @@ import {
 } from '@temporalio/workflow';
 import type { Verdict } from '../model/approval.ts';
 import type { BreakerOrder } from '../model/breaker/options.ts';
-import { BREAKER_REFUSED, type BreakerStanding } from '../model/breaker/standing.ts';
+import { BREAKER_ENDS, BREAKER_REFUSED, type BreakerStanding } from '../model/breaker/standing.ts';
 import { MESSAGE } from '../model/names.ts';
 import { INSTANCE_ERRORS } from '../model/ports/instance.ts';
 import type { CancelRequest, Ending, RemediationInput, Story } from '../model/remediation.ts';
@@ -91,10 +91,10 @@ setWorkflowOptions(() => {
 
 /** @throws ApplicationFailure for the person who ordered */
 function orderOf(life: Life): NonNullable<Life['onOrder']> {
-  const { onOrder, over, input } = life;
-  if (onOrder && !over) return onOrder;
-  const why = over ? 'it is about to end: order it again' : `${input.target} has no breaker that can be set now`;
-  throw ApplicationFailure.nonRetryable(why, BREAKER_REFUSED);
+  const { onOrder, over, givesUp, input } = life;
+  if (over || givesUp) throw ApplicationFailure.nonRetryable('it is about to end: order it again', BREAKER_ENDS);
+  if (onOrder) return onOrder;
+  throw ApplicationFailure.nonRetryable(`${input.target} has no breaker that can be set now`, BREAKER_REFUSED);
 }
 
 function endOf(life: Life, error: unknown): Ending {

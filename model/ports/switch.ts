@@ -1,6 +1,7 @@
 import type { AuditPage } from '../audit.ts';
 import type { BreakerState, Transition } from '../breaker/machine.ts';
 import type { Dependency } from '../breaker/options.ts';
+import type { Stands } from '../breaker/standing.ts';
 import type { Change, Held, ObjectRef } from '../change.ts';
 import type { ClearanceRequest } from '../clearance.ts';
 import type { Plan } from '../plan.ts';
@@ -55,6 +56,8 @@ export interface SetSwitchRequest extends SwitchRequest {
   position: Position;
   /** What is held while it is not closed; closing puts back what `before` says. */
   held: Held[];
+  /** Closing: also what other remediations have set, for a person says so. */
+  anyones?: true;
   audit?: AuditPage;
   clearance?: ClearanceRequest;
 }
@@ -79,6 +82,8 @@ export interface DriveRequest extends SwitchRequest {
   state: BreakerState;
   /** What is held while it is not closed; empty before. */
   held: Held[];
+  /** Where it is not as the state wants it: what is told of it meanwhile. */
+  stands?: Stands;
   /** ISO time at which it answers in any case. */
   deadline: string;
   /** What is to be on record meanwhile. */
@@ -97,4 +102,4 @@ export interface Driven {
 }
 
 /** What the heartbeats of `driveBreaker` say: the latest, also for whoever looks at it from outside. */
-export type DriveBeat = Pick<Driven, 'state' | 'transitions' | 'changes'> & { provider?: unknown };
+export type DriveBeat = Pick<Driven, 'state' | 'transitions' | 'changes'> & { provider?: unknown; stands?: Stands };

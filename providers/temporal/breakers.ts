@@ -7,7 +7,14 @@ import {
 } from '@temporalio/client';
 import type { Workflow } from '@temporalio/common';
 import type { BreakerOrder } from '../../model/breaker/options.ts';
-import { BREAKER_REFUSED, type BreakerStanding, closedStanding, standingOf } from '../../model/breaker/standing.ts';
+import {
+  BREAKER_ENDS,
+  BREAKER_PENDING,
+  BREAKER_REFUSED,
+  type BreakerStanding,
+  closedStanding,
+  standingOf,
+} from '../../model/breaker/standing.ts';
 import type { Config } from '../../model/config.ts';
 import { digest } from '../../model/digest.ts';
 import { MESSAGE, remediationId, WORKFLOW } from '../../model/names.ts';
@@ -21,8 +28,11 @@ import { answered, isPassing, RefusedUpdateError, UnansweredError, untilAnswered
 
 /** Milliseconds in which a worker must answer a question; without one the server lets it hang. */
 const ASK_WITHIN = 3_000;
-/** Milliseconds in which an order must have been obeyed: also the switch is set by then. */
-const OBEY_WITHIN = 12_000;
+/**
+ * Milliseconds in which an order must have been obeyed: also the switch is set by then. A little more than its remediation takes to
+ * notice that what drove it is dead, and to say that it is not done yet.
+ */
+const OBEY_WITHIN = 14_000;
 
 const keyOf = (name: string): string => formatTarget({ type: 'dependency', name });
 
@@ -38,18 +48,27 @@ export async function readBreaker(client: Client, name: string): Promise<Breaker
     if (error instanceof WorkflowNotFoundError) return undefined;
     throw error;
   });
-  if (found?.status.name !== 'RUNNING') {
-    const closedAt = found?.closeTime?.toISOString();
-    return { ...closedStanding(name), ...(closedAt !== undefined && { since: closedAt }) };
-  }
-  const state = beatOf(client, found)?.state ?? (await storyOf(client, found)).breaker?.state;
+  if (found?.status.name !== 'RUNNING') return overStanding(name, found);
+  const beat = beatOf(client, found);
+  const story = beat ? undefined : (await storyOf(client, found)).breaker;
+  const state = beat?.state ?? story?.state;
   // It may have gone on in a new run: people know it by its first.
   const first = found.raw.workflowExecutionInfo?.firstRunId || found.runId;
-  return state ? standingOf(name, state, first) : closedStanding(name);
+  return state ? standingOf(name, state, first, beat?.stands ?? story?.stands) : closedStanding(name);
 }
 
-export const readBreakers = (client: Client, { dependencies }: Pick<Config, 'dependencies'>) =>
-  Promise.all(dependencies.map(({ name }) => readBreaker(client, name)));
+/** Where it came to its end it has closed what it had opened, or has told people what it left. */
+function overStanding(name: string, found: WorkflowExecutionDescription | undefined): BreakerStanding {
+  const closed = closedStanding(name);
+  const since = found?.closeTime && { since: found.closeTime.toISOString() };
+  if (!found || !UNCLEAN.has(found.status.name)) return { ...closed, ...since };
+  const first = found.raw.workflowExecutionInfo?.firstRunId || found.runId;
+  const how = found.status.name.toLowerCase().replace('_', ' ');
+  const reason = `its remediation ${first} ${how === 'failed' ? 'has failed' : `was ${how}`}, and may have left its switch open: look at it; \`salvor breaker close ${name}\` closes it`;
+  return { ...closed, ...since, switch: 'unknown', reason };
+}
+
+const UNCLEAN: ReadonlySet<string> = new Set(['TERMINATED', 'TIMED_OUT', 'FAILED']);
 
 /** The activity, as it is registered. */
 const DRIVES = 'driveBreaker';
@@ -81,7 +100,7 @@ export type Ordered = { breaker: BreakerStanding; waits?: { gate: string; reason
 /**
  * Tells the remediation of the dependency, which is started where none is open. Resolves when the switch stands as ordered.
  *
- * @throws RefusedUpdateError with the type BREAKER_REFUSED; UnansweredError
+ * @throws RefusedUpdateError with the type BREAKER_REFUSED, BREAKER_ENDS, or BREAKER_PENDING where it is not done in time; UnansweredError
  */
 export async function orderBreaker(place: BreakerPlace, name: string, order: BreakerOrder): Promise<Ordered> {
   const { client, config } = place;
@@ -115,7 +134,10 @@ async function tell(
     return await answered(client, ask, deadline);
   } catch (error) {
     if (isPassing(error)) return undefined;
-    throw error;
+    if (!(error instanceof RefusedUpdateError) || error.type !== BREAKER_ENDS || Date.now() > deadline) throw error;
+    // One that takes back what it did may take long; what is ordered of another one waits for it.
+    await pause();
+    return await tell(client, name, order, deadline);
   }
 }
 
@@ -161,8 +183,11 @@ async function untilStands(
   const wanted = order === 'open' ? 'open' : 'closed';
   for (;;) {
     const now = await readBreaker(client, name);
-    if (now.state === wanted && now.by === by) return now;
-    if (Date.now() > deadline) throw new UnansweredError(`it was ordered, and does not stand so yet: ${now.reason}`);
+    if (now.state === wanted && now.switch === wanted && now.by === by) return now;
+    if (Date.now() > deadline)
+      throw new RefusedUpdateError(`it was ordered, and is not done yet: its switch is ${now.switch}; ${now.reason}`, {
+        type: BREAKER_PENDING,
+      });
     await pause();
   }
 }

@@ -10,7 +10,7 @@ import { MESSAGE, remediationId } from '../../model/names.ts';
 import type { Finding, Position } from '../../model/ports/switch.ts';
 import type { Story } from '../../model/remediation.ts';
 import type { ResolvedRule } from '../../model/rule.ts';
-import { FinalError } from '../../providers/errors.ts';
+import { FinalError, UnavailableError } from '../../providers/errors.ts';
 import { keepOpen } from '../../providers/keep-open.ts';
 import type { Prober, Switches, SwitchProvider } from '../../providers/switch.ts';
 import { eventually } from '../support/wait.ts';
@@ -28,6 +28,17 @@ export class Dependant {
   contestedBy: string | undefined;
   objection: Objection | undefined;
   broken: string | undefined;
+  /** Why it cannot be opened, or closed, now. */
+  unopenable: string | undefined;
+  unclosable: string | undefined;
+  /** Why nobody can look at it, and never will. */
+  unreadable: string | undefined;
+  /** Closing it takes nothing of it back. */
+  foreign = false;
+  /** What drives it says nothing, as of a worker that is dead. */
+  silent: Promise<void> | undefined;
+  /** How often it was begun to drive it. */
+  drives = 0;
 
   get key(): string {
     return `dependency/${this.name}`;
@@ -66,7 +77,9 @@ function switchOf(it: Dependant): SwitchProvider {
     },
     async set({ position, step }, attempt) {
       if (it.broken !== undefined && position !== 'closed') throw new FinalError(it.broken, { type: 'Forbidden' });
-      if (SHORT(it.position) === SHORT(position)) return [];
+      const unable = position === 'closed' ? it.unclosable : it.unopenable;
+      if (unable !== undefined) throw new UnavailableError(unable);
+      if (SHORT(it.position) === SHORT(position) || (position === 'closed' && it.foreign)) return [];
       if (position !== 'closed') await attempt.stillMine();
       const before = it.position;
       it.set(position);
@@ -74,6 +87,7 @@ function switchOf(it: Dependant): SwitchProvider {
     },
     keepOpen: (asked, pulse) =>
       keepOpen(asked, pulse, async () => {
+        if (it.unreadable !== undefined) throw new FinalError(it.unreadable, { type: 'Invalid' });
         if (it.contestedBy !== undefined)
           return { changes: [], contest: { by: it.contestedBy, object }, over: 'it is theirs' };
         if (it.position === 'open') return { changes: [] };
@@ -116,7 +130,14 @@ export async function startBreakers(
   const prober: Prober = { confirm: finding('confirm'), try: finding('try') };
   const clear = async ({ target }: ClearanceRequest) => of(target.slice('dependency/'.length)).objection;
   const fence = fenceOf(new Client({ connection }));
-  const acts = { ...instance(), ...switchActivities({ switches, prober, fence, clear }) };
+  const real = switchActivities({ switches, prober, fence, clear });
+  const driveBreaker: typeof real.driveBreaker = async (request) => {
+    const it = of(request.dependency.name);
+    it.drives += 1;
+    await it.silent;
+    return real.driveBreaker(request);
+  };
+  const acts = { ...instance(), ...real, driveBreaker };
   const bench = await startBench(address, acts, {}, taskQueue);
   return {
     bench,
@@ -132,14 +153,16 @@ export interface Given {
   halfOpen?: Partial<Dependency['halfOpen']>;
   options?: Partial<CircuitBreakerOptions>;
   mode?: ResolvedRule['mode'];
+  escalate?: boolean;
 }
 
 export function breakerRule(it: Dependant, given: Given = {}): ResolvedRule<'circuit-breaker'> {
-  const { dependency, halfOpen, options, mode = 'act' } = given;
+  const { dependency, halfOpen, options, mode = 'act', escalate = false } = given;
   const whole = { ...usual, name: it.name, ...dependency, halfOpen: { ...usual.halfOpen, ...halfOpen } };
   return {
     ...rule(it.name, { maxUnavailable: { percent: 25 } }, mode),
     runbook: 'circuit-breaker',
+    onFailure: { escalate },
     with: { trustAlert: false, dependencies: { [it.name]: whole }, ...options },
   };
 }

@@ -1,15 +1,17 @@
+import { condition, isCancellation } from '@temporalio/workflow';
 import type { BreakerState } from '../../model/breaker/machine.ts';
 import type { Dependency } from '../../model/breaker/options.ts';
-import type { Held } from '../../model/change.ts';
+import type { Change, Held } from '../../model/change.ts';
 import type { Plan } from '../../model/plan.ts';
 import type { SetSwitchRequest, SwitchReading } from '../../model/ports/switch.ts';
 import type { Ending } from '../../model/remediation.ts';
 import { parseTarget } from '../../model/target.ts';
-import { objectionOf } from '../failures.ts';
+import { explain, objectionOf } from '../failures.ts';
 import type { Life } from '../life.ts';
+import { untilOneEnds } from '../race.ts';
 import { isLong } from '../runs.ts';
 import { Breaker } from './breaker.ts';
-import { closing, opening, readSwitch } from './breaker-steps.ts';
+import { closing, closingForNow, opening, readSwitch } from './breaker-steps.ts';
 import { DAY } from './steps.ts';
 
 type BreakerLife = Life<'circuit-breaker'>;
@@ -43,7 +45,14 @@ export async function circuitBreaker(life: BreakerLife): Promise<Ending> {
   life.evidence('switch', typeof reading.position === 'string' ? reading.position : 'share', reading.why, {
     held: reading.held,
   });
-  if (reading.position === 'open') return openAlready(life, reading);
+  if (order?.order === 'close') {
+    if (reading.position !== 'closed') {
+      const left = await closeLeft(life, breaker, reading);
+      if (left) return left;
+    }
+  } else if (reading.position === 'open') return openAlready(life, breaker, reading);
+  if (order?.until !== undefined && Date.parse(order.until) <= Date.now())
+    return life.end('not-needed', `${order.by} ordered it open until ${order.until}, and that is over`);
 
   if (order) breaker.orders(order);
   else await confirm(life, breaker);
@@ -69,8 +78,25 @@ function dependencyOf({ input: { target, rule } }: BreakerLife): Dependency | un
   return parsed.type === 'dependency' ? rule.with.dependencies[parsed.name] : undefined;
 }
 
-const openAlready = (life: BreakerLife, { why }: Reading): Ending =>
-  life.end('refused', `its switch is open, and it was not this remediation that opened it: ${why}`);
+function openAlready(life: BreakerLife, { dependency }: Breaker, { why }: Reading): Ending {
+  // Nobody drives it, and no later alert would: whoever looks after it has to know.
+  life.needsAPerson();
+  const how = `once callers are to be let back: salvor breaker close ${dependency.name}`;
+  return life.end('refused', `its switch is open, and it was not this remediation that opened it: ${why}. ${how}`);
+}
+
+/** A person's word closes what nobody drives any more, whoever has opened it. @returns how it ends, where it cannot be closed */
+async function closeLeft(life: BreakerLife, breaker: Breaker, reading: Reading): Promise<Ending | undefined> {
+  const { dependency } = breaker;
+  breaker.isUnderWay('closing');
+  const until = life.in(LONGEST);
+  const held: Held[] = reading.held.map((field) => ({ ...field, ...life.actor, until }));
+  life.record(await closingForNow({ ...requestOf(life, breaker, 'closed', held), anyones: true }));
+  const { position, why } = await readSwitch({ dependency, actor: life.actor });
+  if (position === 'closed') return undefined;
+  life.needsAPerson();
+  return life.end('refused', `it is not closed: what is left is not Salvor's, and stays so: ${why}`);
+}
 
 /** An alert alone opens nothing, unless the rule says so. */
 async function confirm(life: BreakerLife, breaker: Breaker): Promise<void> {
@@ -115,25 +141,110 @@ async function whileOpen(life: BreakerLife, breaker: Breaker, reading: Reading, 
 /** @returns how it ends; nothing where it is closed now */
 async function keptOpen(life: BreakerLife, breaker: Breaker, course: Course): Promise<Ending | undefined> {
   const { held } = course;
-  while (breaker.state.phase !== 'closed') {
-    breaker.stands();
+  for (;;) {
+    while (breaker.state.phase !== 'closed') {
+      breaker.stands();
+      life.writeDown();
+      if (isLong() && (await breaker.rests())) await life.goOn({ ...course, state: breaker.state });
+      const contested = await breaker.drive('keep it open, then try it', held);
+      if (contested) return await contestedBy(life, breaker, held, contested.why);
+    }
+    if (await closed(life, breaker, course)) return undefined;
+    await reopen(life, breaker, held);
+  }
+}
+
+/** What somebody else has set is theirs; what still is as it was set would be nobody's. */
+async function contestedBy(life: BreakerLife, breaker: Breaker, held: Held[], why: string): Promise<Ending> {
+  const what = `somebody else has closed its switch, and it is left so: ${why}`;
+  breaker.isUnderWay('closing');
+  try {
+    const back = await closingForNow(requestOf(life, breaker, 'closed', held));
+    life.record(back);
+    life.released();
+    return life.end('failed', `${what}. ${putBack(back)}`);
+  } catch (error) {
+    if (isCancellation(error)) throw error;
+    life.keeps();
+    return life.end('failed', `${what}. What else it had set could not be put back: ${explain(error)}`);
+  }
+}
+
+const putBack = (changes: readonly Change[]): string =>
+  changes.length === 0
+    ? 'Nothing else was left to be put back'
+    : `What still was as Salvor set it was put back: ${changes.map(({ what }) => what).join('; ')}`;
+
+/**
+ * For as long as it cannot be closed people are told, it is tried again, and the dependency is watched: it may fail again, and
+ * an order may come.
+ *
+ * @returns whether it is closed; not where it is to be open again
+ */
+async function closed(life: BreakerLife, breaker: Breaker, course: Course): Promise<boolean> {
+  for (;;) {
+    breaker.isUnderWay('closing');
+    const failure = await closedNow(life, breaker, course.held);
+    if (!failure) {
+      life.released();
+      await breaker.calm('unclosed');
+      return true;
+    }
+    if (failure.why === undefined) breaker.obey();
+    else await unclosed(breaker, failure.why);
+    if (breaker.state.phase === 'open') return false;
     life.writeDown();
     if (isLong() && (await breaker.rests())) await life.goOn({ ...course, state: breaker.state });
-    const contested = await breaker.drive('keep it open, then try it', held);
-    if (!contested) continue;
-    // What somebody else has set is theirs.
-    life.released();
-    return life.end('failed', `somebody else has closed its switch, and it is left so: ${contested.why}`);
   }
-  life.record(await closing(requestOf(life, breaker, 'closed', held)));
-  life.released();
+}
+
+async function unclosed(breaker: Breaker, why: string): Promise<void> {
+  await breaker.trouble('unclosed', `it is to be closed, and is not: ${why}`);
+  const ms = breaker.backoff('unclosed');
+  // Where nothing is remembered of it there is nothing to be watched.
+  if (breaker.state.until === null) await condition(() => breaker.isAsked, ms);
+  else await breaker.drive('see whether it stays healthy', [], ms);
+  breaker.obey();
+}
+
+/** @returns what is the matter where it is not closed; without a reason where it was stopped, for somebody asks for something */
+async function closedNow(life: BreakerLife, breaker: Breaker, held: Held[]): Promise<{ why?: string } | undefined> {
+  const close = () =>
+    closingForNow(requestOf(life, breaker, 'closed', held)).then(
+      (changes) => ({ changes }),
+      (failure: unknown) => {
+        if (isCancellation(failure)) throw failure;
+        return { why: explain(failure) };
+      },
+    );
+  const [made] = await untilOneEnds<{ changes: Change[] } | { why: string }, void>(close, () =>
+    condition(() => breaker.isAsked),
+  );
+  if (!made) return {};
+  if ('why' in made) return made;
+  life.record(made.changes);
   return undefined;
+}
+
+/** Some of it may be closed by now. Where it cannot be opened, its drive tells, and tries it again. */
+async function reopen(life: BreakerLife, breaker: Breaker, held: Held[]): Promise<void> {
+  breaker.isUnderWay('opening');
+  try {
+    life.record(await opening(requestOf(life, breaker, 'open', held)));
+  } catch (error) {
+    if (isCancellation(error)) throw error;
+    await breaker.trouble('undriven', `it is to be opened again, and is not: ${explain(error)}`);
+  }
 }
 
 async function openedAgain(life: BreakerLife, breaker: Breaker, done: Done): Promise<Ending | undefined> {
   const { dependency, state } = breaker;
   try {
-    return await whileOpen(life, breaker, await readSwitch({ dependency, actor: life.actor }), done);
+    const reading = await readSwitch({ dependency, actor: life.actor });
+    // Whoever has opened it closes it: what it was before is not known to this remediation.
+    if (reading.position === 'open')
+      return life.end('recovered', `${state.reason}; somebody else has opened its switch: ${reading.why}`);
+    return await whileOpen(life, breaker, reading, done);
   } catch (error) {
     const objection = objectionOf(error)?.objection;
     if (!objection) throw error;
@@ -148,6 +259,7 @@ async function open(life: BreakerLife, breaker: Breaker, reading: Reading): Prom
   // A person's word is not for a gate to weigh.
   const clearance = breaker.state.by === undefined ? life.clearance(life.input.target, 'nothing') : undefined;
   const request = requestOf(life, breaker, 'open', held);
+  breaker.isUnderWay('opening');
   await life.change('open the switch', (audit) => opening({ ...request, audit, ...(clearance && { clearance }) }), {
     held,
     undo: () => closing(requestOf(life, breaker, 'closed', held)),

@@ -35,11 +35,11 @@ export const changing = <A>(summary: string): ActivityInterfaceFor<A> =>
   });
 
 /** An undo is tried for a day: giving up leaves somebody else's traffic cut, or a size that nobody wants. */
-export const undoing = <A>(summary: string): ActivityInterfaceFor<A> =>
+export const undoing = <A>(summary: string, ms = DAY): ActivityInterfaceFor<A> =>
   proxyActivities<A>({
     summary,
     startToCloseTimeout: '20 seconds',
-    scheduleToCloseTimeout: '1 day',
+    scheduleToCloseTimeout: ms,
     retry: { ...RETRY, maximumInterval: '1 minute' },
   });
 

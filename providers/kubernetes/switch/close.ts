@@ -5,10 +5,10 @@ import { FinalError } from '../../errors.ts';
 import { type Attempt, LOST, type Release } from '../../instance.ts';
 import { HELD_FIELD, type Note } from '../fields.ts';
 import { shownText, textOf } from './form.ts';
-import { changeOf, type Live, MANAGER, ownNotes, slotOf, withNotes, writerAt } from './notes.ts';
+import { breakerNotes, changeOf, type Live, MANAGER, ownNotes, slotOf, withNotes, writerAt } from './notes.ts';
 import { describe, putBackAll, type Switched } from './switched.ts';
 
-type Closing = Pick<SetSwitchRequest, 'step' | 'actor' | 'held'>;
+type Closing = Pick<SetSwitchRequest, 'step' | 'actor' | 'held' | 'anyones'>;
 
 /**
  * The undo: puts back what was there, and sees to it that an opening which is still on its way is refused when it arrives. It
@@ -22,7 +22,7 @@ export async function giveBack(it: Switched, request: Closing, { since }: Pick<A
   return writer.deciding(async (live) => {
     const uid = request.held[0]?.object.uid;
     if (!live || (uid !== undefined && live.metadata.uid !== uid)) return [];
-    const notes = ownNotes(live, form, request.actor.remediation);
+    const notes = request.anyones ? breakerNotes(live, form) : ownNotes(live, form, request.actor.remediation);
     const unnoted = unnotedOf(it, live, request.held, notes);
     const closed = closedOf(it, live, [...notes, ...unnoted], notes);
     if (!equal(live, closed)) {
