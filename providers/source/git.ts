@@ -3,9 +3,13 @@ import { join } from 'node:path';
 import type { Source } from '../../model/drift/options.ts';
 import { FinalError, UnavailableError } from '../errors.ts';
 import { lastLines } from '../processes/redact.ts';
-import { runProcess } from '../processes/run.ts';
+import { runProcess, type Watch } from '../processes/run.ts';
 import type { Workplace } from '../processes/workplace.ts';
-import type { CheckoutOptions } from './checkout.ts';
+
+export interface CloneOptions extends Watch {
+  /** The very commit that is asked for, as an earlier look had it. */
+  revision?: string;
+}
 
 /** The commit that was asked for cannot be had: the server gives only what its branches and tags point at, and they moved. */
 export class MovedError extends Error {
@@ -29,7 +33,7 @@ export async function cloneInto(
   root: string,
   place: Workplace,
   source: Source & { git: string },
-  options: CheckoutOptions,
+  options: CloneOptions,
 ): Promise<string> {
   await mkdir(root);
   const secret = await credentialsOf(source, join(place.folder, 'credentials'));
@@ -91,9 +95,9 @@ class Git {
   readonly #root: string;
   readonly #url: string;
   readonly #secret: Secret | undefined;
-  readonly #options: CheckoutOptions;
+  readonly #options: CloneOptions;
 
-  constructor(root: string, url: string, secret: Secret | undefined, options: CheckoutOptions) {
+  constructor(root: string, url: string, secret: Secret | undefined, options: CloneOptions) {
     this.#root = root;
     this.#url = url;
     this.#secret = secret;

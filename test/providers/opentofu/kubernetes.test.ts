@@ -11,7 +11,16 @@ import { SENSITIVE } from '../../../model/drift/difference.ts';
 import type { HeldOn } from '../../../providers/instance.ts';
 import { requiredProviders } from '../../../sandbox/opentofu.ts';
 import { type Sandbox, startSandbox } from '../../../sandbox/sandbox.ts';
-import { classesOf, differencesOf, makeWorld, openStage, providerOf, revertible, type Stage } from './support.ts';
+import {
+  classesOf,
+  differencesOf,
+  makeWorld,
+  openStage,
+  policy,
+  providerOf,
+  revertible,
+  type Stage,
+} from './support.ts';
 
 let stage: Stage;
 let sandbox: Sandbox<'kubernetes'>;
@@ -36,20 +45,6 @@ afterAll(async () => {
 const provider = () => `${requiredProviders('kubectl')}
 provider "kubectl" {
   config_path = "${sandbox.kubernetes.kubeconfig}"
-}
-`;
-const policy = (name: string, { port = 8080, more = '' } = {}) => `
-resource "kubectl_manifest" "${name}" {
-  ${more}
-  yaml_body = <<-YAML
-    apiVersion: networking.k8s.io/v1
-    kind: NetworkPolicy
-    metadata: { name: ${name}, namespace: default }
-    spec:
-      podSelector: { matchLabels: { app: web } }
-      policyTypes: [Ingress]
-      ingress: [{ ports: [{ port: ${port}, protocol: TCP }] }]
-  YAML
 }
 `;
 
