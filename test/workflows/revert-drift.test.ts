@@ -318,6 +318,34 @@ describe('an address that somebody keeps changing', () => {
     expect(again).toBe(true);
   });
 
+  it('is not fought however far its reverts are apart, nor is the age of its drift forgotten, and its alert is one', async () => {
+    const given: Given = { ...escalating, gates: { retries: { max: 2, per: 1 } } };
+    const endsAs = async (outcome: string) => {
+      one.differences = [difference('a')];
+      const handle = await begun(bench, one, given);
+      expect(await endingOf(handle)).toMatchObject({ outcome });
+      await atRest();
+      return handle;
+    };
+    await endsAs('remediated');
+    const first = (await stateOfOne()).memory?.[one.key]?.['@a']?.value as { since: number };
+    await endsAs('remediated');
+    const left = await endsAs('refused');
+    expect((await storyOf(left)).ending?.reason).toContain('somebody keeps changing it, 2 reverts of it');
+    expect(await memoOf(left)).toMatchObject({ oldest: new Date(first.since).toISOString() });
+    // A person had the time for it: once more, and no more.
+    await endsAs('remediated');
+    await endsAs('refused');
+    expect(one.reverted).toEqual(['a', 'a', 'a']);
+    const [told, ...more] = escalations();
+    expect(more).toEqual([]);
+    const clears = () => bench.heralded.some(({ clear }) => clear?.includes(told?.id ?? ''));
+    expect(clears()).toBe(false);
+    one.differences = [];
+    await endOf(given);
+    await isCleared(told);
+  });
+
   it('is remembered by its responder while that matters, and not for longer', async () => {
     one.differences = [difference('a')];
     const handle = await begun(bench, one);

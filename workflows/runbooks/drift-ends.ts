@@ -91,23 +91,29 @@ async function proposal(
   }
 }
 
-/** Somebody keeps changing it: people are told once, and it is not fought about. */
+/** Somebody keeps changing it: people are told once for as long as that goes on, and it is not fought about. */
 function fought(life: DriftLife, stack: Stack, contested: readonly Difference[]): string[] {
   if (contested.length === 0) return [];
   const options = optionsOf(life, stack);
   const { now, retries } = options;
-  const news = untold(contested, options);
-  if (news.length > 0) life.needsAPerson();
+  const news = untold(contested, options).map(({ address }) => ({
+    address,
+    known: sightingOf(life.memory, address) ?? { reverts: [] },
+  }));
+  // Its alert is open for as long as no revert has lasted.
+  if (news.some(({ known }) => known.alert === undefined)) life.needsAPerson();
   const until = now + rememberFor(retries.per);
   life.remember(
     Object.fromEntries(
-      news.map(({ address }) => {
-        const known = sightingOf(life.memory, address) ?? { reverts: [] };
-        return [keyOf(address), { until, value: { ...known, told: now, alert: life.runId } satisfies Sighting }];
+      news.map(({ address, known }) => {
+        const value: Sighting = { ...known, told: now, alert: known.alert ?? life.runId };
+        return [keyOf(address), { until, value }];
       }),
     ),
   );
+  const [times, per] = [Math.max(1, retries.max), formatDuration(retries.per)];
+  const reverts = times === 1 ? 'a revert of it did' : `${times} reverts of it, one after another, did`;
   return [
-    `somebody keeps changing it, ${retries.max} reverts within ${formatDuration(retries.per)} did not last, and it is left to a person: ${named(contested)}`,
+    `somebody keeps changing it, ${reverts} not last for ${per}, and it is left to a person: ${named(contested)}`,
   ];
 }
