@@ -302,6 +302,41 @@ describe('drift', () => {
     expect((await storyOf(handle)).ending?.reason).toContain('differs again or still: a (changed by kubectl-edit)');
   });
 
+  it.each([
+    ['has nothing of it', [], 'remediated', ['a']],
+    ['differs elsewhere', [difference('b', { class: 'unapplied' })], 'remediated', ['a']],
+    ['has other drift, which is reverted too', [difference('b')], 'remediated', ['a', 'b']],
+  ] as const)('is judged by what is pushed while it is verified, which %s', async (_, then, outcome, reverted) => {
+    one.differences = [difference('a')];
+    const it = one;
+    it.afterRevert = () => {
+      if (it.gone.length > 0) return;
+      it.gone.push('c1');
+      it.revision = 'c2';
+      it.differences = structuredClone([...then]);
+    };
+    const handle = await begun(bench, one, escalating);
+    expect(await endingOf(handle)).toMatchObject({ outcome });
+    expect(one.reverted).toEqual(reverted);
+    expect(escalations()).toEqual([]);
+    expect(await memoOf(handle)).toMatchObject({ revision: 'c2' });
+  });
+
+  it('fails where it was reverted, and nothing can be compared any more', async () => {
+    one.differences = [difference('a')];
+    const it = one;
+    it.afterRevert = () => {
+      it.refused = 'its source is empty';
+    };
+    const handle = await begun(bench, one, escalating);
+    await expect(endingOf(handle)).rejects.toThrow();
+    const { reason } = (await storyOf(handle)).ending ?? {};
+    expect(reason).toBe(
+      'it could not be compared after a revert: its source is empty; reverted by then: a (changed by kubectl-edit)',
+    );
+    expect(escalations()).toHaveLength(1);
+  });
+
   it('is cancelled while it is reverted, and says what was done', async () => {
     one.differences = [difference('a')];
     const shut = door<void>();

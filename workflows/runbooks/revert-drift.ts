@@ -90,6 +90,8 @@ async function follow(life: DriftLife, run: Run): Promise<Ending> {
     seen = await look(life, stack, revision);
     const left = stillThere(seen, reviewed);
     if (left.length > 0) return life.end('failed', `it was reverted, and differs again or still: ${named(left)}`);
+    // The commit may be gone, by a push: then what differs is judged by what the source is now, as by any first look.
+    if (seen.verdict === 'refused' && revision !== undefined) seen = await look(life, stack);
     // What was approved is done; what else there is was not.
     if (life.needsApproval && seen.verdict !== 'refused')
       return settled(life, stack, { seen, now: course(life, stack, seen), done: run.done });
