@@ -49,6 +49,10 @@ test('of a repository the reviewed commit is reverted to, though the branch has 
     verdict: 'changed',
     why: expect.stringContaining('has moved'),
   });
+  expect(await provider.compare({ revision: first })).toMatchObject({
+    verdict: 'refused',
+    why: expect.stringContaining('has moved'),
+  });
   expect(await readdir(world.files)).toEqual([]);
 });
 
