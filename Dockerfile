@@ -21,7 +21,7 @@ RUN node build/build.mjs && npm prune --omit=dev --ignore-scripts
 
 FROM node:${NODE}-bookworm-slim
 RUN apt-get update \
-  && apt-get install --yes --no-install-recommends ca-certificates tini \
+  && apt-get install --yes --no-install-recommends ca-certificates git tini \
   && rm -rf /var/lib/apt/lists/*
 WORKDIR /salvor
 COPY --from=build /salvor/package.json ./

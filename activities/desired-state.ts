@@ -12,6 +12,7 @@ import { HeldBack, type HeldOn, type Pulse } from '../providers/instance.ts';
 import type { HoldingRegistry, Place } from '../providers/registry.ts';
 import { type Announce, type Clear, type Fence, notCleared, pulse } from './attempt.ts';
 import { asFailure } from './errors.ts';
+import { Turns } from './turns.ts';
 
 export interface DesiredStateOptions {
   registry: Pick<HoldingRegistry, 'stacks' | 'places'>;
@@ -22,6 +23,9 @@ export interface DesiredStateOptions {
   clear?: Clear;
 }
 
+/** Looks and reverts of one worker at the same time: each may be a plan, with its processes, memory and calls to APIs. */
+const AT_ONCE = 4;
+
 /** The activities behind the DesiredState port. */
 export function desiredStateActivities({
   registry,
@@ -30,6 +34,7 @@ export function desiredStateActivities({
   announce = async () => undefined,
   clear = async () => undefined,
 }: DesiredStateOptions): DesiredStatePort {
+  const turns = new Turns(AT_ONCE);
   const meansOf = (own: Pulse): DriftMeans => {
     let held: Promise<HeldOn[]> | undefined;
     return {
@@ -45,6 +50,7 @@ export function desiredStateActivities({
   async function revert(request: RevertRequest): Promise<RevertResult> {
     const { clearance } = request;
     const own = pulse(fence);
+    await using _ = await turns.next(own);
     const means = meansOf({
       ...own,
       // Right before it writes: the attempt still counts, and it is the time for it.
@@ -65,7 +71,9 @@ export function desiredStateActivities({
   return {
     compareState: (request) =>
       told(async () => {
-        const found = await registry.stacks.of(request.stack).compare(request, meansOf(pulse(fence)));
+        const own = pulse(fence);
+        await using _ = await turns.next(own);
+        const found = await registry.stacks.of(request.stack).compare(request, meansOf(own));
         return found.verdict === 'refused' ? found : { ...found, differences: bounded(found.differences) };
       }),
     planRevert: async ({ target, reviewed, revision }) => planOf(target, reviewed, revision),

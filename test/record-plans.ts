@@ -5,6 +5,7 @@ import { KubeConfig, NetworkingV1Api, PatchStrategy, setHeaderOptions } from '@k
 import { prepareOpenTofu, requiredProviders } from '../sandbox/opentofu.ts';
 import { run } from '../sandbox/run.ts';
 import { startSandbox } from '../sandbox/sandbox.ts';
+import { policy } from './providers/opentofu/support.ts';
 
 /**
  * Records what test/model/drift/classify-plan.test.ts reads: plans of real OpenTofu, with a provider of files and one of a real
@@ -104,20 +105,6 @@ output "id" { value = local_file.alone.id }
 
 const MOVED = 'moved {\n  from = local_file.plain\n  to   = local_file.moved\n}\n';
 
-const policy = (name: string, port = 8080) => `
-resource "kubectl_manifest" "${name}" {
-  yaml_body = <<-YAML
-    apiVersion: networking.k8s.io/v1
-    kind: NetworkPolicy
-    metadata: { name: ${name}, namespace: default }
-    spec:
-      podSelector: { matchLabels: { app: web } }
-      policyTypes: [Ingress]
-      ingress: [{ ports: [{ port: ${port}, protocol: TCP }] }]
-  YAML
-}
-`;
-
 async function recordPolicies(): Promise<void> {
   const config = new KubeConfig();
   config.loadFromFile(kubeconfig);
@@ -129,7 +116,8 @@ async function recordPolicies(): Promise<void> {
       merge,
     );
   const head = `${requiredProviders('kubectl')}\nprovider "kubectl" {\n  config_path = "${kubeconfig}"\n}\n`;
-  const source = (code = 8080) => head + policy('drifted') + policy('code', code) + policy('both', code);
+  const source = (code = 8080) =>
+    head + policy('drifted') + policy('code', { port: code }) + policy('both', { port: code });
   const { write, apply, record } = await stage('policies', () => source());
   await record('policies-clean');
   await open('drifted');

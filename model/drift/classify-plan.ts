@@ -7,6 +7,7 @@ import { isObject, type Json, type PlanJson, type ResourceChange } from './plan-
 import { isOf, objectOf } from './plan-objects.ts';
 import { dependenciesOf } from './plan-state.ts';
 import { diffValues, type Marks, pathText, type ValueDiff } from './plan-values.ts';
+import { maybeItsSize, sizesIn } from './sizes.ts';
 
 /** What is known beside the plan. */
 export interface PlanContext {
@@ -167,6 +168,8 @@ class Scene {
         why: `it was changed by hand, and depends on ${open}, of which the source is not yet applied`,
       };
     }
+    const sized = resized(look);
+    if (sized) return sized;
     if (actionOf(change) === 'replace')
       return { class: 'destructive', why: 'it was changed by hand; to revert it replaces it' };
     const gone = isDelete(drift) ? 'deleted' : 'changed';
@@ -264,6 +267,23 @@ class Scene {
       drift: change ? undefined : drift?.change.actions,
     });
   }
+}
+
+/** Nothing of the source is open, but what differs is how many there are of it, or may be that. */
+function resized({ change, writes }: Look): Verdict | undefined {
+  // What is gone has no size that anybody could own.
+  if (!change || actionOf(change) === 'create') return undefined;
+  const told = writes.filter(({ unknown }) => !unknown);
+  const [size] = sizesIn(change, told);
+  if (size) {
+    const name = pathText(size.path);
+    return sizesIn(change, told).length === told.length
+      ? { class: 'ignored', why: `only its size differs (${name}), which an autoscaler may own` }
+      : { class: 'mixed', why: `its size differs too (${name}), which an autoscaler may own` };
+  }
+  return maybeItsSize(change)
+    ? { class: 'mixed', why: 'which field differs cannot be told, and it may be its size, which an autoscaler may own' }
+    : undefined;
 }
 
 /** Whether the source sets a value that is not yet known; of nested blocks it may be `dynamic`, which a plan does not tell. */

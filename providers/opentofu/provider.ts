@@ -5,7 +5,7 @@ import type { CompareRequest, Comparison, RevertRequest, RevertResult } from '..
 import type { DesiredStateProvider, DriftMeans } from '../desired-state.ts';
 import { MovedError } from '../source/git.ts';
 import { revertIn } from './revert.ts';
-import { differencesOf, inSession } from './session.ts';
+import { differencesOf, inSession, type Session } from './session.ts';
 
 /** The desired state that a module of OpenTofu or Terraform tells. */
 export function openTofu(stack: Stack, options: OpenTofuStack): DesiredStateProvider {
@@ -16,19 +16,26 @@ export function openTofu(stack: Stack, options: OpenTofuStack): DesiredStateProv
 }
 
 async function compare(request: CompareRequest, options: OpenTofuStack, means: DriftMeans): Promise<Comparison> {
-  const told = await inSession(request, options, means, async (session): Promise<Comparison> => {
-    const all = await differencesOf(session);
-    const { revision } = session;
-    const more = all.length - MOST_DIFFERENCES;
-    return {
-      verdict: all.length === 0 ? 'same' : 'differs',
-      why: inShort(all),
-      ...(revision !== undefined && { revision }),
-      differences: all.slice(0, MOST_DIFFERENCES),
-      ...(more > 0 && { more }),
-    };
-  });
-  return 'refused' in told ? { verdict: 'refused', why: told.refused } : told;
+  try {
+    const told = await inSession(request, options, means, comparisonOf);
+    return 'refused' in told ? { verdict: 'refused', why: told.refused } : told;
+  } catch (error) {
+    if (error instanceof MovedError) return { verdict: 'refused', why: error.message };
+    throw error;
+  }
+}
+
+async function comparisonOf(session: Session): Promise<Comparison> {
+  const all = await differencesOf(session);
+  const { revision } = session;
+  const more = all.length - MOST_DIFFERENCES;
+  return {
+    verdict: all.length === 0 ? 'same' : 'differs',
+    why: inShort(all),
+    ...(revision !== undefined && { revision }),
+    differences: all.slice(0, MOST_DIFFERENCES),
+    ...(more > 0 && { more }),
+  };
 }
 
 async function revert(request: RevertRequest, options: OpenTofuStack, means: DriftMeans): Promise<RevertResult> {

@@ -2,9 +2,8 @@ import { readdir, realpath } from 'node:fs/promises';
 import { join, relative, sep } from 'node:path';
 import type { Source } from '../../model/drift/options.ts';
 import { FinalError } from '../errors.ts';
-import type { Watch } from '../processes/run.ts';
 import { workplace } from '../processes/workplace.ts';
-import { cloneInto } from './git.ts';
+import { type CloneOptions, cloneInto } from './git.ts';
 
 /** A source on this machine, for as long as it is not disposed of. */
 export interface Checkout {
@@ -17,11 +16,6 @@ export interface Checkout {
   [Symbol.asyncDispose](): Promise<void>;
 }
 
-export interface CheckoutOptions extends Watch {
-  /** The very commit that is asked for, as an earlier look had it. */
-  revision?: string;
-}
-
 /**
  * Brings a source here: a folder as it is, of a repository one commit. A repository's `path`, and each link in it, must stay
  * within it: who may write to the repository is not thereby somebody who may read the worker's files.
@@ -29,7 +23,7 @@ export interface CheckoutOptions extends Watch {
  * @throws FinalError where a person has to mend it, UnavailableError where trying again may, MovedError where the commit
  * that is asked for cannot be had any more
  */
-export async function checkout(source: Source, options: CheckoutOptions): Promise<Checkout> {
+export async function checkout(source: Source, options: CloneOptions): Promise<Checkout> {
   const { folder, git } = source;
   if (git !== undefined) return ofGit({ ...source, git }, options);
   if (folder === undefined) throw invalid('a source names neither a folder nor a repository');
@@ -39,7 +33,7 @@ export async function checkout(source: Source, options: CheckoutOptions): Promis
   return { folder: real, root: real, [Symbol.asyncDispose]: async () => undefined };
 }
 
-async function ofGit(source: Source & { git: string }, options: CheckoutOptions): Promise<Checkout> {
+async function ofGit(source: Source & { git: string }, options: CloneOptions): Promise<Checkout> {
   const place = await workplace();
   try {
     const root = join(await realpath(place.folder), 'tree');

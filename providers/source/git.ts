@@ -3,9 +3,13 @@ import { join } from 'node:path';
 import type { Source } from '../../model/drift/options.ts';
 import { FinalError, UnavailableError } from '../errors.ts';
 import { lastLines } from '../processes/redact.ts';
-import { runProcess } from '../processes/run.ts';
+import { runProcess, type Watch } from '../processes/run.ts';
 import type { Workplace } from '../processes/workplace.ts';
-import type { CheckoutOptions } from './checkout.ts';
+
+export interface CloneOptions extends Watch {
+  /** The very commit that is asked for, as an earlier look had it. */
+  revision?: string;
+}
 
 /** The commit that was asked for cannot be had: the server gives only what its branches and tags point at, and they moved. */
 export class MovedError extends Error {
@@ -29,7 +33,7 @@ export async function cloneInto(
   root: string,
   place: Workplace,
   source: Source & { git: string },
-  options: CheckoutOptions,
+  options: CloneOptions,
 ): Promise<string> {
   await mkdir(root);
   const secret = await credentialsOf(source, join(place.folder, 'credentials'));
@@ -46,13 +50,13 @@ export async function cloneInto(
 
 /** @returns the commit that is there now */
 async function fetched(git: Git, { ref = 'HEAD', git: url }: Source, revision: string | undefined): Promise<string> {
-  if (revision === undefined) return git.fetch(ref);
+  if (revision === undefined) return git.fetch(COMMIT.test(ref) ? ref : await git.named(ref));
   if (!COMMIT.test(revision)) throw new FinalError(`${revision} is not a commit of ${url}`, { type: 'Invalid' });
   const problem = await git.tryFetch(revision);
   if (problem === undefined) return git.commit();
   if (!isNotGiven(problem)) throw problem;
   // Some servers give only what a branch or tag points at: it may be this very commit.
-  const now = await git.fetch(ref);
+  const now = await git.fetch(await git.named(ref));
   if (now === revision) return now;
   throw new MovedError(
     `${url}: ${ref} has moved from ${revision.slice(0, 12)} to ${now.slice(0, 12)}, and the server does not give the former any more; nothing was touched`,
@@ -91,14 +95,40 @@ class Git {
   readonly #root: string;
   readonly #url: string;
   readonly #secret: Secret | undefined;
-  readonly #options: CheckoutOptions;
+  readonly #options: CloneOptions;
 
-  constructor(root: string, url: string, secret: Secret | undefined, options: CheckoutOptions) {
+  constructor(root: string, url: string, secret: Secret | undefined, options: CloneOptions) {
     this.#root = root;
     this.#url = url;
     this.#secret = secret;
     this.#options = options;
   }
+
+  /**
+   * Git itself would take a tag before a branch of the same name, and who may push tags may often not push to the branch: so
+   * nothing of its rules is used, and a name that is both is refused.
+   * @returns the ref's full name
+   */
+  async named(ref: string): Promise<string> {
+    const isFull = ref === 'HEAD' || ref.startsWith('refs/');
+    const names = isFull ? [ref] : [`refs/heads/${ref}`, `refs/tags/${ref}`];
+    const { status, stdout, stderr } = await this.#run('ls-remote', '--quiet', '--', this.#url, ...names);
+    if (status !== 0) throw problemOf(this.#url, ref, stderr);
+    // It also lists what only ends with such a name.
+    const there = stdout.split('\n').map((line) => line.split('\t')[1] ?? '');
+    const [found, other] = names.filter((name) => there.includes(name));
+    if (found === undefined)
+      throw this.#incorrect(
+        `there is no ${isFull ? ref : `branch and no tag ${ref}`}; nothing was touched. Correct ref`,
+      );
+    if (other !== undefined)
+      throw this.#incorrect(
+        `${ref} is both a branch and a tag; nothing was touched. Write ${found} or ${other} as ref, or remove one of them`,
+      );
+    return found;
+  }
+
+  #incorrect = (message: string): FinalError => new FinalError(`${this.#url}: ${message}`, { type: 'Invalid' });
 
   async fetch(ref: string): Promise<string> {
     const cause = await this.tryFetch(ref);

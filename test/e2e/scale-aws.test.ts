@@ -1,16 +1,17 @@
-import { readFile, writeFile } from 'node:fs/promises';
+import { writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { Client } from '@temporalio/client';
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import { remediationId } from '../../model/names.ts';
 import type { Ending } from '../../model/remediation.ts';
 import { type Moto, startMoto } from '../../sandbox/moto.ts';
-import { type Component, startComponent, untilReady } from '../../sandbox/processes.ts';
+import type { Component } from '../../sandbox/processes.ts';
 import { type Sandbox, startSandbox } from '../../sandbox/sandbox.ts';
-import { BIN, salvor } from '../cli/salvor.ts';
+import { salvor } from '../cli/salvor.ts';
 import { REGION, TestAws } from '../support/aws.ts';
 import { connectTo } from '../support/connection.ts';
 import { eventually } from '../support/wait.ts';
+import { startWorkerProcess } from '../support/worker.ts';
 import { Exporter } from './exporter.ts';
 import { Queue } from './queue.ts';
 
@@ -71,15 +72,8 @@ afterAll(async () => {
 
 async function startWorker(): Promise<void> {
   workers += 1;
-  worker = await startComponent({
-    name: 'salvor worker',
-    file: process.execPath,
-    args: [BIN, 'worker', '--single', '--config', configFile],
-    env: { AWS_ACCESS_KEY_ID: 'salvor', AWS_SECRET_ACCESS_KEY: 'salvor' },
-    logFile: join(sandbox.folder, `worker-${workers}.log`),
-  });
-  const { logFile } = worker;
-  await untilReady(worker, async () => (await readFile(logFile, 'utf8')).includes('worker is ready'));
+  const env = { AWS_ACCESS_KEY_ID: 'salvor', AWS_SECRET_ACCESS_KEY: 'salvor' };
+  worker = await startWorkerProcess({ configFile, logFile: join(sandbox.folder, `worker-${workers}.log`), env });
 }
 
 test('a group grows with its backlog, though the worker is killed, and has its size again when it is over', async () => {

@@ -1,6 +1,6 @@
 import { randomUUID } from 'node:crypto';
 import { readFileSync } from 'node:fs';
-import { readFile, writeFile } from 'node:fs/promises';
+import { writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import {
   CoreV1Api,
@@ -20,7 +20,7 @@ import type { Ending } from '../../model/remediation.ts';
 import type { ResponderState } from '../../model/responder.ts';
 import { webhookConfig } from '../../sandbox/alertmanager.ts';
 import type { AuditEvent, AuditFilter } from '../../sandbox/audit-log.ts';
-import { type Component, startComponent, untilReady } from '../../sandbox/processes.ts';
+import type { Component } from '../../sandbox/processes.ts';
 import { type Sandbox, startSandbox } from '../../sandbox/sandbox.ts';
 import type { TemporalOptions } from '../../sandbox/temporal.ts';
 import { type Ended, salvor } from '../cli/salvor.ts';
@@ -29,6 +29,7 @@ import { connectTo } from '../support/connection.ts';
 import { service, TestCluster } from '../support/kubernetes.ts';
 import { eventually } from '../support/wait.ts';
 import { bearer, deliver } from '../support/webhook.ts';
+import { startWorkerProcess } from '../support/worker.ts';
 import { type Complaint, Exporter } from './exporter.ts';
 
 const ROOT = join(import.meta.dirname, '..', '..');
@@ -118,14 +119,8 @@ export class Stack {
   /** In the place of the one before it, if that is gone. Resolves when it polls. */
   async startWorker(): Promise<void> {
     this.#workers += 1;
-    const worker = await startComponent({
-      name: 'salvor worker',
-      file: process.execPath,
-      args: [join(ROOT, 'bin', 'salvor.mjs'), 'worker', '--single', '--config', this.configFile],
-      logFile: join(this.sandbox.folder, `worker-${this.#workers}.log`),
-    });
-    await untilReady(worker, async () => (await readFile(worker.logFile, 'utf8')).includes('worker is ready'));
-    this.worker = worker;
+    const logFile = join(this.sandbox.folder, `worker-${this.#workers}.log`);
+    this.worker = await startWorkerProcess({ configFile: this.configFile, logFile });
   }
 
   /** SIGKILL: nothing is said, handed over or tidied up. */

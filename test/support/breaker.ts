@@ -1,5 +1,5 @@
 import { randomUUID } from 'node:crypto';
-import { readFile, writeFile } from 'node:fs/promises';
+import { writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { Client } from '@temporalio/client';
 import { pino } from 'pino';
@@ -11,14 +11,13 @@ import { MESSAGE, remediationId } from '../../model/names.ts';
 import type { Ending, Story } from '../../model/remediation.ts';
 import { ENVOY_CLUSTER, type Envoy, startEnvoy } from '../../sandbox/envoy.ts';
 import { freePort } from '../../sandbox/ports.ts';
-import { type Component, startComponent, untilReady } from '../../sandbox/processes.ts';
+import type { Component } from '../../sandbox/processes.ts';
 import { type Sandbox, startSandbox } from '../../sandbox/sandbox.ts';
 import { connectTo } from './connection.ts';
 import { PROBE_PATH, RealDependency } from './dependency.ts';
 import { eventually } from './wait.ts';
 import { alertOf, deliver, webhookOf } from './webhook.ts';
-
-const ROOT = join(import.meta.dirname, '..', '..');
+import { startWorkerProcess } from './worker.ts';
 
 export interface BreakerStackOptions {
   /** Of `dependencies[0]`, over what all tests have. */
@@ -90,14 +89,8 @@ export class BreakerStack {
 
   async startWorker(): Promise<void> {
     this.#started += 1;
-    const worker = await startComponent({
-      name: 'salvor worker',
-      file: process.execPath,
-      args: [join(ROOT, 'bin', 'salvor.mjs'), 'worker', '--single', '--config', this.configFile],
-      logFile: join(this.sandbox.folder, `worker-${this.#started}.log`),
-    });
-    await untilReady(worker, async () => (await readFile(worker.logFile, 'utf8')).includes('worker is ready'));
-    this.worker = worker;
+    const logFile = join(this.sandbox.folder, `worker-${this.#started}.log`);
+    this.worker = await startWorkerProcess({ configFile: this.configFile, logFile });
   }
 
   /** SIGKILL: nothing is said, handed over or tidied up. */

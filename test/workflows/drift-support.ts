@@ -24,6 +24,8 @@ export class Drifting {
   differences: Difference[] = [];
   revision: string | undefined = 'c1';
   refused: string | undefined;
+  /** Commits that its server does not give any more. */
+  readonly gone: string[] = [];
   /** Its state is locked by somebody else. */
   locked = false;
   compares = 0;
@@ -53,8 +55,10 @@ export const difference = (address: string, more: Partial<Difference> = {}): Dif
 });
 
 function providerOf(it: Drifting): DesiredStateProvider {
-  const compared = (): Comparison => {
+  const compared = (asked: string | undefined): Comparison => {
     it.compares += 1;
+    if (asked !== undefined && it.gone.includes(asked))
+      return { verdict: 'refused', why: `main has moved from ${asked}` };
     if (it.locked) throw new FinalError('the state is locked by ann since 03:00', { type: 'Locked' });
     if (it.refused !== undefined) return { verdict: 'refused', why: it.refused };
     const { differences, revision } = it;
@@ -65,13 +69,13 @@ function providerOf(it: Drifting): DesiredStateProvider {
     };
   };
   return {
-    compare: (_request, { pulse }) =>
+    compare: ({ revision }, { pulse }) =>
       beating(
         pulse,
         () => undefined,
         async () => {
           await unlessAborted(it.beforeLook?.(), pulse.signal);
-          return compared();
+          return compared(revision);
         },
       ),
     revert: ({ reviewed, step }, { pulse, isRepeat }) =>

@@ -1,5 +1,7 @@
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest';
 import type { Verdict } from '../../model/approval.ts';
+import type { Change } from '../../model/change.ts';
+import type { Sighting } from '../../model/drift/memory.ts';
 import { DRIFT_MEMO } from '../../model/drift/standing.ts';
 import type { OwnAlert } from '../../model/herald.ts';
 import { MESSAGE, proposalId, remediationId } from '../../model/names.ts';
@@ -71,6 +73,12 @@ const decide = (handle: Handle, answer: Verdict['answer'], digest: string) =>
   });
 const escalating: Given = { rule: { onFailure: { escalate: true } } };
 const destructive = (address: string) => difference(address, { class: 'destructive', action: 'replace' });
+const remembered = async (address: string) =>
+  (await stateOfOne()).memory?.[one.key]?.[`@${address}`]?.value as Sighting | undefined;
+const changeOf = (uid: string): Change => ({
+  ...{ step: 'revert', what: `update ${uid}`, object: { key: one.key, uid }, field: 'update' },
+  ...{ before: null, after: null, at: '2026-01-01T00:00:00Z' },
+});
 const DAY = 86_400_000;
 
 describe('a stack in which nothing has drifted', () => {
@@ -242,16 +250,45 @@ describe('drift', () => {
 
   it('of which a part could not be reverted fails, with what was done', async () => {
     one.differences = [difference('a'), difference('b')];
-    const object = { key: one.key, uid: 'a' };
-    const change = { step: 'revert', what: 'update a', object, field: 'update', before: null, after: null };
-    one.says = { verdict: 'failed', why: 'b: forbidden', changes: [{ ...change, at: '2026-01-01T00:00:00Z' }] };
+    one.says = { verdict: 'failed', why: 'b: forbidden', changes: [changeOf('a')] };
     const handle = await begun(bench, one, escalating);
     await expect(endingOf(handle)).rejects.toThrow();
     expect(await storyOf(handle)).toMatchObject({
-      ending: { outcome: 'failed', reason: 'b: forbidden' },
+      ending: { outcome: 'failed', reason: 'b: forbidden; reverted by then: a (changed by kubectl-edit)' },
       changes: [{ what: 'update a' }],
     });
     expect(escalations()).toHaveLength(1);
+    await atRest();
+    expect((await remembered('a'))?.reverts).toHaveLength(1);
+    expect((await remembered('b'))?.reverts).toEqual([]);
+  });
+
+  it('of which a part was reverted when it was found changed is not what was not needed, and that counts', async () => {
+    one.differences = [difference('a'), difference('b')];
+    one.says = { verdict: 'changed', why: 'b is not as it was reviewed', changes: [changeOf('a')] };
+    const it = one;
+    it.beforeRevert = async () => {
+      it.differences = [];
+    };
+    const ending = await endOf();
+    expect(ending).toMatchObject({ outcome: 'remediated', changes: [{ what: 'update a' }] });
+    expect(ending.reason).toContain(`1 of stack ${one.name} reverted: a`);
+    await atRest();
+    expect((await remembered('a'))?.reverts).toHaveLength(1);
+    expect(await remembered('b')).toBeUndefined();
+  });
+
+  it('of which a part was reverted when a gate objects says so, and that counts', async () => {
+    one.differences = [difference('a'), difference('b')];
+    const objection = { gate: 'observing' as const, reason: 'its rule only observes' };
+    one.says = { verdict: 'held-back', why: objection.reason, objection, changes: [changeOf('a')] };
+    const { outcome, reason } = await endOf();
+    expect(outcome).toBe('refused');
+    expect(reason).toBe(
+      'stopped before it was done: its rule only observes; reverted by then: a (changed by kubectl-edit)',
+    );
+    await atRest();
+    expect((await remembered('a'))?.reverts).toHaveLength(1);
   });
 
   it('that is there again at once fails: somebody else sets it', async () => {
@@ -263,6 +300,41 @@ describe('drift', () => {
     const handle = await begun(bench, one);
     await expect(endingOf(handle)).rejects.toThrow();
     expect((await storyOf(handle)).ending?.reason).toContain('differs again or still: a (changed by kubectl-edit)');
+  });
+
+  it.each([
+    ['has nothing of it', [], 'remediated', ['a']],
+    ['differs elsewhere', [difference('b', { class: 'unapplied' })], 'remediated', ['a']],
+    ['has other drift, which is reverted too', [difference('b')], 'remediated', ['a', 'b']],
+  ] as const)('is judged by what is pushed while it is verified, which %s', async (_, then, outcome, reverted) => {
+    one.differences = [difference('a')];
+    const it = one;
+    it.afterRevert = () => {
+      if (it.gone.length > 0) return;
+      it.gone.push('c1');
+      it.revision = 'c2';
+      it.differences = structuredClone([...then]);
+    };
+    const handle = await begun(bench, one, escalating);
+    expect(await endingOf(handle)).toMatchObject({ outcome });
+    expect(one.reverted).toEqual(reverted);
+    expect(escalations()).toEqual([]);
+    expect(await memoOf(handle)).toMatchObject({ revision: 'c2' });
+  });
+
+  it('fails where it was reverted, and nothing can be compared any more', async () => {
+    one.differences = [difference('a')];
+    const it = one;
+    it.afterRevert = () => {
+      it.refused = 'its source is empty';
+    };
+    const handle = await begun(bench, one, escalating);
+    await expect(endingOf(handle)).rejects.toThrow();
+    const { reason } = (await storyOf(handle)).ending ?? {};
+    expect(reason).toBe(
+      'it could not be compared after a revert: its source is empty; reverted by then: a (changed by kubectl-edit)',
+    );
+    expect(escalations()).toHaveLength(1);
   });
 
   it('is cancelled while it is reverted, and says what was done', async () => {
@@ -316,6 +388,34 @@ describe('an address that somebody keeps changing', () => {
       return outcome === 'remediated';
     });
     expect(again).toBe(true);
+  });
+
+  it('is not fought however far its reverts are apart, nor is the age of its drift forgotten, and its alert is one', async () => {
+    const given: Given = { ...escalating, gates: { retries: { max: 2, per: 1 } } };
+    const endsAs = async (outcome: string) => {
+      one.differences = [difference('a')];
+      const handle = await begun(bench, one, given);
+      expect(await endingOf(handle)).toMatchObject({ outcome });
+      await atRest();
+      return handle;
+    };
+    await endsAs('remediated');
+    const since = (await remembered('a'))?.since ?? 0;
+    await endsAs('remediated');
+    const left = await endsAs('refused');
+    expect((await storyOf(left)).ending?.reason).toContain('somebody keeps changing it, 2 reverts of it');
+    expect(await memoOf(left)).toMatchObject({ oldest: new Date(since).toISOString() });
+    // A person had the time for it: once more, and no more.
+    await endsAs('remediated');
+    await endsAs('refused');
+    expect(one.reverted).toEqual(['a', 'a', 'a']);
+    const [told, ...more] = escalations();
+    expect(more).toEqual([]);
+    const clears = () => bench.heralded.some(({ clear }) => clear?.includes(told?.id ?? ''));
+    expect(clears()).toBe(false);
+    one.differences = [];
+    await endOf(given);
+    await isCleared(told);
   });
 
   it('is remembered by its responder while that matters, and not for longer', async () => {

@@ -32,7 +32,7 @@ export function unfit(life: DriftLife, why: string, done: readonly Difference[])
   const value: Unfit = known?.why === why ? known : { why, alert: life.runId };
   life.remember({ [UNFIT]: { until: Date.now() + rememberFor(per), value } });
   if (done.length === 0) return life.end('refused', why);
-  return life.end('failed', `${named(done)}: reverted, and could not be compared after that: ${why}`);
+  return life.end('failed', `it could not be compared after a revert: ${why}`);
 }
 
 /** A person has denied the plan, or nobody has answered: the next look does not ask for just that again. */
@@ -40,10 +40,22 @@ export function turnedDown(life: DriftLife, { digest }: Plan, { outcome, reason 
   if (outcome === 'refused') life.remember({ [DECLINED]: { until: Date.now() + DAY, value: { digest, why: reason } } });
 }
 
-export function heldBack(life: DriftLife, { objection, why }: Extract<RevertResult, { verdict: 'held-back' }>): Ending {
-  if (RULE_STOPS.has(objection.gate)) return life.end('refused', `stopped before it acted: ${why}`);
-  return life.again(objection.gate, `it was not the time to act: ${why}`);
+export function heldBack(
+  life: DriftLife,
+  { objection, why }: Extract<RevertResult, { verdict: 'held-back' }>,
+  done: readonly Difference[],
+): Ending {
+  const hasActed = done.length > 0;
+  if (RULE_STOPS.has(objection.gate))
+    return life.end('refused', `stopped before it ${hasActed ? 'was done' : 'acted'}: ${why}`);
+  return life.again(objection.gate, `it was not the time to ${hasActed ? 'go on' : 'act'}: ${why}`);
 }
+
+/** Whatever it ends with: people are to know what was written. */
+export const withDone = (ending: Ending, done: readonly Difference[]): Ending =>
+  done.length === 0 || ending.outcome === 'remediated'
+    ? ending
+    : { ...ending, reason: `${ending.reason}; reverted by then: ${named(done)}` };
 
 /** Nothing is left that this run does: what was done, and what of the rest a person, or the next look, has to do with. */
 export async function settled(
@@ -91,23 +103,29 @@ async function proposal(
   }
 }
 
-/** Somebody keeps changing it: people are told once, and it is not fought about. */
+/** Somebody keeps changing it: people are told once for as long as that goes on, and it is not fought about. */
 function fought(life: DriftLife, stack: Stack, contested: readonly Difference[]): string[] {
   if (contested.length === 0) return [];
   const options = optionsOf(life, stack);
   const { now, retries } = options;
-  const news = untold(contested, options);
-  if (news.length > 0) life.needsAPerson();
+  const news = untold(contested, options).map(({ address }) => ({
+    address,
+    known: sightingOf(life.memory, address) ?? { reverts: [] },
+  }));
+  // Its alert is open for as long as no revert has lasted.
+  if (news.some(({ known }) => known.alert === undefined)) life.needsAPerson();
   const until = now + rememberFor(retries.per);
   life.remember(
     Object.fromEntries(
-      news.map(({ address }) => {
-        const known = sightingOf(life.memory, address) ?? { reverts: [] };
-        return [keyOf(address), { until, value: { ...known, told: now, alert: life.runId } satisfies Sighting }];
+      news.map(({ address, known }) => {
+        const value: Sighting = { ...known, told: now, alert: known.alert ?? life.runId };
+        return [keyOf(address), { until, value }];
       }),
     ),
   );
+  const [times, per] = [Math.max(1, retries.max), formatDuration(retries.per)];
+  const reverts = times === 1 ? 'a revert of it did' : `${times} reverts of it, one after another, did`;
   return [
-    `somebody keeps changing it, ${retries.max} reverts within ${formatDuration(retries.per)} did not last, and it is left to a person: ${named(contested)}`,
+    `somebody keeps changing it, ${reverts} not last for ${per}, and it is left to a person: ${named(contested)}`,
   ];
 }

@@ -1,10 +1,11 @@
 import type { Difference } from '../../model/drift/difference.ts';
+import { withMore, written } from '../../model/drift/done.ts';
 import type { Stack } from '../../model/drift/options.ts';
 import { named } from '../../model/drift/words.ts';
 import { INSTANCE_ERRORS } from '../../model/ports/instance.ts';
 import type { Ending } from '../../model/remediation.ts';
 import { explain, failureType } from '../failures.ts';
-import { heldBack, settled, turnedDown, unfit } from './drift-ends.ts';
+import { heldBack, settled, turnedDown, unfit, withDone } from './drift-ends.ts';
 import {
   type Compared,
   chosen,
@@ -33,24 +34,33 @@ const MOST_CHANGED = 3;
 export async function revertDrift(life: DriftLife): Promise<Ending> {
   const stack = stackOf(life);
   if (!stack) return life.end('failed', `${life.input.target} is not among the stacks of the configuration (any more)`);
-  try {
-    return await follow(life, stack);
-  } catch (error) {
-    if (failureType(error) !== INSTANCE_ERRORS.locked) throw error;
-    // Somebody else is at work on it, and that is no failure.
-    return life.again('locked', explain(error));
-  }
+  const run: Run = { stack, done: [] };
+  return withDone(await follow(life, run).catch(unlessLocked(life)), run.done);
 }
 
-async function follow(life: DriftLife, stack: Stack): Promise<Ending> {
-  const done: Difference[] = [];
+interface Run {
+  stack: Stack;
+  /** What was reverted by now. */
+  done: Difference[];
+}
+
+/** Somebody else is at work on it, and that is no failure. */
+const unlessLocked =
+  (life: DriftLife) =>
+  (error: unknown): Ending => {
+    if (failureType(error) !== INSTANCE_ERRORS.locked) throw error;
+    return life.again('locked', explain(error));
+  };
+
+async function follow(life: DriftLife, run: Run): Promise<Ending> {
+  const { stack } = run;
   let seen = await look(life, stack);
   for (let waits = 0, changed = 0; ; ) {
-    if (seen.verdict === 'refused') return unfit(life, seen.why, done);
+    if (seen.verdict === 'refused') return unfit(life, seen.why, run.done);
     const now = course(life, stack, seen);
     const reviewed = chosen(life, now);
     if (reviewed.length === 0) {
-      if (now.young.length === 0 || waits === MOST_WAITS) return settled(life, stack, { seen, now, done });
+      if (now.young.length === 0 || waits === MOST_WAITS) return settled(life, stack, { seen, now, done: run.done });
       waits += 1;
       await oldEnough(life, stack, now);
       seen = await look(life, stack);
@@ -63,8 +73,12 @@ async function follow(life: DriftLife, stack: Stack): Promise<Ending> {
     const result = await revert(life, stack, { reviewed, revision });
     life.record(result.changes);
     life.evidence('revert', result.verdict, result.why);
+    // What was written counts, whatever became of the rest.
+    const made = result.verdict === 'reverted' ? reviewed : written(reviewed, result.changes);
+    run.done = withMore(run.done, made);
+    keepInMind(life, made);
     if (result.verdict === 'failed') return life.end('failed', result.why);
-    if (result.verdict === 'held-back') return heldBack(life, result);
+    if (result.verdict === 'held-back') return heldBack(life, result, run.done);
     if (result.verdict === 'changed') {
       changed += 1;
       if (changed === MOST_CHANGED)
@@ -72,15 +86,15 @@ async function follow(life: DriftLife, stack: Stack): Promise<Ending> {
       seen = await look(life, stack);
       continue;
     }
-    done.push(...reviewed);
-    keepInMind(life, reviewed);
     life.phase('verify', result.why, { what: 'see that nothing of it is left' });
     seen = await look(life, stack, revision);
     const left = stillThere(seen, reviewed);
     if (left.length > 0) return life.end('failed', `it was reverted, and differs again or still: ${named(left)}`);
+    // The commit may be gone, by a push: then what differs is judged by what the source is now, as by any first look.
+    if (seen.verdict === 'refused' && revision !== undefined) seen = await look(life, stack);
     // What was approved is done; what else there is was not.
     if (life.needsApproval && seen.verdict !== 'refused')
-      return settled(life, stack, { seen, now: course(life, stack, seen), done });
+      return settled(life, stack, { seen, now: course(life, stack, seen), done: run.done });
   }
 }
 

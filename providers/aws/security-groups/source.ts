@@ -43,9 +43,10 @@ async function read(place: string): Promise<DeclaredGroup[]> {
   const all: ReturnType<typeof declaredGroups>[] = [];
   let bytes = 0;
   for (const file of files) {
-    const text = await readFile(file, 'utf8');
-    bytes += text.length;
+    // Before it is read: a small repository can hold one that would fill the worker.
+    bytes += (await stat(file)).size;
     if (bytes > MOST.bytes) throw new UnfitSource(`the source is larger than ${MOST.bytes} bytes: expected less`);
+    const text = await readFile(file, 'utf8');
     all.push(declaredGroups(text, relative(place, file) || basename(file)));
   }
   const problems = all.flatMap((one) => one.problems);

@@ -22,9 +22,10 @@ export async function readManifests(place: string, root = place): Promise<Manife
   let bytes = 0;
   const found: Manifest[] = [];
   for (const file of files) {
-    const text = await readFile(file, 'utf8');
-    bytes += text.length;
+    // Before it is read: a small repository can hold one that would fill the worker.
+    bytes += (await stat(file)).size;
     if (bytes > MOST.bytes) throw new UnfitSource(`the source is larger than ${MOST.bytes} bytes: expected less`);
+    const text = await readFile(file, 'utf8');
     found.push(...parseManifests(text, relative(place, file) || basename(file)));
   }
   return checked(found);

@@ -4,7 +4,7 @@ import fc from 'fast-check';
 import { expect, test } from 'vitest';
 import { changedAddresses, classifyPlan, type PlanContext } from '../../../model/drift/classify-plan.ts';
 import type { Difference } from '../../../model/drift/difference.ts';
-import { type PlanJson, parsePlan } from '../../../model/drift/plan-json.ts';
+import { type Json, type PlanJson, parsePlan } from '../../../model/drift/plan-json.ts';
 
 const context: PlanContext = { ignore: [], held: [], seal: () => 'sealed' };
 
@@ -81,6 +81,66 @@ test('what is held is left alone, whatever its cluster is called; of another nam
   });
   for (const key of ['k8s/any/other/networkpolicy.networking.k8s.io/drifted', 'k8s/any/default/service/drifted', 'odd'])
     expect(of(key)).toMatchObject({ 'kubectl_manifest.drifted': 'reversible' });
+});
+
+/** A resource as the state had it and the source wants it, and as it is now. */
+function drifted(type: string, then: Json, now: Json): PlanJson {
+  const entry = (before: Json, after: Json) => ({
+    ...{ address: `${type}.one`, mode: 'managed', type, name: 'one' },
+    change: { actions: ['update'], before, after, after_unknown: {} },
+  });
+  const plan = { format_version: '1.2', resource_drift: [entry(then, now)], resource_changes: [entry(now, then)] };
+  return parsePlan(JSON.stringify(plan));
+}
+const manifest = (kind: string, replicas: number) => ({
+  object: { apiVersion: 'apps/v1', kind, metadata: { name: 'web', namespace: 'shop' }, spec: { replicas } },
+});
+
+test.each([
+  ['aws_autoscaling_group', { desired_capacity: 2, min_size: 1 }, { desired_capacity: 6, min_size: 1 }],
+  ['aws_ecs_service', { desired_count: 2 }, { desired_count: 6 }],
+  ['aws_eks_node_group', { scaling_config: [{ desired_size: 2 }] }, { scaling_config: [{ desired_size: 6 }] }],
+  ['kubernetes_deployment', { spec: [{ replicas: '2' }] }, { spec: [{ replicas: '6' }] }],
+  ['kubernetes_stateful_set_v1', { spec: [{ replicas: '2' }] }, { spec: [{ replicas: '6' }] }],
+  ['kubernetes_manifest', manifest('Deployment', 2), manifest('Deployment', 6)],
+])(
+  'the size of %s may be an autoscaler’s: alone it is no drift, beside another field it is only reported',
+  (type, then, now) => {
+    const only = classifyPlan(drifted(type, then, now), context);
+    expect(only).toMatchObject([{ class: 'ignored', why: expect.stringContaining('which an autoscaler may own') }]);
+    const beside = classifyPlan(drifted(type, { ...then, other: 'a' }, { ...now, other: 'b' }), context);
+    expect(beside).toMatchObject([{ class: 'mixed', why: expect.stringContaining('its size differs too') }]);
+    const other = classifyPlan(drifted(type, { ...then, other: 'a' }, { ...then, other: 'b' }), context);
+    expect(other).toMatchObject([{ class: 'reversible' }]);
+  },
+);
+
+test('a size that is no workload’s, and one that the source has changed, are what they were', () => {
+  const custom = classifyPlan(drifted('kubernetes_manifest', manifest('Quota', 2), manifest('Quota', 6)), context);
+  expect(custom).toMatchObject([{ class: 'reversible' }]);
+  const minimum = classifyPlan(drifted('aws_autoscaling_group', { min_size: 1 }, { min_size: 6 }), context);
+  expect(minimum).toMatchObject([{ class: 'reversible' }]);
+  const plan = drifted('aws_ecs_service', { desired_count: 2 }, { desired_count: 6 });
+  plan.resource_changes[0]!.change.after = { desired_count: 3 };
+  expect(classifyPlan(plan, context)).toMatchObject([
+    { class: 'mixed', why: expect.stringContaining('desired_count') },
+  ]);
+});
+
+test.each([
+  { what: 'its size is in its text', spec: 'replicas: 2', expected: 'mixed' },
+  { what: 'its size is not in its text', spec: 'paused: false', expected: 'reversible' },
+  { what: 'its size is not compared', spec: 'replicas: 2', ignore: ['spec.replicas'], expected: 'reversible' },
+  { what: 'it has no size', spec: 'replicas: 2', kind: 'NetworkPolicy', expected: 'reversible' },
+  { what: 'its text cannot be read', spec: 'replicas: [', expected: 'mixed' },
+])('a kubectl_manifest tells no field: $what', ({ spec, ignore, kind = 'Deployment', expected }) => {
+  const at = (yaml_incluster: string) => ({
+    ...{ api_version: 'apps/v1', kind, name: 'web', namespace: 'shop', yaml_incluster, ignore_fields: ignore },
+    yaml_body: `apiVersion: apps/v1\nkind: ${kind}\nmetadata: { name: web, namespace: shop }\nspec:\n  ${spec}\n`,
+  });
+  expect(classes(classifyPlan(drifted('kubectl_manifest', at('was'), at('is')), context))).toEqual({
+    'kubectl_manifest.one': expected,
+  });
 });
 
 test('no secret is in what is told of a recorded plan', async () => {

@@ -32,6 +32,12 @@ const merged = (memory: DriftMemory, news: Record<string, Remembered | null>): D
 const seen = (memory: DriftMemory, differences: Difference[], now: number): DriftMemory =>
   merged(memory, sightings(memory, differences, { now, per }));
 
+/** People are told of the address by the run `r`. */
+const tell = (memory: DriftMemory, address: string, told: number): DriftMemory => {
+  const known = sightingOf(memory, address);
+  return { ...memory, [keyOf(address)]: { until: told + DAY, value: { reverts: [], ...known, told, alert: 'r' } } };
+};
+
 const options = (memory: DriftMemory, now: number, more: Partial<CourseOptions> = {}): CourseOptions => ({
   ...{ memory, now, minAge: 5 * MINUTE, urgent: [], retries: { max: 3, per } },
   ...more,
@@ -59,34 +65,93 @@ describe('drift', () => {
     expect(courseOf([one('a')], options(memory, T0, { urgent: ['NetworkPolicy'] })).reversible).toEqual([one('a')]);
   });
 
-  it('that was reverted as often as it may be is contested, until the period is over', () => {
+  it('that was reverted as often as it may be is contested, until a person had the time for it, and then once more', () => {
     let memory: DriftMemory = {};
     for (const at of [T0, T0 + MINUTE, T0 + 2 * MINUTE]) {
       memory = seen(memory, [one('a')], at);
       expect(courseOf([one('a')], options(memory, at, { minAge: 0 })).contested).toEqual([]);
       memory = merged(memory, reverted(memory, [one('a')], { now: at, per }));
     }
-    memory = seen(memory, [one('a')], T0 + 3 * MINUTE);
-    const now = options(memory, T0 + 3 * MINUTE, { minAge: 0 });
+    const told = T0 + 3 * MINUTE;
+    memory = seen(memory, [one('a')], told);
+    expect(sightingOf(memory, 'a')).toMatchObject({ since: T0, unchanged: told });
+    const now = options(memory, told, { minAge: 0 });
     expect(courseOf([one('a')], now)).toMatchObject({ reversible: [], contested: [one('a')] });
     expect(untold([one('a')], now)).toEqual([one('a')]);
-    const over = options(seen(memory, [one('a')], T0 + HOUR), T0 + HOUR, { minAge: 0 });
-    expect(courseOf([one('a')], over)).toMatchObject({ reversible: [one('a')], contested: [] });
+    memory = tell(memory, 'a', told);
+    const at = (time: number) => options(seen(memory, [one('a')], time), time, { minAge: 0 });
+    expect(untold([one('a')], at(told + 1))).toEqual([]);
+    expect(courseOf([one('a')], at(told + HOUR - 1)).contested).toEqual([one('a')]);
+    expect(courseOf([one('a')], at(told + HOUR))).toMatchObject({ reversible: [one('a')], contested: [] });
+    memory = merged(at(told + HOUR).memory, reverted(memory, [one('a')], { now: told + HOUR, per }));
+    expect(courseOf([one('a')], at(told + HOUR + 1)).contested).toEqual([one('a')]);
+    // Nobody has mended it: the alert of the fight goes on.
+    expect(alertsOver(memory, seen(memory, [], told + HOUR))).toEqual([]);
   });
 
-  it('that is gone is forgotten, but for its reverts while they count', () => {
+  it('that is gone is forgotten, but for its reverts until they were seen to last', () => {
     const memory = seen({}, [one('a'), one('b')], T0);
     const after = merged(memory, reverted(memory, [one('b')], { now: T0, per }));
     const gone = seen(after, [], T0 + MINUTE);
     expect(Object.keys(gone)).toEqual([keyOf('b')]);
-    expect(sightingOf(gone, 'b')).toEqual({ reverts: [T0] });
-    expect(seen(gone, [], T0 + HOUR)).toEqual({});
+    expect(sightingOf(gone, 'b')).toEqual({ since: T0, reverts: [T0], right: T0 + MINUTE });
+    expect(sightingOf(seen(gone, [], T0 + HOUR), 'b')).toBeDefined();
+    expect(seen(gone, [], T0 + HOUR + MINUTE)).toEqual({});
+    // Whoever has not looked meanwhile does not know.
+    expect(sightingOf(seen(gone, [one('b')], T0 + DAY), 'b')).toMatchObject({ since: T0, reverts: [T0] });
   });
 
   it('that could be compared again is told of again, should it not be', () => {
     const unfit = { [UNFIT]: { until: T0 + DAY, value: { why: 'empty', alert: 'r' } } };
     expect(seen(unfit, [], T0)).toEqual({});
     expect(alertsOver(unfit, seen(unfit, [], T0))).toEqual(['r']);
+  });
+});
+
+describe('a controller that always sets it back', () => {
+  /** A day of a stack, in which an address is changed again right after each revert. */
+  function day({ every, minAge, cooldown, max }: { every: number; minAge: number; cooldown: number; max: number }) {
+    let memory: DriftMemory = {};
+    let [reverts, tells, cool] = [0, 0, 0];
+    const drift = [one('a')];
+    for (let now = T0; now < T0 + DAY; now += every) {
+      if (now < cool) continue;
+      memory = seen(memory, drift, now);
+      let course = courseOf(drift, options(memory, now, { minAge, retries: { max, per } }));
+      let at = now;
+      if (course.young.length > 0) {
+        at = course.oldAt;
+        memory = seen(memory, drift, at);
+        course = courseOf(drift, options(memory, at, { minAge, retries: { max, per } }));
+      }
+      if (course.reversible.length > 0) {
+        reverts += 1;
+        memory = seen(merged(memory, reverted(memory, drift, { now: at, per })), [], at);
+        cool = at + cooldown;
+      }
+      if (untold(course.contested, { memory }).length > 0) {
+        if (sightingOf(memory, 'a')?.alert === undefined) tells += 1;
+        memory = tell(memory, 'a', at);
+      }
+    }
+    return { reverts, tells };
+  }
+
+  it.each([
+    { every: 5, minAge: 5, cooldown: 10, max: 3 },
+    { every: 5, minAge: 15, cooldown: 10, max: 3 },
+    { every: 30, minAge: 5, cooldown: 10, max: 3 },
+    { every: 20, minAge: 0, cooldown: 10, max: 3 },
+    { every: 5, minAge: 10, cooldown: 15, max: 3 },
+    { every: 5, minAge: 5, cooldown: 10, max: 5 },
+    { every: 90, minAge: 0, cooldown: 10, max: 3 },
+  ])('is not fought, and told of once: %o (minutes)', ({ every, minAge, cooldown, max }) => {
+    const inMs = { every: every * MINUTE, minAge: minAge * MINUTE, cooldown: cooldown * MINUTE };
+    const { reverts, tells } = day({ ...inMs, max });
+    expect(tells).toBe(1);
+    // After that once in an hour at the most.
+    expect(reverts).toBeLessThanOrEqual(max + 23);
+    expect(reverts).toBeGreaterThan(max);
   });
 });
 

@@ -1,15 +1,32 @@
-import { CoreV1Api, KubeConfig, NetworkingV1Api, PatchStrategy, setHeaderOptions } from '@kubernetes/client-node';
+import {
+  AppsV1Api,
+  CoreV1Api,
+  KubeConfig,
+  NetworkingV1Api,
+  PatchStrategy,
+  setHeaderOptions,
+} from '@kubernetes/client-node';
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import { SENSITIVE } from '../../../model/drift/difference.ts';
 import type { HeldOn } from '../../../providers/instance.ts';
 import { requiredProviders } from '../../../sandbox/opentofu.ts';
 import { type Sandbox, startSandbox } from '../../../sandbox/sandbox.ts';
-import { classesOf, differencesOf, makeWorld, openStage, providerOf, revertible, type Stage } from './support.ts';
+import {
+  classesOf,
+  differencesOf,
+  makeWorld,
+  openStage,
+  policy,
+  providerOf,
+  revertible,
+  type Stage,
+} from './support.ts';
 
 let stage: Stage;
 let sandbox: Sandbox<'kubernetes'>;
 let networking: NetworkingV1Api;
 let core: CoreV1Api;
+let apps: AppsV1Api;
 
 beforeAll(async () => {
   stage = await openStage();
@@ -18,6 +35,7 @@ beforeAll(async () => {
   config.loadFromFile(sandbox.kubernetes.kubeconfig);
   networking = config.makeApiClient(NetworkingV1Api);
   core = config.makeApiClient(CoreV1Api);
+  apps = config.makeApiClient(AppsV1Api);
 }, 900_000);
 afterAll(async () => {
   await sandbox?.stop();
@@ -27,20 +45,6 @@ afterAll(async () => {
 const provider = () => `${requiredProviders('kubectl')}
 provider "kubectl" {
   config_path = "${sandbox.kubernetes.kubeconfig}"
-}
-`;
-const policy = (name: string, { port = 8080, more = '' } = {}) => `
-resource "kubectl_manifest" "${name}" {
-  ${more}
-  yaml_body = <<-YAML
-    apiVersion: networking.k8s.io/v1
-    kind: NetworkPolicy
-    metadata: { name: ${name}, namespace: default }
-    spec:
-      podSelector: { matchLabels: { app: web } }
-      policyTypes: [Ingress]
-      ingress: [{ ports: [{ port: ${port}, protocol: TCP }] }]
-  YAML
 }
 `;
 
@@ -132,6 +136,43 @@ test('what would be replaced is destructive, and reverted only as that', async (
   const after = await networking.readNamespacedNetworkPolicy({ name: 'anew', namespace: 'default' });
   expect(await portsOf('anew')).toEqual([8080]);
   expect(after.metadata?.uid).not.toBe(metadata?.uid);
+});
+
+test('a Deployment that was scaled is not scaled back where its source has a size, for an autoscaler may have done it', async () => {
+  const deployment = (name: string, spec: string) => `
+resource "kubectl_manifest" "${name}" {
+  wait_for_rollout = false
+  yaml_body = <<-YAML
+    apiVersion: apps/v1
+    kind: Deployment
+    metadata: { name: ${name}, namespace: default }
+    spec:
+      ${spec}
+      selector: { matchLabels: { app: ${name} } }
+      template:
+        metadata: { labels: { app: ${name} } }
+        spec: { containers: [{ name: web, image: 'web:1' }] }
+  YAML
+}
+`;
+  const world = await makeWorld(
+    stage,
+    () => provider() + deployment('sized', 'replicas: 2') + deployment('free', 'paused: false'),
+  );
+  await world.applyAll();
+  for (const name of ['sized', 'free'])
+    await apps.patchNamespacedDeploymentScale({ name, namespace: 'default', body: { spec: { replicas: 6 } } }, merge);
+  const drift = providerOf(world);
+  const found = await drift.compare();
+  expect(differencesOf(found)).toMatchObject([
+    { address: addressOf('sized'), class: 'mixed', why: expect.stringContaining('it may be its size') },
+  ]);
+  await apps.patchNamespacedDeployment({ name: 'free', namespace: 'default', body: { spec: { paused: true } } }, merge);
+  const other = await drift.compare();
+  expect(classesOf(other)).toEqual({ [addressOf('free')]: 'reversible', [addressOf('sized')]: 'mixed' });
+  expect(await drift.revert(revertible(other))).toMatchObject({ verdict: 'reverted' });
+  const after = await apps.listNamespacedDeployment({ namespace: 'default' });
+  expect(after.items.map(({ spec }) => spec?.replicas)).toEqual([6, 6]);
 });
 
 test('what another remediation holds is left as it is, and is drift again when it is given back', async () => {

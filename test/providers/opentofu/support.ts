@@ -143,3 +143,19 @@ export const drifts = (told: Comparison): number => {
   const counts = countsOf(differencesOf(told));
   return counts.reversible + counts.destructive + counts.mixed;
 };
+
+/** A NetworkPolicy as a resource of the provider `kubectl`. @param more of the resource, before its body */
+export const policy = (name: string, { port = 8080, more = '' } = {}) => `
+resource "kubectl_manifest" "${name}" {
+  ${more}
+  yaml_body = <<-YAML
+    apiVersion: networking.k8s.io/v1
+    kind: NetworkPolicy
+    metadata: { name: ${name}, namespace: default }
+    spec:
+      podSelector: { matchLabels: { app: web } }
+      policyTypes: [Ingress]
+      ingress: [{ ports: [{ port: ${port}, protocol: TCP }] }]
+  YAML
+}
+`;

@@ -49,6 +49,29 @@ test('of a repository one commit is read: the default branch, a branch, a tag, a
   expect(await read({ git }, 'README.md')).toMatchObject({ text: 'read' });
 });
 
+test('a tag does not take the place of a branch: a name that is both is refused, a full one is taken as it is', async () => {
+  const both = await makeRepository(root, 'both');
+  const [first, second] = [
+    await both.commit({ 'main.tf': 'of the tag' }),
+    await both.commit({ 'main.tf': 'reviewed' }),
+  ];
+  const git = both.fileUrl;
+  await both.git('tag', 'main', first);
+  await both.git('tag', 'refs/heads/gone', first);
+  const refused = await read({ git, ref: 'main' }).catch((error: Error) => error);
+  expect(refused).toMatchObject({ name: 'FinalError', type: 'Invalid' });
+  expect(String(refused)).toMatch(/both a branch and a tag.*Write refs\/heads\/main or refs\/tags\/main/);
+  expect(await read({ git, ref: 'refs/heads/main' })).toEqual({ text: 'reviewed', revision: second });
+  expect(await read({ git, ref: 'refs/tags/main' })).toEqual({ text: 'of the tag', revision: first });
+  await expect(read({ git, ref: 'refs/heads/gone' })).rejects.toThrow(/there is no refs\/heads\/gone/);
+  await both.git('tag', '--delete', 'main');
+  await both.git('branch', 'release/1', first);
+  expect(await read({ git, ref: 'main' })).toMatchObject({ revision: second });
+  expect(await read({ git, ref: 'release/1' })).toMatchObject({ revision: first });
+  // What only ends with the name is another.
+  await expect(read({ git, ref: '1' })).rejects.toThrow(/no branch and no tag 1/);
+});
+
 test('the commit of an earlier look is read again, though the branch has moved', async () => {
   const source = { git: repository.fileUrl, path: 'net', ref: 'main' };
   expect(await read(source, 'main.tf', commits[0])).toEqual({ text: 'one', revision: commits[0] });

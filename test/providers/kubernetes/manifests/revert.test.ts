@@ -5,6 +5,17 @@ import { deployment, means, networkPolicy, service, useManifestsBench } from './
 
 const bench = useManifestsBench();
 
+/** A policy and a service, each changed by hand. */
+async function bothDrifted() {
+  const namespace = await bench.cluster.namespace('drift');
+  const [policy, web] = [networkPolicy(namespace), service(namespace)];
+  const stack = await bench.stack({ 'all.yaml': [policy, web] });
+  await bench.deploy(policy, web);
+  await bench.edit(policy, { spec: { ingress: [{}] } });
+  await bench.edit(web, { spec: { selector: { app: 'other' } } });
+  return { namespace, policy, stack, reviewed: await stack.differences() };
+}
+
 describe('revert', () => {
   it('a port added to a NetworkPolicy by hand is closed again, and the record names who has opened it', async () => {
     const namespace = await bench.cluster.namespace('drift');
@@ -74,13 +85,7 @@ describe('revert', () => {
   });
 
   it('what changed between review and revert is refused, and nothing of it is touched', async () => {
-    const namespace = await bench.cluster.namespace('drift');
-    const [policy, web] = [networkPolicy(namespace), service(namespace)];
-    const stack = await bench.stack({ 'all.yaml': [policy, web] });
-    await bench.deploy(policy, web);
-    await bench.edit(policy, { spec: { ingress: [{}] } });
-    await bench.edit(web, { spec: { selector: { app: 'other' } } });
-    const reviewed = await stack.differences();
+    const { namespace, policy, stack, reviewed } = await bothDrifted();
     expect(reviewed).toHaveLength(2);
     await bench.edit(policy, { spec: { ingress: [{ ports: [{ port: 22 }] }] } });
     const result = await stack.revert(reviewed);
@@ -138,13 +143,7 @@ describe('revert', () => {
   });
 
   it('an attempt that is not to write any more has written what it had by then, and tells it', async () => {
-    const namespace = await bench.cluster.namespace('drift');
-    const [policy, web] = [networkPolicy(namespace), service(namespace)];
-    const stack = await bench.stack({ 'all.yaml': [policy, web] });
-    await bench.deploy(policy, web);
-    await bench.edit(policy, { spec: { ingress: [{}] } });
-    await bench.edit(web, { spec: { selector: { app: 'other' } } });
-    const reviewed = await stack.differences();
+    const { namespace, stack, reviewed } = await bothDrifted();
     const drift = means();
     let asked = 0;
     drift.pulse.stillMine = async () => {
@@ -193,13 +192,7 @@ describe('revert', () => {
   });
 
   it('a cancelled attempt tells what it has done by then', async () => {
-    const namespace = await bench.cluster.namespace('drift');
-    const [policy, web] = [networkPolicy(namespace), service(namespace)];
-    const stack = await bench.stack({ 'all.yaml': [policy, web] });
-    await bench.deploy(policy, web);
-    await bench.edit(policy, { spec: { ingress: [{}] } });
-    await bench.edit(web, { spec: { selector: { app: 'other' } } });
-    const reviewed = await stack.differences();
+    const { stack, reviewed } = await bothDrifted();
     const drift = means();
     let asked = 0;
     drift.pulse.stillMine = async () => {
