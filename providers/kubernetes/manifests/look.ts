@@ -19,6 +19,8 @@ export interface Looking {
   cluster: Cluster;
   /** Patterns of the stack. */
   ignore: readonly string[];
+  /** Kinds whose missing objects are created without an approval. */
+  create: readonly string[];
   /** Why a person wants all in a namespace left alone; undefined where nobody does. */
   excluded(namespace: string): Promise<string | undefined>;
   signal: AbortSignal;
@@ -72,7 +74,7 @@ export async function look(looking: Looking, place: Place): Promise<Seen> {
     }
     const tried = await tryApply(cluster, ref, place.object, live, signal);
     if (tried.kind === 'moved') continue;
-    const looked = live ? await compared(looking, place, live, tried) : missing(place, tried);
+    const looked = live ? await compared(looking, place, live, tried) : missing(looking, place, tried);
     const own = looked && (await orLeftAlone(looking, place, looked));
     return { ...(live && { live }), ...(own && { looked: own }) };
   }
@@ -100,16 +102,21 @@ function plain(place: Place, action: Difference['action'], is: Difference['class
 /** What runs once, and is gone when it is done: creating it would run it again. */
 const RUNS_ONCE = ['Job', 'Pod'];
 
-function missing(place: Place, tried: Tried): Looked {
+function missing({ create }: Looking, place: Place, tried: Tried): Looked {
   const { kind, address, object } = place;
   const not = 'it does not exist';
   if (RUNS_ONCE.includes(kind))
     return plain(place, 'create', 'ignored', `${not}, but a ${kind} is not run again by reverting drift`);
   if (tried.kind !== 'tried') return plain(place, 'create', 'unapplied', `${not}, and ${whyNot(place, tried)}`);
-  const why = `${not}: it was deleted, or never created`;
+  // Nothing tells the two apart, and what nobody has ever deployed is not Salvor's to deploy.
+  const unknown = `${not}: it was deleted, or never deployed`;
+  const isListed = create.includes(kind);
+  const why = isListed
+    ? `${unknown}; create of the rule lists ${kind}`
+    : `${unknown}, and a person has to tell. Where the rule lists ${kind} in create, it is created without being asked about`;
   const own = digest({ address, action: 'create', object: guarded(place, object, address) });
   return {
-    difference: { ...bare(place, 'create'), class: 'reversible', why, digest: own },
+    difference: { ...bare(place, 'create'), class: isListed ? 'reversible' : 'destructive', why, digest: own },
     write: { kind: 'create', place },
   };
 }

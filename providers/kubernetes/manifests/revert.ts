@@ -70,7 +70,7 @@ class Revert {
     const only = reviewed.some(({ action }) => action === 'delete')
       ? undefined
       : new Set(reviewed.map(({ address }) => address));
-    return lookAtAll(this.#means, this.#request.prune, this.#at, only);
+    return lookAtAll(this.#means, this.#request, this.#at, only);
   }
 
   /** Why it is not what was reviewed; undefined where it is, or where an earlier attempt has reverted it. */

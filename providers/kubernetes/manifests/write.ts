@@ -131,7 +131,7 @@ async function untilGone({ cluster, signal }: Writing, place: Place, { metadata:
     if (live?.metadata.uid !== uid) return;
     if (Date.now() > until)
       throw new StillThere(
-        `${titleOf(place)} was deleted to be replaced, and is still there after ${GONE_WITHIN_MS / 1000} s; its finalizers: ${live.metadata.finalizers?.join(', ') ?? 'none'}. When it is gone, the next check creates it`,
+        `${titleOf(place)} was deleted to be replaced, and is still there after ${GONE_WITHIN_MS / 1000} s; its finalizers: ${live.metadata.finalizers?.join(', ') ?? 'none'}. When it is gone, the next check proposes to create it`,
       );
     await delay(500, undefined, { signal });
   }

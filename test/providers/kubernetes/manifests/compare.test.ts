@@ -151,7 +151,7 @@ describe('what a person wants left alone', () => {
     const skip = { metadata: { annotations: { 'salvor.dev/skip': 'ada looks at it' } } };
     await bench.edit(policy, { ...skip, spec: { ingress: [{}] } });
     expect(await stack.differences()).toMatchObject([
-      { kind: 'Service', class: 'reversible', action: 'create' },
+      { kind: 'Service', class: 'destructive', action: 'create' },
       { class: 'ignored', why: 'spec.ingress: it carries the annotation salvor.dev/skip' },
     ]);
     await bench.edit({ apiVersion: 'v1', kind: 'Namespace', metadata: { name: namespace } }, skip);
@@ -367,7 +367,7 @@ describe('all kinds', () => {
     const namespace = await bench.cluster.namespace('drift');
     const stack = await bench.stack({ 'all.yaml': [lamp(namespace), definition] });
     expect(await stack.differences()).toMatchObject([
-      { kind: 'CustomResourceDefinition', class: 'reversible', action: 'create' },
+      { kind: 'CustomResourceDefinition', class: 'destructive', action: 'create' },
       { kind: 'Lamp', class: 'unapplied', why: 'cluster prod has no kind Lamp of example.com/v1' },
     ]);
     await bench.deploy(definition);

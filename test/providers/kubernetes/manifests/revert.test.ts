@@ -42,7 +42,7 @@ describe('revert', () => {
     expect(await stack.revert([found!], {}, means({ isRepeat: true }))).toMatchObject({ verdict: 'reverted' });
   });
 
-  it('a removed label is put back, and a deleted Service is created, with what kubectl needs to go on', async () => {
+  it('a removed label is put back, and a deleted Service is created where its kind is listed, with what kubectl needs to go on', async () => {
     const namespace = await bench.cluster.namespace('drift');
     const [policy, web] = [networkPolicy(namespace), service(namespace)];
     const stack = await bench.stack({ 'policy.yaml': [policy], 'web/service.json': JSON.stringify(web) });
@@ -50,13 +50,14 @@ describe('revert', () => {
     await bench.edit(policy, { metadata: { labels: { tier: null } } }, 'kubectl-label');
     await bench.cluster.delete(web);
 
-    const found = await stack.differences();
+    const create = ['Service'];
+    const found = await stack.differences([], create);
     expect(found.map(({ kind, action, class: is }) => [kind, action, is])).toEqual([
       ['NetworkPolicy', 'update', 'reversible'],
       ['Service', 'create', 'reversible'],
     ]);
     expect(found[0]?.fields).toEqual([{ path: 'metadata.labels.tier', live: null, source: 'front' }]);
-    const result = await stack.revert(found);
+    const result = await stack.revert(found, { create });
     expect(result).toMatchObject({ verdict: 'reverted' });
     expect(result.changes.map(({ what }) => what)).toEqual([
       `Service ${namespace}/web: created`,
@@ -71,6 +72,24 @@ describe('revert', () => {
       { class: 'reversible', fields: [{ path: 'metadata.labels.app', live: null, source: 'web' }] },
     ]);
     expect(await stack.revert(again)).toMatchObject({ verdict: 'reverted' });
+  });
+
+  it('what is not there may never have been deployed: a person has to approve that it is created', async () => {
+    const namespace = await bench.cluster.namespace('drift');
+    const web = service(namespace);
+    const stack = await bench.stack({ 'all.yaml': [web] });
+    const found = await stack.differences([], ['ConfigMap']);
+    expect(found).toMatchObject([
+      {
+        ...{ kind: 'Service', action: 'create', class: 'destructive' },
+        why: expect.stringMatching(/^it does not exist: it was deleted, or never deployed, and a person has to tell/),
+      },
+    ]);
+    expect(await bench.mutations(namespace)).toEqual([]);
+    // As it is approved.
+    expect(await stack.revert(found)).toMatchObject({ verdict: 'reverted' });
+    expect(await bench.mutations(namespace)).toEqual(['create services 201']);
+    expect(await stack.differences()).toEqual([]);
   });
 
   it('what changed between review and revert is refused, and nothing of it is touched', async () => {
