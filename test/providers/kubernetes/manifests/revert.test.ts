@@ -1,9 +1,17 @@
 import { describe, expect, it } from 'vitest';
 import { HeldBack } from '../../../../providers/instance.ts';
-import { eventually } from '../../../support/wait.ts';
 import { deployment, means, networkPolicy, service, useManifestsBench } from './support.ts';
 
 const bench = useManifestsBench();
+
+/** A Deployment as somebody has made it anew by hand, with another selector, from one that was applied. */
+async function madeByHand(namespace: string, applied: ReturnType<typeof deployment>): Promise<void> {
+  const selector = { matchLabels: { app: 'web', by: 'hand' } };
+  const metadata = { labels: selector.matchLabels };
+  const other = deployment(namespace, { selector, template: { ...applied.spec.template, metadata } });
+  const annotations = { 'kubectl.kubernetes.io/last-applied-configuration': JSON.stringify(applied) };
+  await bench.objects.create({ ...other, metadata: { ...other.metadata, annotations } });
+}
 
 describe('revert', () => {
   it('a port added to a NetworkPolicy by hand is closed again, and the record names who has opened it', async () => {
@@ -238,21 +246,7 @@ describe('revert', () => {
     const namespace = await bench.cluster.namespace('drift');
     const web = deployment(namespace);
     const stack = await bench.stack({ 'all.yaml': [web] });
-    await bench.deploy(web);
-    await bench.cluster.delete(web);
-    const selector = { matchLabels: { app: 'web', by: 'hand' } };
-    const metadata = { labels: selector.matchLabels };
-    const other = deployment(namespace, { selector, template: { ...web.spec.template, metadata } });
-    const annotations = {
-      'kubectl.kubernetes.io/last-applied-configuration': JSON.stringify(web),
-    };
-    await eventually('it is gone', () =>
-      bench.live(web).then(
-        () => false,
-        () => true,
-      ),
-    );
-    await bench.objects.create({ ...other, metadata: { ...other.metadata, annotations } });
+    await madeByHand(namespace, web);
     const found = await stack.differences();
     expect(found).toMatchObject([
       { class: 'destructive', action: 'replace', fields: [{ path: 'spec.selector.matchLabels.by' }] },
@@ -261,5 +255,28 @@ describe('revert', () => {
     expect(result).toMatchObject({ verdict: 'reverted' });
     expect(result.changes.map(({ field }) => field)).toEqual(['delete', 'create']);
     expect(await stack.differences()).toEqual([]);
+  });
+
+  it('what else a replacement would bring is compared and shown: what nobody has applied keeps it from being made', async () => {
+    const namespace = await bench.cluster.namespace('drift');
+    const web = deployment(namespace);
+    const stack = await bench.stack({ 'all.yaml': [web] });
+    await madeByHand(namespace, web);
+    await bench.edit(web, { spec: { replicas: 5 } });
+    const paths = (fields: { path: string }[] = []) => fields.map(({ path }) => path);
+    const [drifted] = await stack.differences();
+    expect(drifted).toMatchObject({ class: 'destructive', action: 'replace' });
+    expect(paths(drifted?.fields).sort()).toEqual(['spec.replicas', 'spec.selector.matchLabels.by']);
+
+    const [container] = web.spec.template.spec.containers;
+    const image = { ...container, image: 'app:2' };
+    const template = { ...web.spec.template, spec: { containers: [image] } };
+    await stack.write({ 'all.yaml': [deployment(namespace, { template })] });
+    const [moved] = await stack.differences();
+    expect(moved).toMatchObject({ class: 'mixed', action: 'replace' });
+    expect(paths(moved?.fields)).toContain('spec.template.spec.containers[app].image');
+    expect(await stack.revert([moved!])).toMatchObject({ verdict: 'changed', changes: [] });
+    expect(await stack.revert([drifted!]), 'what was approved before it moved').toMatchObject({ verdict: 'changed' });
+    expect(await bench.mutations(namespace)).toEqual([]);
   });
 });
