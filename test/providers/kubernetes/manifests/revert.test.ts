@@ -1,5 +1,6 @@
 import { describe, expect, it } from 'vitest';
 import { HeldBack } from '../../../../providers/instance.ts';
+import { eventually } from '../../../support/wait.ts';
 import { deployment, means, networkPolicy, service, useManifestsBench } from './support.ts';
 
 const bench = useManifestsBench();
@@ -11,6 +12,28 @@ async function madeByHand(namespace: string, applied: ReturnType<typeof deployme
   const other = deployment(namespace, { selector, template: { ...applied.spec.template, metadata } });
   const annotations = { 'kubectl.kubernetes.io/last-applied-configuration': JSON.stringify(applied) };
   await bench.objects.create({ ...other, metadata: { ...other.metadata, annotations } });
+}
+
+/** From now on the API server makes no Deployments there, but those that the expression lets through. */
+async function refuseNew(namespace: string, expression: string): Promise<void> {
+  const name = `no-new-${namespace}`;
+  const meant = { namespaceSelector: { matchLabels: { 'kubernetes.io/metadata.name': namespace } } };
+  const rule = { apiGroups: ['apps'], apiVersions: ['v1'], operations: ['CREATE'], resources: ['deployments'] };
+  const kind = { apiVersion: 'admissionregistration.k8s.io/v1', metadata: { name } };
+  const validations = [{ expression, message: 'no new ones' }];
+  const matchConstraints = { resourceRules: [rule] };
+  const policy = { ...kind, kind: 'ValidatingAdmissionPolicy', spec: { matchConstraints, validations } };
+  const spec = { policyName: name, matchResources: meant, validationActions: ['Deny'] };
+  const binding = { ...kind, kind: 'ValidatingAdmissionPolicyBinding', spec };
+  await bench.cluster.create(policy, binding);
+  await eventually('it is refused', async () => {
+    const probe = deployment(namespace);
+    const object = { ...probe, metadata: { ...probe.metadata, name: 'probe' } };
+    return bench.cluster.create(object).then(
+      () => bench.cluster.delete(object).then(() => false),
+      () => true,
+    );
+  });
 }
 
 describe('revert', () => {
@@ -278,5 +301,41 @@ describe('revert', () => {
     expect(await stack.revert([moved!])).toMatchObject({ verdict: 'changed', changes: [] });
     expect(await stack.revert([drifted!]), 'what was approved before it moved').toMatchObject({ verdict: 'changed' });
     expect(await bench.mutations(namespace)).toEqual([]);
+  });
+
+  it('what would not be made again is not deleted', async () => {
+    const namespace = await bench.cluster.namespace('drift');
+    const web = deployment(namespace);
+    const stack = await bench.stack({ 'all.yaml': [web] });
+    await madeByHand(namespace, web);
+    const reviewed = await stack.differences();
+    expect(reviewed).toMatchObject([{ class: 'destructive', action: 'replace' }]);
+    const drift = means();
+    // Right before it writes, when it has looked again.
+    drift.pulse.stillMine = () => refuseNew(namespace, 'false');
+    const result = await stack.revert(reviewed, {}, drift);
+    expect(result).toMatchObject({ verdict: 'failed', changes: [] });
+    expect(result.why).toMatch(/^Deployment .*\/web was not deleted, for the API server would not create what/);
+    expect(result.why).not.toContain('Grant it to Salvor');
+    expect(await stack.differences(), 'nor is it proposed any more').toMatchObject([
+      { class: 'mixed', action: 'replace', why: expect.stringContaining('which a person must do') },
+    ]);
+    expect(await bench.mutations(namespace)).toEqual([]);
+  });
+
+  it('what was deleted and is then refused is told first', async () => {
+    const namespace = await bench.cluster.namespace('drift');
+    const web = deployment(namespace);
+    const stack = await bench.stack({ 'all.yaml': [web] });
+    await madeByHand(namespace, web);
+    const reviewed = await stack.differences();
+    await refuseNew(namespace, 'request.dryRun');
+    const result = await stack.revert(reviewed);
+    expect(result).toMatchObject({ verdict: 'failed', changes: [{ field: 'delete' }] });
+    expect(result.why).toMatch(/^k8s\/prod\/.*\/web was deleted to be replaced, and was not made again: .*no new ones/);
+    const again = await stack.revert(reviewed, {}, means({ isRepeat: true }));
+    expect(again).toMatchObject({ verdict: 'failed', why: expect.stringContaining('was deleted to be replaced') });
+    const mutations = await bench.mutations(namespace);
+    expect(mutations).toEqual(['delete deployments 200', 'create deployments 422', 'create deployments 422']);
   });
 });
