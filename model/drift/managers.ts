@@ -28,6 +28,12 @@ const CONTROLLERS: ReadonlySet<string> = new Set([
   ...['cainjector', 'cert-manager-cainjector', 'cert-manager-cainjector-cainjector'],
 ]);
 
+/** Those that apply a source, by the beginnings of their names, and write kubectl's annotation like kubectl. */
+const APPLIES_LIKE_KUBECTL = /^(?:argocd|kapp)/;
+
+/** With what people change things by hand; kubectl is also what a pipeline applies with. */
+const BY_HAND = /^(?:kubectl|k9s|(?:open|free)?lens|headlamp|mozilla|node-fetch)/i;
+
 /** Newest first. */
 const byTime = (a: Manager, b: Manager): number => (b.time ?? '').localeCompare(a.time ?? '');
 
@@ -71,13 +77,16 @@ export function applierOf(managers: readonly Manager[], declared: readonly Field
 }
 
 /**
- * Whether kubectl's annotation tells what was applied last. It does not where somebody applies by other means since then: such an
- * annotation stays behind when a team moves from kubectl to a controller that applies on the server.
+ * Whether kubectl's annotation tells what was applied last. It does not where somebody else applies the object than who wrote it: it
+ * stays behind when a team moves from kubectl to a controller that applies on the server, and a `kubectl apply` by hand over what such a
+ * controller applies is no deploy. Where people's tools own most of the object, it is kubectl's, or an edit of most of a small one.
  */
 export function tellsApplied(managers: readonly Manager[], applier: Manager | undefined): boolean {
   const [owner] = ownersOf(managers, [{ name: 'metadata' }, { name: 'annotations' }, { name: LAST_APPLIED }]);
   if (!owner || !applier) return true;
-  return owner.manager === applier.manager || (owner.time ?? '') >= (applier.time ?? '');
+  const { manager = '' } = applier;
+  if (owner.manager === manager || manager === OWN_MANAGER || BY_HAND.test(manager)) return true;
+  return APPLIES_LIKE_KUBECTL.test(owner.manager ?? '') && (owner.time ?? '') >= (applier.time ?? '');
 }
 
 /**

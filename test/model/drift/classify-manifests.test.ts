@@ -125,7 +125,13 @@ describe('managers', () => {
     const flux = entry('flux', '2026-01-02T00:00:00Z', ['a'], { operation: 'Apply' });
     expect(tellsApplied([kubectl], kubectl)).toBe(true);
     expect(tellsApplied([kubectl, flux], flux)).toBe(false);
-    const atOnce = { ...flux, time: '2026-01-01T00:00:00Z' };
-    expect(tellsApplied([kubectl, atOnce], atOnce)).toBe(true);
+    const before = { ...flux, time: '2025-01-01T00:00:00Z' };
+    expect(tellsApplied([kubectl, before], before), 'somebody has applied by hand what flux applies').toBe(false);
+    const argo = { ...kubectl, manager: 'argocd-controller' };
+    const old = entry('kubectl-client-side-apply', '2025-01-01T00:00:00Z', ['a']);
+    expect(tellsApplied([argo, old], old), 'it has taken over from kubectl').toBe(true);
+    expect(tellsApplied([argo, flux], flux)).toBe(false);
+    for (const manager of ['kubectl-edit', 'k9s', 'node-fetch', 'salvor-revert-drift'])
+      expect(tellsApplied([kubectl, { ...flux, manager }], { ...flux, manager }), manager).toBe(true);
   });
 });

@@ -289,6 +289,19 @@ describe('a source that moved', () => {
     ]);
   });
 
+  it('what somebody applies by hand over what a deployer applies on the server is drift, for all its record', async () => {
+    const namespace = await bench.cluster.namespace('drift');
+    const policy = networkPolicy(namespace);
+    await bench.applyOnServer('kustomize-controller', policy);
+    const stack = await bench.stack({ 'all.yaml': [policy] });
+    const opened = networkPolicy(namespace, [{ port: 80 }, { port: 22 }]);
+    await bench.deploy(opened);
+    const found = await stack.differences();
+    expect(found).toMatchObject([{ class: 'reversible', who: { by: 'kubectl-client-side-apply' } }]);
+    expect(await stack.revert(found)).toMatchObject({ verdict: 'reverted' });
+    expect(await bench.live(policy)).toMatchObject({ spec: { ingress: [{ ports: [{ port: 80 }] }] } });
+  });
+
   it('what the API server does not take as it is in the source is told with its own words', async () => {
     const namespace = await bench.cluster.namespace('drift');
     const policy = networkPolicy(namespace);
