@@ -64,6 +64,25 @@ describe('a field', () => {
     ['Salvor has reverted it before', { owners: [{ manager: 'salvor-revert-drift' }] }, 'unapplied'],
     ['a controller has set it', { owners: [{ manager: 'x', subresource: 'status' }] }, 'ignored'],
     ['a person has scaled it', { owners: [{ manager: 'kubectl', subresource: 'scale' }] }, 'reversible'],
+    ['a controller by its name has set it', { owners: [{ manager: 'rollouts-controller' }] }, 'ignored'],
+    ['an operator has set it', { owners: [{ manager: 'web_operator' }], applied: { value: 1 } }, 'ignored'],
+    ['a controller that says no more has set it', { owners: [{ manager: 'manager' }] }, 'ignored'],
+    ['a known controller has set it', { owners: [{ manager: 'flagger' }] }, 'ignored'],
+    [
+      'a controller beside its deployer owns it',
+      { owners: [{ manager: 'flux' }, { manager: 'x-operator' }] },
+      'ignored',
+    ],
+    ['its deployer is named so', { applier: 'web-controller', owners: [{ manager: 'web-controller' }] }, 'unapplied'],
+    ['Flux is no other controller', { owners: [{ manager: 'kustomize-controller' }] }, 'reversible'],
+    ['nor is Argo CD', { owners: [{ manager: 'argocd-application-controller' }] }, 'reversible'],
+    ...['kubectl-edit', 'kubectl-x-operator', 'k9s', 'Lens', 'helm', 'Mozilla', 'node-fetch', 'python-requests'].map(
+      (manager): [string, Partial<FieldFacts>, string] => [
+        `${manager} has set it`,
+        { owners: [{ manager }] },
+        'reversible',
+      ],
+    ),
     ['a controller has scaled it', { owners: [{ manager: 'keda', subresource: 'scale' }] }, 'ignored'],
   ])('%s', (_, change, is) => {
     expect(classifyField({ ...base, ...change }).class).toBe(is);

@@ -81,7 +81,7 @@ describe('no drift', () => {
     await bench.deploy(web);
     await bench.edit(web, { spec: { replicas: 4 } }, 'keda-operator');
     expect(await stack.differences()).toMatchObject([
-      { class: 'ignored', why: 'spec.replicas: owned by keda-operator' },
+      { class: 'ignored', why: 'spec.replicas: owned by the controller keda-operator' },
     ]);
     await bench.cluster.apps.patchNamespacedDeploymentScale({
       name: 'web',
@@ -91,6 +91,22 @@ describe('no drift', () => {
     });
     expect(await stack.differences()).toMatchObject([
       { class: 'reversible', fields: [{ path: 'spec.replicas', live: 3, source: 2 }], who: { by: 'kubectl-scale' } },
+    ]);
+  });
+
+  it('a Service whose traffic a rollout has switched stays as it is', async () => {
+    const namespace = await bench.cluster.namespace('drift');
+    const web = service(namespace);
+    const stack = await bench.stack({ 'all.yaml': [web] });
+    await bench.deploy(web);
+    await bench.edit(
+      web,
+      { spec: { selector: { app: 'web', 'rollouts-pod-template-hash': 'abc' } } },
+      'rollouts-controller',
+    );
+    await bench.edit(web, { spec: { selector: { app: 'canary' } } }, 'rollouts-controller');
+    expect(await stack.differences()).toMatchObject([
+      { class: 'ignored', why: 'spec.selector: owned by the controller rollouts-controller' },
     ]);
   });
 
