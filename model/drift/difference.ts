@@ -18,7 +18,7 @@ export const DRIFT_CLASSES = [
   /** Live, and not in the source: reported, never deleted, unless the rule lists its kind. */
   'extra',
   'reversible',
-  /** To revert it deletes or replaces something. */
+  /** To revert it deletes or replaces something, or may do more than to revert it: its reason says what. */
   'destructive',
 ] as const;
 export type DriftClass = (typeof DRIFT_CLASSES)[number];

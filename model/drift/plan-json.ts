@@ -21,6 +21,7 @@ const resource = z.object({
   mode: z.string(),
   type: z.string(),
   name: z.string(),
+  provider_name: z.string().optional(),
   deposed: z.string().optional(),
   change,
 });

@@ -19,11 +19,20 @@ resource "local_file" "${name}" {
 }
 `;
 const local = requiredProviders('local');
+/** So much else is there that nothing looks as if it were looked for in the wrong place. */
+const rest = (files: string) => `
+resource "local_file" "rest" {
+  count    = 5
+  filename = "${files}/rest/${'$'}{count.index}"
+  content  = "a"
+}
+`;
 
 test('a file changed by hand, and one deleted, are found and reverted; the folder and the state are not touched by a look', async () => {
   const world = await makeWorld(
     stage,
-    (files) => local + file('motd', `${files}/motd`, 'welcome') + file('issue', `${files}/issue`, 'hello'),
+    (files) =>
+      local + rest(files) + file('motd', `${files}/motd`, 'welcome') + file('issue', `${files}/issue`, 'hello'),
   );
   await world.applyAll();
   const provider = providerOf(world);
@@ -58,7 +67,7 @@ test('a file changed by hand, and one deleted, are found and reverted; the folde
   );
   expect(await readFile(join(world.files, 'motd'), 'utf8')).toBe('welcome');
   // What was not reviewed is left as it is.
-  expect(await readdir(world.files)).toEqual(['motd']);
+  expect(await readdir(world.files)).toEqual(['motd', 'rest']);
   expect(classesOf(await provider.compare())).toEqual({ 'local_file.issue': 'reversible' });
   expect(await readdir(world.folder)).toEqual(listed);
 });
@@ -66,6 +75,7 @@ test('a file changed by hand, and one deleted, are found and reverted; the folde
 test('a change of the source is not applied: beside drift, in one address with it, and where drift depends on it', async () => {
   const source = (files: string, { plain = 'a', mixed = 'a', base = 'a' }) =>
     local +
+    rest(files) +
     file('plain', `${files}/plain`, plain) +
     file('mixed', `${files}/mixed`, mixed) +
     file('base', `${files}/base`, base) +
@@ -103,6 +113,29 @@ test('a change of the source is not applied: beside drift, in one address with i
   const told = await provider.revert(forced.map((one) => ({ ...one, class: 'reversible' })));
   expect(told).toMatchObject({ verdict: 'changed', changes: [] });
   expect(await readFile(join(world.files, 'mixed'), 'utf8')).toBe('by hand');
+});
+
+test('where all that a provider has is gone at once, nothing is made anew without an approval; with one it is, also a part of it', async () => {
+  const world = await makeWorld(stage, (files) => local + rest(files));
+  await world.applyAll();
+  const provider = providerOf(world);
+  await rm(join(world.files, 'rest'), { recursive: true });
+  const found = await provider.compare();
+  expect(differencesOf(found)).toHaveLength(5);
+  for (const one of differencesOf(found))
+    expect(one).toMatchObject({
+      class: 'destructive',
+      why: expect.stringContaining('all 5 objects of local are gone'),
+    });
+  const some = revertible(found).slice(0, 2);
+  const asReversible = revertible(found).map((one) => ({ ...one, class: 'reversible' as const }));
+  expect(await provider.revert(asReversible)).toMatchObject({ verdict: 'changed', changes: [] });
+  // Of these alone a plan does not know that all else is gone too.
+  expect(await provider.revert(some)).toMatchObject({ verdict: 'reverted' });
+  expect(await readdir(join(world.files, 'rest'))).toEqual(['0', '1']);
+  const left = await provider.compare();
+  expect(await provider.revert(revertible(left))).toMatchObject({ verdict: 'reverted' });
+  expect(await provider.compare()).toMatchObject({ verdict: 'same' });
 });
 
 test('what changed between review and revert is refused: the source, or the world', async () => {
