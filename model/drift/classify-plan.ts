@@ -175,11 +175,17 @@ class Scene {
     }
     const sized = resized(look);
     if (sized) return sized;
+    // What of it the source has only now nobody can tell: a state has no provisioners.
+    const runs = this.#configuration.hasProvisioners(change) ? ', and that runs its provisioners' : '';
     if (actionOf(change) === 'replace')
-      return { class: 'destructive', why: 'it was changed by hand; to revert it replaces it' };
+      return { class: 'destructive', why: `it was changed by hand; to revert it replaces it${runs}` };
     if (!isDelete(drift)) return { class: 'reversible', why: `it was changed ${BY_WHOM}` };
     const atOnce = this.#gone.why(change);
-    if (atOnce === undefined) return { class: 'reversible', why: `it was deleted ${BY_WHOM}` };
+    if (atOnce === undefined)
+      return {
+        class: runs === '' ? 'reversible' : 'destructive',
+        why: `it was deleted ${BY_WHOM}${runs && `; to revert it makes it${runs}`}`,
+      };
     return {
       class: 'destructive',
       why: `it is gone, and so much else at once that it may be the wrong place: ${atOnce}`,

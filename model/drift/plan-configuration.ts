@@ -21,6 +21,12 @@ export class Configuration {
     return typeof key === 'string' ? key : undefined;
   }
 
+  /** Whether something is run on the worker, or by it, when the resource is made. */
+  hasProvisioners(resource: Named): boolean {
+    const provisioners = this.#find(resource)?.['provisioners'];
+    return Array.isArray(provisioners) && provisioners.length > 0;
+  }
+
   #find({ module_address: module, type, name, mode }: Named): Json | undefined {
     let at = this.#root;
     for (const call of callsOf(module)) {

@@ -1,6 +1,7 @@
 import { changedAddresses } from '../../model/drift/classify-plan.ts';
 import type { Difference } from '../../model/drift/difference.ts';
 import type { PlanJson } from '../../model/drift/plan-json.ts';
+import { changedOutputs } from '../../model/drift/plan-outputs.ts';
 import { isRevertible } from './session.ts';
 
 export interface Judgement {
@@ -25,7 +26,9 @@ export function judge(
   isAgain: boolean,
 ): Judgement {
   const changed = changedAddresses(plan);
-  const outside = changed.find((address) => reviewed.every((one) => one.address !== address));
+  // Of the values that an apply leaves behind which was cut short, outputs are not written yet.
+  const all = isAgain ? changed : [...changed, ...changedOutputs(plan)];
+  const outside = all.find((address) => reviewed.every((one) => one.address !== address));
   if (outside !== undefined) return none(`to revert it would change ${outside} too, which was not reviewed`);
   const todo: Difference[] = [];
   const gone: Difference[] = [];

@@ -5,6 +5,7 @@ import { expect, test } from 'vitest';
 import { changedAddresses, classifyPlan, type PlanContext } from '../../../model/drift/classify-plan.ts';
 import type { Difference } from '../../../model/drift/difference.ts';
 import { type Json, type PlanJson, parsePlan } from '../../../model/drift/plan-json.ts';
+import { changedOutputs } from '../../../model/drift/plan-outputs.ts';
 
 const context: PlanContext = { ignore: [], held: [], seal: () => 'sealed' };
 
@@ -188,6 +189,40 @@ test.each<{ what: string; providers: Record<string, { all: number; gone: number 
       ({ why, action }) => action === 'create' && why.includes('wrong place') === (expected !== 'reversible'),
     ),
   ).toBe(true);
+});
+
+test('what runs provisioners when it is made needs an approval, and what is only changed does not', () => {
+  const make = (provisioners: unknown, actions: string[]) => {
+    const plan = missing({ a: { all: 9, gone: 1 } });
+    const resources = [{ mode: 'managed', type: 'a', name: 'o0', expressions: {}, provisioners }];
+    plan.resource_changes[0]!.change.actions = actions;
+    return classifyPlan({ ...plan, configuration: { root_module: { resources } } }, context);
+  };
+  const some = [{ type: 'local-exec', expressions: {} }];
+  expect(make([], ['create'])).toMatchObject([{ class: 'reversible' }]);
+  expect(make(some, ['create'])).toMatchObject([
+    { class: 'destructive', action: 'create', why: expect.stringContaining('that runs its provisioners') },
+  ]);
+  expect(make(some, ['create', 'delete'])).toMatchObject([
+    { class: 'destructive', why: expect.stringContaining('provisioners') },
+  ]);
+  expect(classifyPlan(drifted('kind', { a: 1 }, { a: 2 }), context)).toMatchObject([{ class: 'reversible' }]);
+});
+
+test('an output is changed where its source is, and not where it follows from what is made anew', async () => {
+  expect(changedOutputs(await recorded('files-output-only'))).toEqual(['output.more']);
+  expect(changedOutputs(await recorded('files-deleted'))).toEqual([]);
+  expect(changedOutputs(await recorded('policies-drifted'))).toEqual([]);
+  const outputs = (change: Json) =>
+    changedOutputs(parsePlan(JSON.stringify({ format_version: '1.2', output_changes: { one: change } })));
+  expect(outputs({ actions: ['update'], before: ['a', 'b'], after: ['a'], after_unknown: [false, true] })).toEqual([]);
+  expect(outputs({ actions: ['update'], before: ['a', 'b'], after: ['c'], after_unknown: [false, true] })).toEqual([
+    'output.one',
+  ]);
+  expect(outputs({ actions: ['create'], before: null, after_unknown: true })).toEqual(['output.one']);
+  expect(outputs({ actions: ['delete'], before: 'a', after: null })).toEqual(['output.one']);
+  const marked = { before_sensitive: false, after_sensitive: true };
+  expect(outputs({ actions: ['update'], before: 'a', after: 'a', after_unknown: false, ...marked })).toEqual([]);
 });
 
 test('no secret is in what is told of a recorded plan', async () => {

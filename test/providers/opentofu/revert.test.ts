@@ -138,6 +138,39 @@ test('where all that a provider has is gone at once, nothing is made anew withou
   expect(await provider.compare()).toMatchObject({ verdict: 'same' });
 });
 
+test('provisioners run with an approval only, which holds for what brings them too; an output that is not applied is not written', async () => {
+  const runs = (files: string) => `provisioner "local-exec" { command = "touch ${files}/ran" }`;
+  const source = (files: string, more = '') =>
+    `${local}${rest(files)}${file('base', `${files}/base`, 'a', more)}${file('above', `${files}/above`, 'a', 'depends_on = [local_file.base]')}`;
+  const world = await makeWorld(stage, (files) => source(files));
+  await world.applyAll();
+  for (const name of ['base', 'above']) await rm(join(world.files, name));
+  await world.write(source(world.files, runs(world.files)));
+  const provider = providerOf(world);
+  const found = await provider.compare();
+  expect(classesOf(found)).toEqual({ 'local_file.above': 'destructive', 'local_file.base': 'destructive' });
+  const asReversible = revertible(found).map((one) => ({ ...one, class: 'reversible' as const }));
+  expect(await provider.revert(asReversible)).toMatchObject({ verdict: 'changed', changes: [] });
+  expect(await readdir(world.files)).toEqual(['rest']);
+
+  await world.write(`${source(world.files)}output "new" { value = "by \${local_file.above.filename}" }\n`);
+  const mixed = await provider.compare();
+  expect(differencesOf(mixed)).toMatchObject([
+    { address: 'local_file.above', class: 'mixed', why: expect.stringContaining('output.new') },
+    { address: 'local_file.base', class: 'reversible' },
+  ]);
+  const forced = differencesOf(mixed).map((one) => ({ ...one, class: 'reversible' as const }));
+  expect(await provider.revert(forced)).toMatchObject({
+    verdict: 'changed',
+    why: expect.stringContaining('output.new'),
+  });
+  expect(await world.stateText()).not.toContain('by /');
+
+  await world.write(source(world.files, runs(world.files)));
+  expect(await provider.revert(revertible(found))).toMatchObject({ verdict: 'reverted' });
+  expect(await readdir(world.files)).toEqual(['above', 'base', 'ran', 'rest']);
+});
+
 test('what changed between review and revert is refused: the source, or the world', async () => {
   const world = await makeWorld(stage, (files) => local + file('motd', `${files}/motd`, 'welcome'));
   await world.applyAll();
