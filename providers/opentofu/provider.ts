@@ -16,6 +16,16 @@ export function openTofu(stack: Stack, options: OpenTofuStack): DesiredStateProv
 }
 
 async function compare(request: CompareRequest, options: OpenTofuStack, means: DriftMeans): Promise<Comparison> {
+  try {
+    return await looked(request, options, means);
+  } catch (error) {
+    // The verifying look asks for the commit that was reviewed, and an ordinary push may have taken that away.
+    if (error instanceof MovedError) return { verdict: 'refused', why: error.message };
+    throw error;
+  }
+}
+
+async function looked(request: CompareRequest, options: OpenTofuStack, means: DriftMeans): Promise<Comparison> {
   const told = await inSession(request, options, means, async (session): Promise<Comparison> => {
     const all = await differencesOf(session);
     const { revision } = session;

@@ -44,7 +44,7 @@ export async function inSession<T>(
   await using place = await workplace();
   const isOurs = source.revision !== undefined;
   const root = join(await realpath(place.folder), 'tree');
-  const cwd = isOurs ? source.folder : await copyModule(source.folder, root);
+  const cwd = isOurs ? source.folder : await copyModule(source.folder, root, options.varFiles);
   const environment = await environmentOf(options, join(place.folder, 'data'));
   const tofu = new Tofu({
     ...{ stack, options, cwd, place, environment, watch },
