@@ -11,6 +11,8 @@ export interface Judgement {
   todo: Difference[];
   /** What does not differ any more. */
   gone: Difference[];
+  /** An apply has begun with it before, and has not done all of it. */
+  isCutShort: boolean;
 }
 
 /**
@@ -25,6 +27,8 @@ export function judge(
   reviewed: readonly Difference[],
   isAgain: boolean,
 ): Judgement {
+  const isCutShort = isAgain && reviewed.some((one) => isTakenIn(one, found));
+  const none = (objection: string): Judgement => ({ objection, todo: [], gone: [], isCutShort });
   const changed = changedAddresses(plan);
   // Of the values that an apply leaves behind which was cut short, outputs are not written yet.
   const all = isAgain ? changed : [...changed, ...changedOutputs(plan)];
@@ -48,10 +52,12 @@ export function judge(
   }
   const [first] = gone;
   if (first && !isAgain) return none(`${first.address} does not differ any more`);
-  return { todo, gone };
+  return { todo, gone, isCutShort };
 }
 
 /** What drift looks like when the state has it already. */
 const TAKEN_IN: ReadonlySet<Difference['class']> = new Set(['unapplied', 'computed']);
 
-const none = (objection: string): Judgement => ({ objection, todo: [], gone: [] });
+/** What would be written is the very same, and nobody seems to have changed it any more. */
+const isTakenIn = ({ address, digest }: Difference, found: readonly Difference[]): boolean =>
+  found.some((now) => now.address === address && now.digest === digest && TAKEN_IN.has(now.class));

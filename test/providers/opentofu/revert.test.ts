@@ -1,4 +1,4 @@
-import { readdir, readFile, rm, writeFile } from 'node:fs/promises';
+import { readdir, readFile, rm, symlink, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import { HeldBack } from '../../../providers/instance.ts';
@@ -216,6 +216,38 @@ test('asked right before it writes, and told that it is not the time, it writes 
   };
   await expect(provider.revert(reviewed, { stillMine })).rejects.toThrow('paused by Ada');
   expect(await readdir(world.files)).toEqual([]);
+});
+
+test('what is left of a revert that failed in part is told as failed, whatever kept it from being tried on', async () => {
+  const pair = (files: string) => file('a', `${files}/a`, 'a') + file('b', `${files}/b`, 'b');
+  const world = await makeWorld(stage, (files) => local + rest(files) + pair(files));
+  await world.applyAll();
+  for (const name of ['a', 'b']) await rm(join(world.files, name));
+  // It is gone, and cannot be written.
+  await symlink(join(world.files, 'nowhere/b'), join(world.files, 'b'));
+  const provider = providerOf(world);
+  const reviewed = revertible(await provider.compare());
+  let asked = 0;
+  const stillMine = async () => {
+    asked += 1;
+    if (asked > 1) throw new HeldBack({ gate: 'paused', reason: 'paused by Ada' });
+  };
+  const told = await provider.revert(reviewed, { stillMine });
+  expect(told).toMatchObject({
+    verdict: 'failed',
+    why: expect.stringMatching(/not reverted: local_file\.b;.*paused by Ada/),
+  });
+  expect(told.changes.map(({ object }) => object.uid)).toContain('local_file.a');
+  expect(told.changes.map(({ object }) => object.uid)).not.toContain('local_file.b');
+  // For a look it is what nobody has changed.
+  expect(classesOf(await provider.compare())).toEqual({ 'local_file.b': 'unapplied' });
+  // The next attempt of the very same does not take it for something that has only changed, either.
+  const held = await provider.revert(reviewed, { isRepeat: true, stillMine });
+  expect(held).toMatchObject({ verdict: 'failed', why: expect.stringContaining('paused by Ada') });
+  await world.write(local + rest(world.files) + pair(world.files) + file('c', `${world.files}/c`, 'c'));
+  await rm(join(world.files, 'b'));
+  expect(await provider.revert(reviewed, { isRepeat: true })).toMatchObject({ verdict: 'reverted' });
+  expect(await readdir(world.files)).toEqual(['a', 'b', 'rest']);
 });
 
 test('what a pattern names is ignored, and an empty source is refused', async () => {
