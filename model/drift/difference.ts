@@ -18,7 +18,7 @@ export const DRIFT_CLASSES = [
   /** Live, and not in the source: reported, never deleted, unless the rule lists its kind. */
   'extra',
   'reversible',
-  /** To revert it deletes or replaces something, or creates what may never have been there. */
+  /** To revert it deletes or replaces something, creates what may never have been there, or may do more: its reason says what. */
   'destructive',
 ] as const;
 export type DriftClass = (typeof DRIFT_CLASSES)[number];
