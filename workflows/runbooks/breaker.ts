@@ -187,6 +187,11 @@ export class Breaker {
     return this.#orders.length > 0 || this.#life.hints > this.#heard;
   }
 
+  /** To be open: also where its time was up before anybody could open it, for whoever drove it had died. */
+  get isOpen(): boolean {
+    return standsAs(this.state.phase) === 'open';
+  }
+
   /** It is being set, and not known to stand as the state says. */
   isUnderWay(stands: Stands): void {
     this.#stands = stands;

@@ -56,13 +56,12 @@ export async function circuitBreaker(life: BreakerLife): Promise<Ending> {
 
   if (order) breaker.orders(order);
   else await confirm(life, breaker);
-  if (breaker.state.phase === 'open') {
+  if (breaker.isOpen) {
     life.because(breaker.state.reason);
     const over = await life.propose(reading.plan, breaker.state.reason, async () => undefined);
     if (over) return over;
   } else if (!breaker.state.by) return notOpened(life, breaker);
-  const { phase } = breaker.state;
-  return await live(life, breaker, phase === 'open' ? await whileOpen(life, breaker, reading) : undefined);
+  return await live(life, breaker, breaker.isOpen ? await whileOpen(life, breaker, reading) : undefined);
 }
 
 /** In a later run: what is held is taken back as before. */
@@ -128,7 +127,7 @@ async function live(life: BreakerLife, breaker: Breaker, ended: Ending | undefin
     if (!handedOver) await life.handOver(told.outcome, reason);
     if (until === null) return life.end(told.outcome, reason);
     await breaker.drive('see whether it stays healthy', []);
-    if (breaker.state.phase === 'open') end = await openedAgain(life, breaker, told);
+    if (breaker.isOpen) end = await openedAgain(life, breaker, told);
   }
   return end;
 }
@@ -192,7 +191,7 @@ async function closed(life: BreakerLife, breaker: Breaker, course: Course): Prom
     }
     if (failure.why === undefined) breaker.obey();
     else await unclosed(breaker, failure.why);
-    if (breaker.state.phase === 'open') return false;
+    if (breaker.isOpen) return false;
     life.writeDown();
     if (isLong() && (await breaker.rests())) await life.goOn({ ...course, state: breaker.state });
   }
