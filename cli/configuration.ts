@@ -1,4 +1,4 @@
-import { readFile } from 'node:fs/promises';
+import { readFile, stat } from 'node:fs/promises';
 import { type Config, type ConfigProblem, parseConfig } from '../model/config.ts';
 import type { Context } from './command.ts';
 import { CliError, EXIT } from './status.ts';
@@ -7,6 +7,8 @@ export interface LoadedConfig {
   config: Config;
   /** False where there is no file, and `config` holds the defaults and no rule. */
   found: boolean;
+  /** When the file was written, in milliseconds since the epoch. */
+  writtenAt?: number | undefined;
 }
 
 /**
@@ -16,6 +18,8 @@ export interface LoadedConfig {
  * @throws CliError with every problem of the file, or where a named file cannot be read
  */
 export async function loadConfig({ config: { file, named } }: Pick<Context, 'config'>): Promise<LoadedConfig> {
+  // Before it is read: what is written meanwhile must not pass for newer than it is.
+  const written = await stat(file).catch(() => undefined);
   const text = await readConfigText(file);
   if (text === undefined && named) {
     throw new CliError(`the configuration ${file} is not there`, {
@@ -24,7 +28,7 @@ export async function loadConfig({ config: { file, named } }: Pick<Context, 'con
     });
   }
   const result = parseConfig(text ?? '', file);
-  if (result.ok) return { config: result.config, found: text !== undefined };
+  if (result.ok) return { config: result.config, found: text !== undefined, writtenAt: written?.mtimeMs };
   throw new CliError(
     `${file} is not a valid configuration:\n${result.problems.map((problem) => `  ${format(problem)}`).join('\n')}`,
     { status: EXIT.usage, advice: 'Nothing was started. `salvor config check` looks again.' },

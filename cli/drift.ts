@@ -39,7 +39,7 @@ async function check(context: Context, name: string, { all = false }: { all?: bo
   if (process.stderr.isTTY && !context.json) note(paintError('dim', `comparing ${name} with its source …`));
   const registry = createRegistry(config);
   try {
-    const asked = { stack, prune: pruneOf(config, name), held: () => heldNow(registry), signal: over.signal };
+    const asked = { stack, ...kindsOf(config, name), held: () => heldNow(registry), signal: over.signal };
     const compared = await compare(registry.stacks, asked);
     return await tell(context, name, compared, all);
   } catch (error) {
@@ -54,6 +54,7 @@ async function check(context: Context, name: string, { all = false }: { all?: bo
 export interface Asked {
   stack: Stack;
   prune: string[];
+  create: string[];
   held(): Promise<HeldOn[]>;
   /** Ends it. */
   signal: AbortSignal;
@@ -64,7 +65,7 @@ export interface Asked {
  *
  * @throws CliError where it cannot be told; the reason of the signal where that is aborted
  */
-export async function compare(stacks: Stacks, { stack, prune, held, signal }: Asked): Promise<Comparison> {
+export async function compare(stacks: Stacks, { stack, prune, create, held, signal }: Asked): Promise<Comparison> {
   const actor = { runbook: 'revert-drift', remediation: 'salvor-drift-check' };
   let heldOnce: Promise<HeldOn[]> | undefined;
   const readOnce = (): Promise<HeldOn[]> => {
@@ -73,7 +74,7 @@ export async function compare(stacks: Stacks, { stack, prune, held, signal }: As
   };
   try {
     const means = { pulse: pulseUntil(signal), isRepeat: false, held: readOnce };
-    return await stacks.of(stack).compare({ stack, prune, actor }, means);
+    return await stacks.of(stack).compare({ stack, prune, create, actor }, means);
   } catch (error) {
     if (signal.aborted) throw error;
     throw new CliError(`whether ${stack.name} has drifted could not be found out: ${messageOf(error)}`, {
@@ -124,14 +125,14 @@ function stackOf({ stacks }: Config, name: string): Stack {
   throw new CliError(unknownStack(name, names) ?? name, { status: EXIT.usage, advice: 'Nothing was compared.' });
 }
 
-/** What any rule of the stack would delete is shown as what it is. */
-const pruneOf = ({ rules }: Config, name: string): string[] => [
-  ...new Set(
-    rules.flatMap(({ rule }) =>
-      rule.runbook === 'revert-drift' && Object.hasOwn(rule.with.stacks, name) ? rule.with.prune : [],
-    ),
-  ),
-];
+/** What any rule of the stack would delete, or create by itself, is shown as what it is. */
+function kindsOf({ rules }: Config, name: string): { prune: string[]; create: string[] } {
+  const own = rules.flatMap(({ rule }) =>
+    rule.runbook === 'revert-drift' && Object.hasOwn(rule.with.stacks, name) ? [rule.with] : [],
+  );
+  const all = (kind: 'prune' | 'create') => [...new Set(own.flatMap((options) => options[kind]))];
+  return { prune: all('prune'), create: all('create') };
+}
 
 /** Where one place does not answer nothing is compared: what is held there would be taken for drift. */
 async function heldNow(registry: HoldingRegistry): Promise<HeldOn[]> {

@@ -27,7 +27,7 @@ export async function runWorker(
   { single = false, version }: WorkerCommand,
   stopped: Promise<Stop>,
 ): Promise<ExitStatus> {
-  const config = await configOf(context);
+  const { config, writtenAt } = await configOf(context);
   if (!single) refuseFile(config);
   const logger = createLogger();
   // A worker that cannot connect would say so in the words of its native library.
@@ -39,6 +39,7 @@ export async function runWorker(
   const { listen } = config.worker;
   const worker = await startWorker({
     config,
+    ...(!single && { configuredAt: writtenAt }),
     audit: auditOptions(config),
     logger,
     telemetry,
@@ -59,7 +60,7 @@ export async function runWorker(
 
 /** `salvor gateway`: serves until it is to stop. Temporal need not be up: it answers 503 until it is. */
 export async function runGateway(context: Context, stopped: Promise<Stop>): Promise<ExitStatus> {
-  const config = await configOf(context);
+  const { config } = await configOf(context);
   const logger = createLogger();
   const { startGateway } = await import('../gateway/server.ts');
   const telemetry = await telemetryOf(config, 'salvor-gateway');
@@ -118,8 +119,8 @@ function refuseFile({ file, audit }: Config): void {
 
 /** A process of production without a configuration would do nothing, silently. */
 async function configOf(context: Context) {
-  const { config, found } = await loadConfig(context);
-  if (found) return config;
+  const { found, ...loaded } = await loadConfig(context);
+  if (found) return loaded;
   throw new CliError(`there is no ${context.config.file} here`, {
     status: EXIT.usage,
     advice: 'Name the configuration with --config FILE or $SALVOR_CONFIG; `salvor up` starts without one.',

@@ -57,6 +57,8 @@ const WATCH = {
 
 export interface WorkerSettings {
   config: Config;
+  /** When its file was written, in milliseconds since the epoch: of several workers the newest has its way with the schedules. */
+  configuredAt?: number | undefined;
   /** Where the record is kept. */
   audit: AuditStoreOptions;
   logger: Logger;
@@ -138,7 +140,7 @@ export async function startWorker(settings: WorkerSettings): Promise<RunningWork
     ]);
     // In the background: Salvor stays up for the clusters that do answer.
     void tryClusters(config.clusters, logger);
-    schedules = keepSchedules({ client, config, logger });
+    schedules = keepSchedules({ client, config, configuredAt: settings.configuredAt, logger });
     const polls = (): boolean => workers.every((worker) => worker.getState() === 'RUNNING');
     return {
       ...run(workers, close),

@@ -25,6 +25,14 @@ export function isWhole(text: string, family: Family): boolean {
   return block !== undefined && maskedOf(block) === block.address;
 }
 
+/** Whether two blocks have an address in common; so it is taken for where either is none. */
+export function overlap(one: string, other: string, family: Family): boolean {
+  const [a, b] = [blockOf(one, family), blockOf(other, family)];
+  if (!a || !b) return true;
+  const prefix = Math.min(a.prefix, b.prefix);
+  return maskedOf({ ...a, prefix }) === maskedOf({ ...b, prefix });
+}
+
 function blockOf(text: string, family: Family): Block | undefined {
   const [, written = '', length = ''] = /^([0-9A-Fa-f:.]{2,45})\/(0|[1-9]\d{0,2})$/.exec(text) ?? [];
   const prefix = Number(length);

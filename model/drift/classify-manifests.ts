@@ -48,7 +48,7 @@ export function classifyField(facts: FieldFacts): FieldVerdict {
   if (held !== undefined) return { class: 'held', why: held };
   const runbook = runbookAmong(owners);
   if (runbook !== undefined) return { class: 'held', why: `last set by ${runbook}` };
-  const controller = controllerAmong(owners);
+  const controller = controllerAmong(owners, applier);
   if (controller !== undefined) return { class: 'ignored', why: controller };
   if (applied) {
     if (equal(applied.value, source)) return { class: 'reversible', why: 'it was applied as the source has it' };

@@ -1,6 +1,7 @@
 import type { FieldValue } from '../change.ts';
 import { digest } from '../digest.ts';
 import { type Difference, type DriftClass, type FieldDrift, MOST_FIELDS, MOST_VALUE, SENSITIVE } from './difference.ts';
+import { GoneAtOnce } from './gone.ts';
 import { ignoredBy } from './ignore.ts';
 import { Configuration, isSet, referencesAt } from './plan-configuration.ts';
 import { isObject, type Json, type PlanJson, type ResourceChange } from './plan-json.ts';
@@ -74,6 +75,8 @@ const hasSecretIn = ({ change: { before, after, before_sensitive, after_sensitiv
 const isSecret = (value: unknown, mark: unknown): boolean =>
   diffValues(undefined, value, { toSensitive: mark }).some(({ sensitive }) => sensitive);
 
+const BY_WHOM = 'by hand, or by something that the source does not know';
+
 type Verdict = { class: DriftClass; why: string };
 
 interface Look {
@@ -98,6 +101,7 @@ class Scene {
   readonly #context: PlanContext;
   readonly #deposed: ReadonlySet<string>;
   readonly #configuration: Configuration;
+  readonly #gone: GoneAtOnce;
   readonly #dependencies: ReadonlyMap<string, readonly string[]>;
 
   constructor(plan: PlanJson, context: PlanContext) {
@@ -107,6 +111,7 @@ class Scene {
     const deposed = plan.resource_changes.filter((one) => one.deposed !== undefined && isReal(one));
     this.#deposed = new Set(deposed.map(({ address }) => address));
     this.#configuration = new Configuration(plan);
+    this.#gone = new GoneAtOnce(plan, this.#configuration);
     this.#dependencies = dependenciesOf(plan);
   }
 
@@ -170,10 +175,21 @@ class Scene {
     }
     const sized = resized(look);
     if (sized) return sized;
+    // What of it the source has only now nobody can tell: a state has no provisioners.
+    const runs = this.#configuration.hasProvisioners(change) ? ', and that runs its provisioners' : '';
     if (actionOf(change) === 'replace')
-      return { class: 'destructive', why: 'it was changed by hand; to revert it replaces it' };
-    const gone = isDelete(drift) ? 'deleted' : 'changed';
-    return { class: 'reversible', why: `it was ${gone} by hand, or by something that the source does not know` };
+      return { class: 'destructive', why: `it was changed by hand; to revert it replaces it${runs}` };
+    if (!isDelete(drift)) return { class: 'reversible', why: `it was changed ${BY_WHOM}` };
+    const atOnce = this.#gone.why(change);
+    if (atOnce === undefined)
+      return {
+        class: runs === '' ? 'reversible' : 'destructive',
+        why: `it was deleted ${BY_WHOM}${runs && `; to revert it makes it${runs}`}`,
+      };
+    return {
+      class: 'destructive',
+      why: `it is gone, and so much else at once that it may be the wrong place: ${atOnce}`,
+    };
   }
 
   /** What of the source an apply would bring into the world for the first time; undefined: nothing. */

@@ -17,7 +17,7 @@ export interface LiveGroup {
   rules: LiveRule[];
 }
 
-/** What would be written to one group, the openings first: a rule that was replaced lets nothing be cut in between. */
+/** What would be written to one group. */
 export interface GroupPlan {
   group: string;
   authorize: GroupRule[];

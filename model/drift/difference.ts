@@ -18,7 +18,7 @@ export const DRIFT_CLASSES = [
   /** Live, and not in the source: reported, never deleted, unless the rule lists its kind. */
   'extra',
   'reversible',
-  /** To revert it deletes or replaces something. */
+  /** To revert it deletes or replaces something, creates what may never have been there, or may do more: its reason says what. */
   'destructive',
 ] as const;
 export type DriftClass = (typeof DRIFT_CLASSES)[number];
@@ -30,7 +30,7 @@ export interface Difference {
    * (`k8s/prod/shop/networkpolicy.networking.k8s.io/web`; without a namespace `k8s/prod/-/…`). Security groups: the id of the group.
    */
   address: string;
-  /** Kind of Kubernetes, or type of the resource: what `urgent` and `prune` name. */
+  /** Kind of Kubernetes, or type of the resource: what `urgent`, `prune` and `create` name. */
   kind: string;
   class: DriftClass;
   /** Why it is of this class, for people. */

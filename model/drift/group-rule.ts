@@ -1,4 +1,4 @@
-import { canonicalCidr } from './cidr.ts';
+import { canonicalCidr, overlap } from './cidr.ts';
 
 /** Rules of security groups in one form: one source each, as DescribeSecurityGroupRules has them. */
 
@@ -93,4 +93,25 @@ function sourceText(source: RuleSource): string {
   if ('cidr6' in source) return source.cidr6;
   if ('prefixList' in source) return source.prefixList;
   return source.account === undefined ? source.group : `${source.account}/${source.group}`;
+}
+
+/**
+ * Whether something that the one lets through may be let through by the other as well: then closing the other before the one is open may
+ * cut what is meant to be open. Who is in a group, or on a prefix list, is not known here.
+ */
+export function mayReplace(opens: GroupRule, closes: GroupRule): boolean {
+  if (opens.direction !== closes.direction || !meets(opens.source, closes.source)) return false;
+  if (opens.protocol === '-1' || closes.protocol === '-1') return true;
+  if (opens.protocol !== closes.protocol) return false;
+  if (!hasPorts(opens.protocol)) return true;
+  const [{ from = 0, to = MOST_PORT }, { from: first = 0, to: last = MOST_PORT }] = [opens, closes];
+  return from <= last && first <= to;
+}
+
+const MOST_PORT = 65_535;
+
+function meets(a: RuleSource, b: RuleSource): boolean {
+  if ('cidr' in a && 'cidr' in b) return overlap(a.cidr, b.cidr, 4);
+  if ('cidr6' in a && 'cidr6' in b) return overlap(a.cidr6, b.cidr6, 6);
+  return !(('cidr' in a && 'cidr6' in b) || ('cidr6' in a && 'cidr' in b));
 }

@@ -26,25 +26,52 @@ const CONTROLLERS: ReadonlySet<string> = new Set([
   ...['keda', 'keda-operator'],
   // They write the caBundle of webhooks, conversions and API services.
   ...['cainjector', 'cert-manager-cainjector', 'cert-manager-cainjector-cainjector'],
+  // They shift traffic, in Services, VirtualServices, HTTPRoutes and the like, and write their own webhooks.
+  ...['flagger', 'istiod', 'pilot-discovery', 'proxy-injector', 'traefik'],
+  ...['cilium-agent', 'cilium-operator-generic', 'cilium-operator-aws', 'cilium-operator-azure', 'speaker'],
+  ...['kube-controllers', 'calico-kube-controllers', 'kyverno', 'crossplane', 'descheduler', 'autoscaler', 'Reloader'],
 ]);
+
+/** So controllers are named, by their program where they say nothing else: `rollouts-controller`, `manager`. */
+const LIKE_CONTROLLER = /^(?:.*[-_.])?(?:controller|operator|manager)$/;
+
+/** Those that apply a source, by the beginnings of their names, and write kubectl's annotation like kubectl. */
+const APPLIES_LIKE_KUBECTL = /^(?:argocd|kapp)/;
+
+/** Those that apply a source on the server: what they own is no other controller's. */
+const APPLIES_ON_SERVER = /^(?:kustomize-controller|helm-controller|fleet|configsync|pulumi|terraform|opentofu)/i;
+
+/** With what people change things by hand; kubectl is also what a pipeline applies with. */
+const BY_HAND = /^(?:kubectl|k9s|(?:open|free)?lens|headlamp|mozilla|node-fetch)/i;
 
 /** Newest first. */
 const byTime = (a: Manager, b: Manager): number => (b.time ?? '').localeCompare(a.time ?? '');
+
+/** @param applier of the object: what it owns it has deployed, whatever its name */
+function isController(manager: string, applier: string | undefined): boolean {
+  if (CONTROLLERS.has(manager)) return true;
+  if (manager === applier || BY_HAND.test(manager)) return false;
+  if (APPLIES_LIKE_KUBECTL.test(manager) || APPLIES_ON_SERVER.test(manager)) return false;
+  return LIKE_CONTROLLER.test(manager);
+}
 
 /** Who owns a field, the newest first. */
 export const ownersOf = (managers: readonly Manager[], path: FieldPath): Manager[] =>
   managers.filter(({ fieldsV1 }) => fieldsV1 !== undefined && hasField(fieldsV1, path)).sort(byTime);
 
 /** Why the field is another controller's, for people; undefined where no controller owns it. */
-export function controllerAmong(owners: readonly Manager[]): string | undefined {
+export function controllerAmong(owners: readonly Manager[], applier: string | undefined): string | undefined {
   const found = owners.find(
     ({ manager = '', subresource }) =>
-      CONTROLLERS.has(manager) ||
+      isController(manager, applier) ||
       subresource === 'status' ||
       // By hand it is scaled through the same subresource.
       (subresource === 'scale' && !manager.startsWith('kubectl')),
   );
-  return found && `owned by ${found.manager}${found.subresource ? ` (by the subresource ${found.subresource})` : ''}`;
+  return (
+    found &&
+    `owned by the controller ${found.manager}${found.subresource ? ` (by the subresource ${found.subresource})` : ''}`
+  );
 }
 
 /** Another runbook of Salvor's among the owners. */
@@ -71,13 +98,16 @@ export function applierOf(managers: readonly Manager[], declared: readonly Field
 }
 
 /**
- * Whether kubectl's annotation tells what was applied last. It does not where somebody applies by other means since then: such an
- * annotation stays behind when a team moves from kubectl to a controller that applies on the server.
+ * Whether kubectl's annotation tells what was applied last. It does not where somebody else applies the object than who wrote it: it
+ * stays behind when a team moves from kubectl to a controller that applies on the server, and a `kubectl apply` by hand over what such a
+ * controller applies is no deploy. Where people's tools own most of the object, it is kubectl's, or an edit of most of a small one.
  */
 export function tellsApplied(managers: readonly Manager[], applier: Manager | undefined): boolean {
   const [owner] = ownersOf(managers, [{ name: 'metadata' }, { name: 'annotations' }, { name: LAST_APPLIED }]);
   if (!owner || !applier) return true;
-  return owner.manager === applier.manager || (owner.time ?? '') >= (applier.time ?? '');
+  const { manager = '' } = applier;
+  if (owner.manager === manager || manager === OWN_MANAGER || BY_HAND.test(manager)) return true;
+  return APPLIES_LIKE_KUBECTL.test(owner.manager ?? '') && (owner.time ?? '') >= (applier.time ?? '');
 }
 
 /**
@@ -91,7 +121,7 @@ export function culpritOf(
   const isOther = ({ manager = '', subresource }: Manager) =>
     manager !== applier?.manager &&
     !manager.startsWith('salvor-') &&
-    !CONTROLLERS.has(manager) &&
+    !isController(manager, applier?.manager) &&
     subresource !== 'status';
   const owners = ownersOf(managers, path);
   if (owners.length > 0) return owners.find(isOther);

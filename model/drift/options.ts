@@ -4,6 +4,11 @@ export interface RevertDriftOptions {
   urgent: string[];
   /** Kinds of Kubernetes whose objects are deleted where the source has none of them; of all others they are reported only. */
   prune: string[];
+  /**
+   * Kinds of Kubernetes whose missing objects are created without an approval. Of all others a person has to tell, for nothing says
+   * whether an object was deleted or was never deployed.
+   */
+  create: string[];
   /** By name, those that the rule's target may be: they travel with the rule, for workflows read no file. */
   stacks: Record<string, Stack>;
 }

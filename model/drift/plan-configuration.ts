@@ -10,7 +10,24 @@ export class Configuration {
   }
 
   /** The expressions of a resource, by attribute and block; undefined where the source does not have it. */
-  expressions({ module_address: module, type, name, mode }: ResourceChange): Json | undefined {
+  expressions(resource: Named): Json | undefined {
+    const found = this.#find(resource);
+    return found && (isObject(found['expressions']) ? found['expressions'] : {});
+  }
+
+  /** The key of the configuration of its provider; undefined where the source does not have the resource. */
+  providerOf(resource: Named): string | undefined {
+    const key = this.#find(resource)?.['provider_config_key'];
+    return typeof key === 'string' ? key : undefined;
+  }
+
+  /** Whether something is run on the worker, or by it, when the resource is made. */
+  hasProvisioners(resource: Named): boolean {
+    const provisioners = this.#find(resource)?.['provisioners'];
+    return Array.isArray(provisioners) && provisioners.length > 0;
+  }
+
+  #find({ module_address: module, type, name, mode }: Named): Json | undefined {
     let at = this.#root;
     for (const call of callsOf(module)) {
       const calls = isObject(at) ? at['module_calls'] : undefined;
@@ -22,10 +39,11 @@ export class Configuration {
     const found = resources.find(
       (one: unknown) => isObject(one) && one['type'] === type && one['name'] === name && (one['mode'] ?? mode) === mode,
     );
-    if (!isObject(found)) return undefined;
-    return isObject(found['expressions']) ? found['expressions'] : {};
+    return isObject(found) ? found : undefined;
   }
 }
+
+type Named = Pick<ResourceChange, 'module_address' | 'type' | 'name' | 'mode'>;
 
 /** Names of the calls in `module.a["x.y"].module.b[0]`. */
 function callsOf(module: string | undefined): string[] {

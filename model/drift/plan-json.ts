@@ -21,6 +21,7 @@ const resource = z.object({
   mode: z.string(),
   type: z.string(),
   name: z.string(),
+  provider_name: z.string().optional(),
   deposed: z.string().optional(),
   change,
 });
@@ -29,6 +30,7 @@ const planSchema = z.object({
   format_version: z.string(),
   resource_drift: z.array(resource).prefault([]),
   resource_changes: z.array(resource).prefault([]),
+  output_changes: z.record(z.string(), change).prefault({}),
   prior_state: z.object({ values: z.unknown().optional() }).optional(),
   configuration: z.object({ root_module: z.unknown().optional() }).optional(),
   errored: z.boolean().optional(),

@@ -15,7 +15,7 @@ export function named(differences: readonly Difference[]): string {
 const by = ({ who }: Difference): string => (who ? ` (changed by ${who.by}${who.at ? ` at ${who.at}` : ''})` : '');
 
 const WORDS: Record<DriftClass, (count: number) => string> = {
-  destructive: (n) => `${n} to be reverted by deleting or replacing something`,
+  destructive: (n) => `${n} to be reverted with an approval only`,
   reversible: (n) => `${n} to be reverted`,
   mixed: (n) => `${n} with drift and unapplied source in one, which is reported and never reverted`,
   extra: (n) => `${n} that the source does not have, which is reported and never deleted`,

@@ -31,6 +31,8 @@ export interface CompareRequest {
   actor: Actor;
   /** As of {@link import('../drift/options.ts').RevertDriftOptions}. */
   prune: string[];
+  /** As of {@link import('../drift/options.ts').RevertDriftOptions}. */
+  create: string[];
   /** The commit of an earlier look: it is compared with that one; absent: with what the ref points at now. */
   revision?: string;
 }

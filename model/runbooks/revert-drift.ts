@@ -15,6 +15,10 @@ const revertDriftOptions = section({
     description:
       'Kinds whose objects are deleted, with an approval, where the source has none of them. Of manifests only.',
   }),
+  create: z.array(kind).prefault([]).meta({
+    description:
+      'Kinds whose missing objects are created without an approval, also those that were never deployed. Of manifests only.',
+  }),
 })
   .transform((given): RevertDriftOptions => ({ ...given, stacks: {} }))
   .meta({ description: 'Options of revert-drift. Where the source is stands under stacks.' });

@@ -173,6 +173,11 @@ export class Cluster {
     return this.#call('create', ref, { type: 'json', body, signal, ...(fieldManager && { query: { fieldManager } }) });
   }
 
+  /** Whether it would be created, as far as the API tells by a dry run: rights, quotas and admission are asked. */
+  async tryCreate(ref: Ref, body: unknown, signal?: AbortSignal): Promise<void> {
+    await this.#call('create', ref, { type: 'json', body, signal, query: { dryRun: 'All' } });
+  }
+
   /** Begins its end, after its own grace period. @param preconditions of the object as it was read */
   async delete(ref: Ref, preconditions: { uid: string; resourceVersion: string }): Promise<Answer<unknown>> {
     return this.#call('delete', ref, {

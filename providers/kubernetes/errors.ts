@@ -69,10 +69,13 @@ export const isPassing = (error: unknown): boolean =>
   error instanceof UnavailableError ||
   (error instanceof ApiError && (error.status >= 500 || error.status === 429 || error.status === 410));
 
+/** So the API server says it of a right; by 403 it also answers for quotas and admission. */
+const LACKS_RIGHT = / cannot \w+ (?:resource|path) /;
+
 /** What could not be read, and why, for people; with the right that is missing, where that is it. */
 export function explain(error: unknown): string {
   const message = error instanceof Error ? error.message : String(error);
-  return isStatus(error, 403)
+  return isStatus(error, 403) && LACKS_RIGHT.test(message)
     ? `${message}. Grant it to Salvor in a role with the rule { ${rbacRule(error.asked)} }`
     : message;
 }

@@ -16,13 +16,14 @@ export async function isModule(folder: string): Promise<boolean> {
 /**
  * Copies the module to below `root`, at the same path as it has itself, so that what it refers to beside it or above it
  * (`../modules/net`) is found there, by links.
+ * @param files paths relative to it that it is used with
  * @returns the copy
  */
-export async function copyModule(folder: string, root: string): Promise<string> {
+export async function copyModule(folder: string, root: string, files: readonly string[] = []): Promise<string> {
   const copy = join(root, folder);
   await mkdir(copy, { recursive: true });
   const entries = (await readdir(folder, { withFileTypes: true })).filter(({ name }) => !WORKING.test(name));
-  let levels = 0;
+  let levels = Math.max(0, ...files.map(levelsIn));
   for (const entry of entries) {
     const from = join(folder, entry.name);
     if (!entry.isFile()) {

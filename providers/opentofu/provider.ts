@@ -20,6 +20,7 @@ async function compare(request: CompareRequest, options: OpenTofuStack, means: D
     const told = await inSession(request, options, means, comparisonOf);
     return 'refused' in told ? { verdict: 'refused', why: told.refused } : told;
   } catch (error) {
+    // The verifying look asks for the commit that was reviewed, and an ordinary push may have taken that away.
     if (error instanceof MovedError) return { verdict: 'refused', why: error.message };
     throw error;
   }

@@ -5,6 +5,7 @@ import { secretsIn } from '../../model/drift/plan-values.ts';
 import type { RevertRequest, RevertResult } from '../../model/ports/desired-state.ts';
 import { formatTarget } from '../../model/target.ts';
 import type { DriftMeans } from '../desired-state.ts';
+import { FinalError } from '../errors.ts';
 import { HeldBack, LOST } from '../instance.ts';
 import { lastLines, redacted } from '../processes/redact.ts';
 import { Sleeper } from '../pulse.ts';
@@ -23,13 +24,29 @@ export async function revertIn(session: Session, request: RevertRequest, means: 
   const changes: Change[] = [];
   let left: readonly Difference[] = request.reviewed;
   for (let round = 1; ; round++) {
-    const { file, plan } = await tofu.plan(left.map(({ address }) => address));
-    const { objection, todo, gone } = judge(plan, classifyPlan(plan, context), left, means.isRepeat || round > 1);
-    if (objection !== undefined) return { verdict: 'changed', why: objection, changes };
+    const planned = await tofu.plan(left.map(({ address }) => address)).catch((error: unknown) => {
+      // Where a part is done this is the end of it: as an error it would look as if nothing had been begun.
+      if (round > 1 && error instanceof FinalError) return error;
+      throw error;
+    });
+    if (planned instanceof FinalError)
+      return { verdict: 'failed', why: `${leftIn(left)} (${planned.message})`, changes };
+    const { file, plan } = planned;
+    const { objection, todo, gone, isCutShort } = judge(
+      plan,
+      classifyPlan(plan, context),
+      left,
+      means.isRepeat || round > 1,
+    );
+    // What is left is in the state by now, and is no drift for the next look: nobody else would tell of it.
+    const failed = (why: string): RevertResult => ({ verdict: 'failed', why: `${leftIn(left)} (${why})`, changes });
+    const isPart = round > 1 || isCutShort;
+    if (objection !== undefined) return isPart ? failed(objection) : { verdict: 'changed', why: objection, changes };
     changes.push(...gone.flatMap((one) => changesOf(request, one, new Date().toISOString(), LOST)));
     if (todo.length === 0) return { verdict: 'reverted', why: doneIn(changes, request), changes };
     const heldBack = await ask(means);
     if (heldBack) {
+      if (isPart) return failed(`it was not the time to go on: ${heldBack.message}`);
       // Nothing is done yet: whoever asked need not be told of changes.
       if (changes.length === 0) throw heldBack;
       return { verdict: 'held-back', why: heldBack.message, changes, objection: heldBack.objection };
@@ -47,8 +64,9 @@ export async function revertIn(session: Session, request: RevertRequest, means: 
       if (!pulse.isCancelled?.()) throw pulse.signal.reason;
       return { verdict: 'failed', why: `it was ended before it was done; ${leftIn(left)}`, changes };
     }
-    if (isStale) return { verdict: 'changed', why: `somebody else has written the state meanwhile (${said})`, changes };
-    if (round === ROUNDS) return { verdict: 'failed', why: `${leftIn(left)} (${said})`, changes };
+    if (isStale && !isPart)
+      return { verdict: 'changed', why: `somebody else has written the state meanwhile (${said})`, changes };
+    if (isStale || round === ROUNDS) return failed(said);
     await new Sleeper().sleep(BETWEEN_MS * round, pulse.signal);
   }
 }

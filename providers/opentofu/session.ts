@@ -3,6 +3,8 @@ import { join } from 'node:path';
 import { changedAddresses, classifyPlan, gravestFirst, type PlanContext } from '../../model/drift/classify-plan.ts';
 import type { Difference } from '../../model/drift/difference.ts';
 import type { OpenTofuStack } from '../../model/drift/options.ts';
+import type { PlanJson } from '../../model/drift/plan-json.ts';
+import { changedOutputs } from '../../model/drift/plan-outputs.ts';
 import type { CompareRequest } from '../../model/ports/desired-state.ts';
 import type { DriftMeans } from '../desired-state.ts';
 import type { HeldOn } from '../instance.ts';
@@ -42,7 +44,7 @@ export async function inSession<T>(
   await using place = await workplace();
   const isOurs = source.revision !== undefined;
   const root = join(await realpath(place.folder), 'tree');
-  const cwd = isOurs ? source.folder : await copyModule(source.folder, root);
+  const cwd = isOurs ? source.folder : await copyModule(source.folder, root, options.varFiles);
   const environment = await environmentOf(options, join(place.folder, 'data'));
   const tofu = new Tofu({
     ...{ stack, options, cwd, place, environment, watch },
@@ -65,7 +67,7 @@ const holdsOf = ({ object, holds, problem }: HeldOn): { key: string; by: string 
 export async function differencesOf({ tofu, context }: Session): Promise<Difference[]> {
   const { plan } = await tofu.plan();
   const all = classifyPlan(plan, context);
-  const changed = changedAddresses(plan);
+  const changed = changedBy(plan);
   const among = (of: (one: Difference) => boolean) => all.filter(of).map(({ address }) => address);
   const revertible = among(isRevertible);
   const mixed = await needingOthers(tofu, revertible, changed);
@@ -98,6 +100,9 @@ function graver(
 export const isRevertible = ({ class: of }: Pick<Difference, 'class'>): boolean =>
   of === 'reversible' || of === 'destructive';
 
+/** All that an apply would write that has a name. */
+const changedBy = (plan: PlanJson): string[] => [...changedAddresses(plan), ...changedOutputs(plan)];
+
 /** How many are looked at one by one; of more, none is reverted as long as one of them needs another. */
 const MOST_ALONE = 10;
 
@@ -114,7 +119,7 @@ async function needingOthers(
   if (addresses.length === 0 || changed.every((address) => addresses.includes(address))) return needing;
   const outside = async (targets: readonly string[]) => {
     const { plan } = await tofu.plan(targets);
-    return changedAddresses(plan).find((address) => !addresses.includes(address));
+    return changedBy(plan).find((address) => !addresses.includes(address));
   };
   const first = await outside(addresses);
   if (first === undefined) return needing;

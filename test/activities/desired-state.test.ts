@@ -59,7 +59,7 @@ describe('what is held', () => {
     },
   });
   const place = (name: string, find: () => Promise<HeldOn[]>) => ({ name, prefix: `k8s/${name}/`, find });
-  const request = { stack: stackOf('net'), actor, prune: [] };
+  const request = { stack: stackOf('net'), actor, prune: [], create: [] };
 
   it('is read once, of all places', async () => {
     const object = { key: 'k8s/a/shop/pod/web-0', uid: 'u' };
@@ -97,7 +97,7 @@ describe('right before it writes', () => {
     ...{ holder: { workflowId: 'w', runId: 'r' }, failClosed: true },
   };
   const request: RevertRequest = {
-    ...{ step: 'revert', stack: stackOf('net'), actor, prune: [], reviewed: [], clearance },
+    ...{ step: 'revert', stack: stackOf('net'), actor, prune: [], create: [], reviewed: [], clearance },
   };
   const writes: DesiredStateProvider['revert'] = async (_, { pulse, isRepeat }) => {
     await pulse.stillMine();

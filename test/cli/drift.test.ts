@@ -34,13 +34,18 @@ async function asking(
 ): Promise<Comparison> {
   const provider: DesiredStateProvider = {
     compare: (request, means) => {
-      expect(request).toMatchObject({ stack, prune: ['Service'], actor: { runbook: 'revert-drift' } });
+      expect(request).toMatchObject({
+        stack,
+        prune: ['Service'],
+        create: ['NetworkPolicy'],
+        actor: { runbook: 'revert-drift' },
+      });
       return answer(means);
     },
     revert: () => Promise.reject(new Error('a check reverts nothing')),
   };
   const signal = new AbortController().signal;
-  const asked = { stack, prune: ['Service'], held: async () => [], signal, ...more };
+  const asked = { stack, prune: ['Service'], create: ['NetworkPolicy'], held: async () => [], signal, ...more };
   return await compare({ of: () => provider }, asked);
 }
 

@@ -28,7 +28,7 @@ it('who may observe sees what differs and can write nothing; who may act reverts
   const prune = ['NetworkPolicy'];
   const found = await stack.differences(prune);
   expect(found.map(({ kind, class: is }) => `${kind} ${is}`)).toEqual([
-    ...['NetworkPolicy destructive', 'Deployment reversible', 'NetworkPolicy reversible', 'Service reversible'],
+    ...['NetworkPolicy destructive', 'Service destructive', 'Deployment reversible', 'NetworkPolicy reversible'],
   ]);
 
   await eventually('the policy holds', async () => {

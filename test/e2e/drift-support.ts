@@ -197,7 +197,7 @@ export function useDrift<const Names extends readonly string[]>(
     runbook: 'revert-drift',
     target: 'stack/${labels.stack}',
     gates: { cooldown: '1s', retries: { max: 20, per: '1h' } },
-    with: { prune: ['ConfigMap'] },
+    with: { prune: ['ConfigMap'], create: ['Service'] },
   };
   const all: Rules = {
     drift: { ...acting, match: ['alertname="Drift"'] },

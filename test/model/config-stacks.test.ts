@@ -17,7 +17,7 @@ describe('stacks', () => {
     for (const target of ['stack/net', 'stack/${labels.stack}']) {
       const [configured] = configOf(file(good, target)).rules;
       expect(configured?.rule.with).toEqual({
-        ...{ urgent: [], prune: [] },
+        ...{ urgent: [], prune: [], create: [] },
         stacks: {
           net: {
             ...{ name: 'net', ignore: [], minAge: 300_000, lockWithin: 600_000 },

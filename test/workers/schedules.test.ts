@@ -69,11 +69,11 @@ rules:${rules
 }
 
 /** Starts a worker; answers what it logs of rules, at `info` and above. */
-async function start(config: Config) {
+async function start(config: Config, configuredAt?: number) {
   const said: { rule: string; msg: string; reason?: string; level: number }[] = [];
   const logger = pino({ level: 'info' }, { write: (line: string) => said.push(JSON.parse(line)) });
   const audit = { url: `file:${join(sandbox.folder, `audit-${randomUUID()}.db`)}` };
-  const worker = await startWorker({ config, audit, logger });
+  const worker = await startWorker({ config, configuredAt, audit, logger });
   workers.push(worker);
   const hears = (rule: string, words: string) =>
     eventually(`it says ${words} of ${rule}`, () => said.find((one) => one.rule === rule && one.msg.includes(words)));
@@ -201,6 +201,51 @@ describe('the schedules in Temporal', () => {
     await newer.hears('rule-0', 'changed');
     const { spec } = await client.schedule.getHandle('tick/rule-0').describe();
     expect(spec.intervals).toMatchObject([{ every: 14_400_000 }]);
+  });
+
+  it('are those of the newest file, whenever which worker is started; an older one that is written anew has its way again', async () => {
+    const namespace = await createNamespace();
+    const client = clientOf(namespace);
+    const everyOf = async (rule: string) => {
+      const { spec } = await client.schedule.getHandle(`tick/${rule}`).describe();
+      return spec.intervals?.[0]?.every;
+    };
+    const [hour, day] = [3_600_000, 86_400_000];
+    const older = configure(namespace, [
+      { name: 'often', schedule: 'every 1h' },
+      { name: 'same', schedule: 'every 1h' },
+      { name: 'gone', schedule: 'every 1h' },
+    ]);
+    const newer = configure(namespace, [
+      { name: 'often', schedule: 'every 1d' },
+      { name: 'same', schedule: 'every 1h' },
+      { name: 'more', schedule: 'every 1d' },
+    ]);
+    const first = await start(older, 1_000);
+    for (const rule of ['often', 'same', 'gone']) await first.hears(rule, 'created');
+    await eventually('they are listed', async () => (await idsOf(client)).length === 3);
+    await stop(first.worker);
+    const second = await start(newer, 2_000);
+    await second.hears('often', 'changed');
+    await second.hears('more', 'created');
+    await second.hears('gone', 'removed');
+    await eventually('they are listed', async () => (await idsOf(client)).includes('tick/more'));
+    await stop(second.worker);
+
+    const again = await start(older, 1_000);
+    expect(await again.hears('often', 'a newer file')).toMatchObject({ level: 40 });
+    await again.hears('gone', 'a newer file');
+    await again.hears('more', 'stays');
+    expect([await everyOf('often'), await everyOf('same'), await everyOf('more')]).toEqual([day, hour, day]);
+    await expect(client.schedule.getHandle('tick/gone').describe()).rejects.toThrow(ScheduleNotFoundError);
+    expect(again.said.filter(({ rule }) => rule === 'same')).toEqual([]);
+    await stop(again.worker);
+
+    const back = await start(older, 3_000);
+    await back.hears('often', 'changed');
+    await back.hears('gone', 'created');
+    await back.hears('more', 'removed');
+    expect([await everyOf('often'), await everyOf('same'), await everyOf('gone')]).toEqual([hour, hour, hour]);
   });
 
   it('stay paused where a person has paused them in Temporal, and what he changed is written anew', async () => {

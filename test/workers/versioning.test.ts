@@ -8,6 +8,7 @@ import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest';
 import { makeBatch } from '../../cli/request.ts';
 import { type Config, parseConfig } from '../../model/config.ts';
 import { MESSAGE, remediationId, responderId, runRule, WORKFLOW } from '../../model/names.ts';
+import type { Runbook } from '../../model/rule.ts';
 import { type Sandbox, startSandbox } from '../../sandbox/sandbox.ts';
 import type { Version } from '../../workers/versioning.ts';
 import { type RunningWorker, startWorker } from '../../workers/worker.ts';
@@ -27,6 +28,9 @@ const UNREACHABLE = {
   contexts: [{ name: 'gone', context: { cluster: 'gone', user: 'none' } }],
   'current-context': 'gone',
 };
+
+const DEPENDENCIES =
+  'dependencies: [{ name: payments, switch: { envoy: { admin: ["http://127.0.0.1:9"], envoyCluster: x } }, probe: { tcp: { host: 127.0.0.1, port: 9 } } }]';
 
 let sandbox: Sandbox<'temporal'>;
 let connection: Connection;
@@ -62,7 +66,7 @@ class Place {
     const workflowExecutionRetentionPeriod = { seconds: 86_400 as never };
     await connection.workflowService.registerNamespace({ namespace, workflowExecutionRetentionPeriod });
     await eventually('the namespace is known', () => connection.workflowService.describeNamespace({ namespace }));
-    const text = `temporal: { address: ${sandbox.temporal.address}, namespace: ${namespace} }\nclusters: [{ name: elsewhere, kubeconfig: ${join(folder, 'kubeconfig')} }]\ndefaults: { gates: { failClosed: false } }`;
+    const text = `temporal: { address: ${sandbox.temporal.address}, namespace: ${namespace} }\n${DEPENDENCIES}\nclusters: [{ name: elsewhere, kubeconfig: ${join(folder, 'kubeconfig')} }]\ndefaults: { gates: { failClosed: false } }`;
     const parsed = parseConfig(text, join(folder, 'salvor.yaml'));
     if (!parsed.ok) throw new Error(JSON.stringify(parsed.problems));
     place.config = parsed.config;
@@ -102,16 +106,24 @@ class Place {
   }
 
   /** A request for a target, as Alertmanager's would come; its cluster cannot be reached, so it is diagnosed for minutes. */
-  async ask(pod: string): Promise<string> {
-    const target = `k8s/elsewhere/shop/pod/${pod}`;
-    const order = { runbook: 'drain-instance', target, with: {}, mode: 'act' as const };
+  ask(pod: string): Promise<string> {
+    return this.#order('drain-instance', `k8s/elsewhere/shop/pod/${pod}`);
+  }
+
+  /** One for a dependency, whose switch does not answer either. */
+  askForBreaker(): Promise<string> {
+    return this.#order('circuit-breaker', 'dependency/payments');
+  }
+
+  async #order(runbook: Runbook, target: string): Promise<string> {
+    const order = { runbook, target, with: {}, mode: 'act' as const };
     const batch = makeBatch(this.config, { order, updateId: randomUUID(), chosen: false, by: 'person:test' });
     await this.client.workflow.signalWithStart(WORKFLOW.responder, {
-      workflowId: this.responder,
+      workflowId: responderId(runRule(runbook), batch.scope),
       taskQueue: this.config.temporal.taskQueue,
       signal: MESSAGE.alerts,
       signalArgs: [batch],
-      args: [{ rule: runRule('drain-instance'), scope: SCOPE }],
+      args: [{ rule: runRule(runbook), scope: batch.scope }],
     });
     return remediationId(target);
   }
@@ -191,6 +203,20 @@ describe('workers of two builds', () => {
       done ? [done.deploymentVersion?.buildId] : [],
     );
     expect(new Set(builds)).toEqual(new Set(['A']));
+  });
+
+  it('a breaker, which may be open for weeks, goes on under the current one', async () => {
+    const place = await Place.create();
+    const before = await place.start(build('A'));
+    await place.promote('A');
+    const breaker = await place.askForBreaker();
+    await place.untilVersion(breaker, 'AUTO_UPGRADE A');
+    await place.start(build('B'));
+    await place.promote('B');
+    // Of its build no worker is left.
+    await place.stop(before);
+    await place.client.workflow.getHandle(breaker).signal(MESSAGE.resolved);
+    await place.untilVersion(breaker, 'AUTO_UPGRADE B');
   });
 
   it('what a worker without a version began goes on under the first version, and under those after it', async () => {

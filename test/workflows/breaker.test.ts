@@ -337,6 +337,8 @@ describe('a breaker that is open for weeks', () => {
       },
       120_000,
     );
+    // The server ends what has 50 MB of history.
+    expect((await first.describe()).historySize).toBeLessThan(10 * 1024 * 1024);
     // Nothing was let through meanwhile, and its past is bounded.
     expect(one.positions).toEqual(['open']);
     expect(await orders(latest, { order: 'open' })).toMatchObject({ state: 'open', remediation: runId });

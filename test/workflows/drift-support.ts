@@ -171,7 +171,7 @@ export function driftRule(it: Drifting, given: Given = {}): ResolvedRule<'revert
     ...rule(it.name, { maxUnavailable: { percent: 25 }, cooldown: 0, ...given.gates }),
     ...given.rule,
     runbook: 'revert-drift',
-    with: { urgent: [], prune: [], stacks: { [it.name]: stack }, ...given.options },
+    with: { urgent: [], prune: [], create: [], stacks: { [it.name]: stack }, ...given.options },
   };
 }
 

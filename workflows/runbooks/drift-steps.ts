@@ -80,8 +80,7 @@ export function stackOf({ input: { target, rule } }: DriftLife): Stack | undefin
 
 /** @param revision compared with; absent: with what the source is now */
 export async function look(life: DriftLife, stack: Stack, revision?: string): Promise<Comparison> {
-  const { prune } = life.input.rule.with;
-  const about = { stack, actor: life.actor, prune, ...(revision !== undefined && { revision }) };
+  const about = { stack, actor: life.actor, ...kindsOf(life), ...(revision !== undefined && { revision }) };
   const seen = await working('compare it with its source', stack).compareState(about);
   if (seen.verdict !== 'refused') {
     const { memory } = life;
@@ -93,6 +92,12 @@ export async function look(life: DriftLife, stack: Stack, revision?: string): Pr
   life.say(seen.verdict === 'refused' ? seen.why : told(seen));
   return seen;
 }
+
+/** Kinds that the rule names; one that was started by an older version names none to create. */
+const kindsOf = ({ input: { rule } }: DriftLife) => {
+  const { prune, create = [] } = rule.with;
+  return { prune, create };
+};
 
 /** For people: what there is, and what of it is drift. */
 export function told({ why, differences }: Compared): string {
@@ -180,12 +185,12 @@ export function revert(
   stack: Stack,
   { reviewed, revision }: { reviewed: Difference[]; revision: string | undefined },
 ): Promise<RevertResult> {
-  const { target, rule } = life.input;
+  const { target } = life.input;
   const clearance = life.clearance(target, 'nothing');
   const words = `revert ${reviewed.length} of stack ${stack.name}`;
   life.phase('revert', `${words}: ${named(reviewed)}`, { what: 'compare again' });
   return working(words, stack).revertDrift({
-    ...{ step: 'revert', stack, actor: life.actor, prune: rule.with.prune, reviewed, audit: life.page() },
+    ...{ step: 'revert', stack, actor: life.actor, ...kindsOf(life), reviewed, audit: life.page() },
     ...(revision !== undefined && { revision }),
     ...(clearance && { clearance }),
   });

@@ -1,7 +1,7 @@
 import type { Change } from '../../../model/change.ts';
 import { type GroupPlan, OPEN } from '../../../model/drift/compare-groups.ts';
 import type { Difference } from '../../../model/drift/difference.ts';
-import { type GroupRule, ruleKey } from '../../../model/drift/group-rule.ts';
+import { type GroupRule, mayReplace, ruleKey } from '../../../model/drift/group-rule.ts';
 import type { RevertRequest, RevertResult } from '../../../model/ports/desired-state.ts';
 import { formatTarget } from '../../../model/target.ts';
 import type { DriftMeans } from '../../desired-state.ts';
@@ -24,6 +24,14 @@ interface Doing {
 
 interface Write extends Doing {
   rule: GroupRule;
+  /** What is to be open before this is closed: names, see {@link nameOf}. */
+  after: string[];
+}
+
+/** What could not be done, and by what error; none where it was left because of another. */
+interface Left {
+  write: Write;
+  error?: FinalError;
 }
 
 /** What the next attempt has to know. */
@@ -43,8 +51,9 @@ const DONE = new Set([
 ]);
 
 /**
- * Reverts just what was reviewed: first what is opened, then what is closed, so that nothing is cut where one rule was replaced by
- * another. A rule is closed by its id, so never a successor; each is a call of its own, for the same reason that each is a change.
+ * Reverts just what was reviewed: first what is only to be closed, then what is opened, then what that may replace, so that nothing
+ * is cut in between. What AWS refuses keeps nothing else from being done, but what it was to replace. A rule is closed by its id, so
+ * never a successor; each is a call of its own, for the same reason that each is a change.
  */
 export async function revert(means: Means, request: RevertRequest, drift: DriftMeans): Promise<RevertResult> {
   const run = new Revert(means, request, drift);
@@ -82,7 +91,15 @@ class Revert {
     const other = this.#request.reviewed.flatMap((reviewed) => this.#other(reviewed, seen) ?? []);
     if (other.length > 0) return this.#is('changed', `${other.join('; ')}; nothing more was touched`);
     const all = this.#request.reviewed.flatMap(({ address }) => writesOf(plans.get(address)));
-    for (const write of this.#begin(all)) await this.#write(write);
+    const left: Left[] = [];
+    for (const write of this.#begin(all)) {
+      const isWaiting = left.some((one) => write.after.includes(nameOf(one.write)));
+      const error = isWaiting ? undefined : await this.#write(write);
+      if (isWaiting || error) left.push({ write, ...(error && { error }) });
+    }
+    const [first] = left;
+    if (first?.error && this.#changes.length === 0) throw first.error;
+    if (first) return this.#is('failed', leftWords(left));
     const { length } = this.#changes;
     const rules = length === 1 ? 'one rule was' : `${length} rules were`;
     return this.#is('reverted', length === 0 ? 'nothing differs any more' : `${rules} opened or closed`);
@@ -127,10 +144,11 @@ class Revert {
     return [...again, ...writes.filter((write) => !again.includes(write))];
   }
 
-  async #write(write: Write): Promise<void> {
+  /** @returns why AWS does not do it */
+  async #write(write: Write): Promise<FinalError | undefined> {
     const { aws } = this.#means;
     const { pulse } = this.#drift;
-    const { rule, ...doing } = write;
+    const { rule, after: _, ...doing } = write;
     const { group, id } = doing;
     this.progress = { todo: this.progress?.todo ?? [], changes: this.#changes, doing };
     pulse.beat(this.progress);
@@ -142,14 +160,19 @@ class Revert {
         : aws.securityGroups.revoke(group, { id, direction }));
       this.#done(doing, answered);
     } catch (error) {
-      if (!DONE.has(codeOf(error) ?? '')) throw error;
+      if (!(error instanceof FinalError)) throw error;
+      if (!DONE.has(codeOf(error) ?? '')) {
+        this.#done(doing);
+        return error;
+      }
       // By somebody else, or by the attempt before this one, which AWS told of too late for the look.
       if (this.#lost === nameOf(doing)) this.#done(doing, NOW(), LOST);
       else this.#done(doing);
     }
+    return undefined;
   }
 
-  /** @param answered absent: somebody else has done it */
+  /** @param answered absent: somebody else has done it, or nobody will */
   #done({ group, path, id }: Doing, answered?: Answered, lost = ''): void {
     const { todo = [], changes = [] } = this.progress ?? {};
     const closes = id !== undefined;
@@ -174,10 +197,27 @@ const NOW = (): Answered => ({ at: new Date().toISOString() });
 /** Tells one write from another: two rules that look the same have their ids. */
 const nameOf = ({ group, path, id }: Doing): string => `${group} ${id ?? path}`;
 
-const writesOf = (plan: GroupPlan | undefined): Write[] =>
-  plan
-    ? [
-        ...plan.authorize.map((rule) => ({ group: plan.group, path: ruleKey(rule), rule })),
-        ...plan.revoke.map((rule) => ({ group: plan.group, path: ruleKey(rule), id: rule.id, rule })),
-      ]
-    : [];
+function writesOf(plan: GroupPlan | undefined): Write[] {
+  if (!plan) return [];
+  const { group, authorize, revoke } = plan;
+  const opens = authorize.map((rule) => ({ group, path: ruleKey(rule), rule, after: [] }));
+  const closes = revoke.map((rule) => {
+    const after = opens.filter((one) => mayReplace(one.rule, rule)).map(nameOf);
+    return { group, path: ruleKey(rule), id: rule.id, rule, after };
+  });
+  const replaced = closes.filter(({ after }) => after.length > 0);
+  return [...closes.filter((one) => !replaced.includes(one)), ...opens, ...replaced];
+}
+
+/** Rules, and errors, that one sentence names. */
+const MOST_NAMED = 5;
+
+function leftWords(left: readonly Left[]): string {
+  const names = left.map(
+    ({ write: { group, path, id } }) => `${group}: ${id === undefined ? 'open' : 'close'} ${path}`,
+  );
+  const errors = [...new Set(left.flatMap(({ error }) => error?.message ?? []))];
+  const some = (texts: readonly string[], by: string) =>
+    `${texts.slice(0, MOST_NAMED).join(by)}${texts.length > MOST_NAMED ? `${by}and ${texts.length - MOST_NAMED} more` : ''}`;
+  return `left to be done: ${some(names, ', ')}. ${some(errors, '; ')}`;
+}

@@ -4,7 +4,7 @@ import { LAST_APPLIED, type Manager, tellsApplied } from '../../../model/drift/m
 import type { Cluster } from '../cluster.ts';
 import type { Place } from './kinds.ts';
 import { manifestsOf } from './manifest.ts';
-import { declaredFields, type Live, objectIn, tryApply } from './try.ts';
+import { declaredFields, type Live, objectIn, tryApply, tryCopy } from './try.ts';
 
 /** What was applied last, field by field; absent where nothing tells. */
 export type Applied = (path: FieldPath) => { value: Json | undefined } | undefined;
@@ -15,6 +15,8 @@ interface Asked {
   live: Live;
   /** What came of trying to apply the source; absent where it was refused. */
   tried?: Live;
+  /** It was tried under another name, for it can only be replaced. */
+  isCopy: boolean;
   applier: Manager | undefined;
   signal: AbortSignal;
 }
@@ -23,7 +25,7 @@ interface Asked {
  * What kubectl's annotation says was applied last, in the API's own form: it is tried as well, for the annotation has `100m` where
  * the live object may have `0.1`, and nothing of what is defaulted. It need not be where it is equal to the source.
  */
-export async function appliedTo({ cluster, place, live, tried, applier, signal }: Asked): Promise<Applied> {
+export async function appliedTo({ cluster, place, live, tried, isCopy, applier, signal }: Asked): Promise<Applied> {
   const last = lastApplied(live, place);
   if (!last || !tellsApplied(live.metadata.managedFields ?? [], applier)) return () => undefined;
   const { object, ref } = place;
@@ -31,7 +33,9 @@ export async function appliedTo({ cluster, place, live, tried, applier, signal }
   if (equal(last, object)) return (path) => ({ value: fieldAt(tried, path) });
   // Of whatever version of the object: what is applied is in the answer as it is applied, and a status may be written meanwhile.
   const isSame = last['apiVersion'] === object['apiVersion'];
-  const again = isSame ? await tryApply(cluster, ref, last, undefined, signal) : undefined;
+  const attempt = () =>
+    isCopy ? tryCopy(cluster, ref, last, signal) : tryApply(cluster, ref, last, undefined, signal);
+  const again = isSame ? await attempt() : undefined;
   if (again?.kind !== 'tried')
     return (path) => {
       const value = fieldAt(last, path);

@@ -36,7 +36,7 @@ export async function compare(means: Means, request: CompareRequest, { pulse }: 
 }
 
 async function compareWith(means: Means, request: CompareRequest, at: At): Promise<Comparison> {
-  const { count, seen } = await lookAtAll(means, request.prune, at);
+  const { count, seen } = await lookAtAll(means, request, at);
   const all = [...seen.values()].flatMap(({ looked }) => looked?.difference ?? []).sort(byGravity);
   const differences = all.slice(0, MOST_DIFFERENCES);
   const objects = count === 1 ? 'one object' : `${count} objects`;
@@ -63,7 +63,7 @@ export interface View {
  */
 export async function lookAtAll(
   { cluster, stack, options }: Means,
-  prune: readonly string[],
+  { prune, create }: Pick<CompareRequest, 'prune' | 'create'>,
   at: At,
   only?: ReadonlySet<string>,
 ): Promise<View> {
@@ -72,7 +72,7 @@ export async function lookAtAll(
   const all = await placed(cluster.name, kinds, manifests, options.namespace);
   const places = only ? all.filter(({ address }) => only.has(address)) : all;
   const { signal } = at.watch;
-  const looking: Looking = { cluster, ignore: stack.ignore, signal, excluded: excludedIn(cluster, signal) };
+  const looking: Looking = { cluster, ignore: stack.ignore, create, signal, excluded: excludedIn(cluster, signal) };
   const seen = await inParallel(places, AT_ONCE, async (place) => ({ place, ...(await look(looking, place)) }));
   const live = seen.flatMap((one) => one.live ?? []);
   const more = only ? [] : await extras(looking, kinds, { places, live, prune });

@@ -13,12 +13,14 @@ import { appliedTo, isAsApplied } from './applied.ts';
 import type { Place } from './kinds.ts';
 import { isSecret } from './manifest.ts';
 import { respectOf } from './respect.ts';
-import { declaredFields, type Live, patientCall, type Tried, tryApply } from './try.ts';
+import { declaredFields, type Live, patientCall, type Tried, tryApply, tryCopy } from './try.ts';
 
 export interface Looking {
   cluster: Cluster;
   /** Patterns of the stack. */
   ignore: readonly string[];
+  /** Kinds whose missing objects are created without an approval. */
+  create: readonly string[];
   /** Why a person wants all in a namespace left alone; undefined where nobody does. */
   excluded(namespace: string): Promise<string | undefined>;
   signal: AbortSignal;
@@ -72,7 +74,7 @@ export async function look(looking: Looking, place: Place): Promise<Seen> {
     }
     const tried = await tryApply(cluster, ref, place.object, live, signal);
     if (tried.kind === 'moved') continue;
-    const looked = live ? await compared(looking, place, live, tried) : missing(place, tried);
+    const looked = live ? await compared(looking, place, live, tried) : missing(looking, place, tried);
     const own = looked && (await orLeftAlone(looking, place, looked));
     return { ...(live && { live }), ...(own && { looked: own }) };
   }
@@ -100,16 +102,21 @@ function plain(place: Place, action: Difference['action'], is: Difference['class
 /** What runs once, and is gone when it is done: creating it would run it again. */
 const RUNS_ONCE = ['Job', 'Pod'];
 
-function missing(place: Place, tried: Tried): Looked {
+function missing({ create }: Looking, place: Place, tried: Tried): Looked {
   const { kind, address, object } = place;
   const not = 'it does not exist';
   if (RUNS_ONCE.includes(kind))
     return plain(place, 'create', 'ignored', `${not}, but a ${kind} is not run again by reverting drift`);
   if (tried.kind !== 'tried') return plain(place, 'create', 'unapplied', `${not}, and ${whyNot(place, tried)}`);
-  const why = `${not}: it was deleted, or never created`;
+  // Nothing tells the two apart, and what nobody has ever deployed is not Salvor's to deploy.
+  const unknown = `${not}: it was deleted, or never deployed`;
+  const isListed = create.includes(kind);
+  const why = isListed
+    ? `${unknown}; create of the rule lists ${kind}`
+    : `${unknown}, and a person has to tell. Where the rule lists ${kind} in create, it is created without being asked about`;
   const own = digest({ address, action: 'create', object: guarded(place, object, address) });
   return {
-    difference: { ...bare(place, 'create'), class: 'reversible', why, digest: own },
+    difference: { ...bare(place, 'create'), class: isListed ? 'reversible' : 'destructive', why, digest: own },
     write: { kind: 'create', place },
   };
 }
@@ -124,15 +131,19 @@ function whyNot(place: Place, tried: Exclude<Tried, { kind: 'tried' }>): string 
 async function compared(looking: Looking, place: Place, live: Live, tried: Tried): Promise<Looked | undefined> {
   const { cluster, ignore, signal } = looking;
   if (tried.kind !== 'tried' && tried.kind !== 'immutable') return unfit(place, live, tried);
-  const isTried = tried.kind === 'tried';
-  const source: JsonObject = isTried ? tried.object : place.object;
-  const declared = isTried ? leavesOf(declaredFields(tried.object)) : tried.fields;
+  const isCopy = tried.kind === 'immutable';
+  // A replacement writes all that the source declares, so all of that is compared.
+  const form = isCopy ? await copied(cluster, place, signal) : tried;
+  const isTried = form.kind === 'tried';
+  const source: JsonObject = isTried ? form.object : place.object;
+  const declared = isTried ? leavesOf(declaredFields(form.object)) : isCopy ? tried.fields : [];
   const paths = declared.filter((path) => !equal(fieldAt(source, path), fieldAt(live, path)));
-  if (paths.length === 0) return isTried ? undefined : unfit(place, live, tried);
+  if (paths.length === 0) return isCopy ? unfit(place, live, tried) : undefined;
   const managers = live.metadata.managedFields ?? [];
   // What cannot be applied as a whole is counted over what it declares, as it is written.
   const applier = applierOf(managers, isTried ? declared : topLevel(place.object));
-  const applied = await appliedTo({ cluster, place, live, applier, signal, ...(isTried && { tried: tried.object }) });
+  const asked = { cluster, place, live, applier, signal, isCopy };
+  const applied = await appliedTo({ ...asked, ...(isTried && { tried: form.object }) });
   const respect = await respectOf(cluster, place, live.metadata, paths, ignore);
   const fields = paths.map((path): Differing => {
     const [is, should] = [fieldAt(live, path), fieldAt(source, path)];
@@ -140,13 +151,23 @@ async function compared(looking: Looking, place: Place, live: Live, tried: Tried
     const facts = { live: is, source: should, owners: ownersOf(managers, path), applier: applier?.manager };
     // A replacement has nothing of what is held on the object.
     const verdict = classifyField({
-      ...{ ...facts, ignored: respect.ignored(path), held: respect.held(isTried ? path : []) },
+      ...{ ...facts, ignored: respect.ignored(path), held: respect.held(isCopy ? [] : path) },
       ...(record && { applied: record }),
     });
     return { path, live: is, source: should, ...verdict };
   });
-  return judged({ place, live, fields, managers, applier, ...(!isTried && { immutable: tried.why }) });
+  return judged({
+    place,
+    live,
+    fields,
+    managers,
+    applier,
+    ...(isCopy && { replaced: isTried ? {} : { refused: whyNot(place, form) } }),
+  });
 }
+
+const copied = async (cluster: Cluster, { ref, object }: Place, signal: AbortSignal): Promise<Tried> =>
+  ref ? tryCopy(cluster, ref, object, signal) : { kind: 'moved' };
 
 /** The API server refuses it: because of the source, or of what somebody has made of the object that it is applied to. */
 function unfit(place: Place, live: Live, tried: Exclude<Tried, { kind: 'tried' }>): Looked {
@@ -168,17 +189,18 @@ interface Judged {
   fields: Differing[];
   managers: readonly Manager[];
   applier: Manager | undefined;
-  /** The API's words, where it can only be replaced. */
-  immutable?: string;
+  /** Present where it can only be replaced; `refused`: why the API server would not make it anew. */
+  replaced?: { refused?: string };
 }
 
-function judged({ place, live, fields, managers, applier, immutable }: Judged): Looked {
+function judged({ place, live, fields, managers, applier, replaced }: Judged): Looked {
   const whole = classifyObject(fields);
-  const isReplaced = immutable !== undefined;
-  const is = whole === 'reversible' && isReplaced ? 'destructive' : whole;
+  const isReplaced = replaced !== undefined;
+  const asReplaced = replaced?.refused === undefined ? 'destructive' : 'mixed';
+  const is = whole === 'reversible' && isReplaced ? asReplaced : whole;
   const action = isReplaced ? 'replace' : 'update';
-  // Of what is left alone beside drift it is only told.
-  const told = fields.filter((one) => (whole === 'mixed' ? MIXED.has(one.class) : one.class === whole));
+  // Of what is left alone beside drift it is only told; a replacement leaves nothing alone.
+  const told = fields.filter((one) => isReplaced || (whole === 'mixed' ? MIXED.has(one.class) : one.class === whole));
   const shown = told.flatMap(({ path, live, source }) => shownField(path, live, source, isHidden(place, path)));
   const who =
     is === 'reversible' || is === 'destructive' || is === 'mixed' ? whoDid(told, managers, applier) : undefined;
@@ -189,7 +211,7 @@ function judged({ place, live, fields, managers, applier, immutable }: Judged): 
   }));
   const difference: Difference = {
     ...{ address, kind: place.kind, class: is, action },
-    why: whyOf(fields, told, isReplaced),
+    why: whyOf(fields, told, replaced),
     fields: shown.slice(0, MOST_FIELDS),
     ...(shown.length > MOST_FIELDS && { more: shown.length - MOST_FIELDS }),
     digest: digest({ address, action, uid: live.metadata.uid, values, ...(isReplaced && wholeOf(place)) }),
@@ -207,15 +229,17 @@ const MIXED: ReadonlySet<string> = new Set(['mixed', 'reversible', 'unapplied'])
 /** Replacing it writes all of it. */
 const wholeOf = (place: Place) => ({ object: guarded(place, place.object, place.address) });
 
-function whyOf(fields: readonly Differing[], told: readonly Differing[], isReplaced: boolean): string {
+function whyOf(fields: readonly Differing[], told: readonly Differing[], replaced: Judged['replaced']): string {
   const reasons = (some: readonly Differing[]) =>
     [...new Set(some.map(({ why }) => why))]
       .map((why) => `${names(some.filter((one) => one.why === why))}: ${why}`)
       .join('; ');
   const rest = fields.filter((one) => !told.includes(one));
   const alone = rest.length > 0 ? `. Left alone: ${reasons(rest)}` : '';
-  const replaced = isReplaced ? '. The API server does not change that: the object has to be replaced' : '';
-  return shortened(`${reasons(told)}${replaced}${alone}`);
+  const how =
+    replaced && `. The API server does not change that: the object has to be replaced, with all that the source has`;
+  const person = replaced?.refused === undefined ? '' : `, which a person must do: ${replaced.refused}`;
+  return shortened(`${reasons(told)}${how ?? ''}${person}${alone}`);
 }
 
 const names = (fields: readonly Differing[]): string => {

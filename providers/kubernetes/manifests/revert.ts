@@ -14,7 +14,7 @@ import type { Looked } from './look.ts';
 import { UnfitSource } from './manifest.ts';
 import { type At, withSource } from './source.ts';
 import type { Live } from './try.ts';
-import { lostChanges, StillThere, write } from './write.ts';
+import { lostChanges, NotReplaced, StillThere, write } from './write.ts';
 
 /** Writes to an object that others write to at the same time. */
 const TRIES = 5;
@@ -70,7 +70,7 @@ class Revert {
     const only = reviewed.some(({ action }) => action === 'delete')
       ? undefined
       : new Set(reviewed.map(({ address }) => address));
-    return lookAtAll(this.#means, this.#request.prune, this.#at, only);
+    return lookAtAll(this.#means, this.#request, this.#at, only);
   }
 
   /** Why it is not what was reviewed; undefined where it is, or where an earlier attempt has reverted it. */
@@ -80,12 +80,23 @@ class Revert {
     const { isRepeat } = this.#drift;
     if (!found) return isRepeat ? undefined : `${address} does not differ any more`;
     const { difference } = found;
-    // Deleted to be replaced, by this attempt or an earlier one.
-    const wasDeleted =
-      isRepeat || this.#changes.some(({ object, field }) => object.key === address && field === 'delete');
-    const isHalf = wasDeleted && reviewed.action === 'replace' && difference.action === 'create';
-    if ((isHalf && found.write) || (difference.digest === reviewed.digest && found.write)) return undefined;
+    const isHalf = (isRepeat || this.#hasDeleted(reviewed)) && reviewed.action === 'replace';
+    if (
+      (isHalf && difference.action === 'create' && found.write) ||
+      (difference.digest === reviewed.digest && found.write)
+    )
+      return undefined;
     return `${address} is not as it was reviewed: it is ${difference.class} now (${difference.why})`;
+  }
+
+  #hasDeleted({ address }: Difference): boolean {
+    return this.#changes.some(({ object, field }) => object.key === address && field === 'delete');
+  }
+
+  /** It was deleted to be replaced, by this attempt or an earlier one, and is not there again. */
+  #isGone(reviewed: Difference, looked: Looked): boolean {
+    if (reviewed.action !== 'replace') return false;
+    return this.#hasDeleted(reviewed) || (this.#drift.isRepeat && looked.difference.action === 'create');
   }
 
   /** What an earlier attempt has done and could not tell. Times of managers are to the second. */
@@ -108,14 +119,21 @@ class Revert {
     for (let tries = 1; ; tries++) {
       const looked = at.seen.get(reviewed.address)?.looked;
       const why = this.#other(reviewed, at);
-      if (why !== undefined) return this.#is('changed', `${why}; it was not touched`);
+      if (why !== undefined) {
+        if (looked && this.#isGone(reviewed, looked)) return this.#is('failed', notMadeAgain(reviewed, why));
+        return this.#is('changed', `${why}; it was not touched`);
+      }
       if (!looked) return undefined;
       await this.#drift.pulse.stillMine();
       try {
         await write(this.#writing, looked, (change) => this.#changes.push(change));
         return undefined;
       } catch (error) {
-        if (tries === TRIES || !(await this.#isOvertaken(error, looked))) throw error;
+        if (tries === TRIES || !(await this.#isOvertaken(error, looked))) {
+          if (isFinal(error) && this.#isGone(reviewed, looked))
+            return this.#is('failed', notMadeAgain(reviewed, explain(error)));
+          throw error;
+        }
       }
       await delay(10 * 2 ** tries * Math.random());
       at = await this.#view([reviewed]);
@@ -139,7 +157,7 @@ class Revert {
       return { verdict: 'held-back', why: error.message, changes: this.#changes, objection: error.objection };
     }
     if (error instanceof UnfitSource) return this.#is('changed', `${error.message}; nothing was touched`);
-    if (error instanceof StillThere) return this.#is('failed', error.message);
+    if (error instanceof StillThere || error instanceof NotReplaced) return this.#is('failed', error.message);
     const { pulse } = this.#drift;
     const made = this.#changes.length;
     // No other attempt will tell what this one has done.
@@ -147,8 +165,7 @@ class Revert {
       return this.#is('failed', `stopped after ${made} of its changes`);
     if (made > 0 && error instanceof FinalError) return this.#is('failed', error.message);
     // What passes is tried again by the next attempt, which tells what this one has done.
-    if (error instanceof ApiError && !isPassing(error) && ![401, 409].includes(error.status))
-      return this.#is('failed', explain(error));
+    if (isFinal(error)) return this.#is('failed', explain(error));
     throw error;
   }
 
@@ -156,6 +173,13 @@ class Revert {
     return { verdict, why, changes: this.#changes };
   }
 }
+
+/** Trying again would be answered the same. */
+const isFinal = (error: unknown): boolean =>
+  error instanceof ApiError && !isPassing(error) && ![401, 409].includes(error.status);
+
+const notMadeAgain = ({ address }: Difference, why: string): string =>
+  `${address} was deleted to be replaced, and was not made again: ${why}. A person has to create it, from the source or by the next proposal`;
 
 /** What others need first: what is created before what is set, and what is deleted last. */
 const byOrder = (a: Difference, b: Difference): number => rank(a) - rank(b);

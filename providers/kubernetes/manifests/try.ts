@@ -1,9 +1,10 @@
+import { randomUUID } from 'node:crypto';
 import { setTimeout as delay } from 'node:timers/promises';
 import { isObject, type Json, type JsonObject } from '../../../model/breaker/patch.ts';
 import type { FieldPath, FieldSet } from '../../../model/drift/field-set.ts';
 import { OWN_MANAGER } from '../../../model/drift/managers.ts';
 import type { Cluster } from '../cluster.ts';
-import { ApiError, isStatus } from '../errors.ts';
+import { ApiError, explain, isStatus } from '../errors.ts';
 import type { KubeObject, Ref } from '../objects.ts';
 
 /** An object of any kind, as the API's JSON has it. */
@@ -61,6 +62,27 @@ export async function tryApply(
     if (!(error instanceof ApiError)) throw error;
     return refusalOf(error, live !== undefined);
   }
+}
+
+/**
+ * Tries to make an object under a name that nobody has: what the API would make of it where it was created anew, which is all that can
+ * be asked of one that cannot be changed into it. What is free for one object of a kind only, such as a port of the nodes, is refused.
+ */
+export async function tryCopy(cluster: Cluster, ref: Ref, object: JsonObject, signal: AbortSignal): Promise<Tried> {
+  const copy = underAnotherName(ref, object);
+  try {
+    return await tryApply(cluster, copy.ref, copy.object, undefined, signal);
+  } catch (error) {
+    // Who may write to the object by its name alone may not create it.
+    if (!isStatus(error, 403)) throw error;
+    return { kind: 'refused', why: explain(error) };
+  }
+}
+
+/** Short, for a CronJob's has at most 52 characters. */
+export function underAnotherName(ref: Ref, object: JsonObject): { ref: Ref; object: JsonObject } {
+  const name = `salvor-dry-run-${randomUUID().slice(0, 8)}`;
+  return { ref: { ...ref, name }, object: { ...object, metadata: { ...objectIn(object['metadata']), name } } };
 }
 
 function refusalOf(error: ApiError, isThere: boolean): Tried {

@@ -1,5 +1,5 @@
 import { setTimeout as delay } from 'node:timers/promises';
-import { difference } from '../../../model/breaker/patch.ts';
+import { difference, type JsonObject } from '../../../model/breaker/patch.ts';
 import type { Change } from '../../../model/change.ts';
 import { canonicalJson } from '../../../model/digest.ts';
 import { type Culprit, type Difference, MOST_FIELDS } from '../../../model/drift/difference.ts';
@@ -7,11 +7,12 @@ import { LAST_APPLIED, OWN_MANAGER } from '../../../model/drift/managers.ts';
 import { shownField } from '../../../model/drift/shown-fields.ts';
 import { LOST } from '../../instance.ts';
 import type { Answer, Cluster } from '../cluster.ts';
+import { ApiError, explain, isPassing } from '../errors.ts';
 import type { Ref } from '../objects.ts';
 import type { Place } from './kinds.ts';
 import { type Differing, isHidden, type Looked, type Write } from './look.ts';
 import { isSecret } from './manifest.ts';
-import { type Live, objectIn, patientCall } from './try.ts';
+import { type Live, objectIn, patientCall, underAnotherName } from './try.ts';
 
 /** What a write is made with. */
 export interface Writing {
@@ -23,6 +24,11 @@ export interface Writing {
 /** Its object did not go in time. */
 export class StillThere extends Error {
   override readonly name = 'StillThere';
+}
+
+/** It would not be made again, so it was not deleted. */
+export class NotReplaced extends Error {
+  override readonly name = 'NotReplaced';
 }
 
 /** How long an object that is to be replaced may take to go. */
@@ -48,6 +54,7 @@ export async function write(writing: Writing, looked: Looked, done: (change: Cha
     case 'delete':
       return remove(writing, what.place, what.live, done);
     case 'replace':
+      await tryCreation(writing, what.place);
       await remove(writing, what.place, what.live, done);
       await untilGone(writing, what.place, what.live);
       return create(writing, what.place, done);
@@ -91,6 +98,22 @@ function changesOf(place: Place, { uid, step, fields, who, answer }: Made): Chan
     }));
 }
 
+/** Before it is deleted, and as it is created then: under another name, for its own is not free yet. */
+async function tryCreation({ cluster, signal }: Writing, place: Place): Promise<void> {
+  const { ref, object } = underAnotherName(refOf(place), recorded(place));
+  const { name: _, ...collection } = ref;
+  try {
+    await patientCall(() => cluster.tryCreate(collection, object, signal), signal);
+  } catch (error) {
+    if (!(error instanceof ApiError) || isPassing(error) || error.status === 401) throw error;
+    const why = isSecret(place) ? `${error.status} ${error.reason ?? ''}`.trim() : explain(error);
+    throw new NotReplaced(
+      `${titleOf(place)} was not deleted, for the API server would not create what is to replace it: ${why}`,
+      { cause: error },
+    );
+  }
+}
+
 async function create({ cluster, step, signal }: Writing, place: Place, done: (change: Change) => void): Promise<void> {
   const { name: _, ...collection } = refOf(place);
   const answer = await patientCall(() => cluster.create(collection, recorded(place), signal, OWN_MANAGER), signal);
@@ -102,7 +125,7 @@ async function create({ cluster, step, signal }: Writing, place: Place, done: (c
  * With kubectl's own record of what was applied: by it the next look tells what people change from what the source changes, and
  * the next `kubectl apply` what the source has dropped. A Secret gets none, for its values would stand in it.
  */
-function recorded(place: Place): unknown {
+function recorded(place: Place): JsonObject {
   const { object } = place;
   const text = canonicalJson(object);
   if (isSecret(place) || text.length > MOST_RECORD) return object;
@@ -131,7 +154,7 @@ async function untilGone({ cluster, signal }: Writing, place: Place, { metadata:
     if (live?.metadata.uid !== uid) return;
     if (Date.now() > until)
       throw new StillThere(
-        `${titleOf(place)} was deleted to be replaced, and is still there after ${GONE_WITHIN_MS / 1000} s; its finalizers: ${live.metadata.finalizers?.join(', ') ?? 'none'}. When it is gone, the next check creates it`,
+        `${titleOf(place)} was deleted to be replaced, and is still there after ${GONE_WITHIN_MS / 1000} s; its finalizers: ${live.metadata.finalizers?.join(', ') ?? 'none'}. When it is gone, the next check proposes to create it`,
       );
     await delay(500, undefined, { signal });
   }

@@ -64,6 +64,25 @@ describe('a field', () => {
     ['Salvor has reverted it before', { owners: [{ manager: 'salvor-revert-drift' }] }, 'unapplied'],
     ['a controller has set it', { owners: [{ manager: 'x', subresource: 'status' }] }, 'ignored'],
     ['a person has scaled it', { owners: [{ manager: 'kubectl', subresource: 'scale' }] }, 'reversible'],
+    ['a controller by its name has set it', { owners: [{ manager: 'rollouts-controller' }] }, 'ignored'],
+    ['an operator has set it', { owners: [{ manager: 'web_operator' }], applied: { value: 1 } }, 'ignored'],
+    ['a controller that says no more has set it', { owners: [{ manager: 'manager' }] }, 'ignored'],
+    ['a known controller has set it', { owners: [{ manager: 'flagger' }] }, 'ignored'],
+    [
+      'a controller beside its deployer owns it',
+      { owners: [{ manager: 'flux' }, { manager: 'x-operator' }] },
+      'ignored',
+    ],
+    ['its deployer is named so', { applier: 'web-controller', owners: [{ manager: 'web-controller' }] }, 'unapplied'],
+    ['Flux is no other controller', { owners: [{ manager: 'kustomize-controller' }] }, 'reversible'],
+    ['nor is Argo CD', { owners: [{ manager: 'argocd-application-controller' }] }, 'reversible'],
+    ...['kubectl-edit', 'kubectl-x-operator', 'k9s', 'Lens', 'helm', 'Mozilla', 'node-fetch', 'python-requests'].map(
+      (manager): [string, Partial<FieldFacts>, string] => [
+        `${manager} has set it`,
+        { owners: [{ manager }] },
+        'reversible',
+      ],
+    ),
     ['a controller has scaled it', { owners: [{ manager: 'keda', subresource: 'scale' }] }, 'ignored'],
   ])('%s', (_, change, is) => {
     expect(classifyField({ ...base, ...change }).class).toBe(is);
@@ -125,7 +144,13 @@ describe('managers', () => {
     const flux = entry('flux', '2026-01-02T00:00:00Z', ['a'], { operation: 'Apply' });
     expect(tellsApplied([kubectl], kubectl)).toBe(true);
     expect(tellsApplied([kubectl, flux], flux)).toBe(false);
-    const atOnce = { ...flux, time: '2026-01-01T00:00:00Z' };
-    expect(tellsApplied([kubectl, atOnce], atOnce)).toBe(true);
+    const before = { ...flux, time: '2025-01-01T00:00:00Z' };
+    expect(tellsApplied([kubectl, before], before), 'somebody has applied by hand what flux applies').toBe(false);
+    const argo = { ...kubectl, manager: 'argocd-controller' };
+    const old = entry('kubectl-client-side-apply', '2025-01-01T00:00:00Z', ['a']);
+    expect(tellsApplied([argo, old], old), 'it has taken over from kubectl').toBe(true);
+    expect(tellsApplied([argo, flux], flux)).toBe(false);
+    for (const manager of ['kubectl-edit', 'k9s', 'node-fetch', 'salvor-revert-drift'])
+      expect(tellsApplied([kubectl, { ...flux, manager }], { ...flux, manager }), manager).toBe(true);
   });
 });

@@ -5,6 +5,7 @@ import { expect, test } from 'vitest';
 import { changedAddresses, classifyPlan, type PlanContext } from '../../../model/drift/classify-plan.ts';
 import type { Difference } from '../../../model/drift/difference.ts';
 import { type Json, type PlanJson, parsePlan } from '../../../model/drift/plan-json.ts';
+import { changedOutputs } from '../../../model/drift/plan-outputs.ts';
 
 const context: PlanContext = { ignore: [], held: [], seal: () => 'sealed' };
 
@@ -143,6 +144,87 @@ test.each([
   });
 });
 
+/** So many objects by provider, and how many of them are gone. */
+function missing(providers: Record<string, { all: number; gone: number }>): PlanJson {
+  const names = Object.entries(providers).flatMap(([provider, { all, gone }]) =>
+    Array.from({ length: all }, (_, at) => ({ type: provider, name: `o${at}`, isGone: at < gone })),
+  );
+  const about = ({ type, name }: { type: string; name: string }) => ({
+    ...{ address: `${type}.${name}`, mode: 'managed', type, name, provider_name: `registry/${type}` },
+  });
+  const gone = names.filter(({ isGone }) => isGone);
+  const change = (actions: string[], before: unknown, after: unknown) => ({
+    change: { actions, before, after, after_unknown: {} },
+  });
+  return parsePlan(
+    JSON.stringify({
+      format_version: '1.2',
+      prior_state: { values: { root_module: { resources: names.filter(({ isGone }) => !isGone).map(about) } } },
+      resource_drift: gone.map((one) => ({ ...about(one), ...change(['delete'], { a: 1 }, null) })),
+      resource_changes: gone.map((one) => ({ ...about(one), ...change(['create'], null, { a: 1 }) })),
+    }),
+  );
+}
+
+test.each<{ what: string; providers: Record<string, { all: number; gone: number }>; expected: string }>([
+  { what: 'one of one', providers: { a: { all: 1, gone: 1 } }, expected: 'reversible' },
+  { what: 'two of two', providers: { a: { all: 2, gone: 2 } }, expected: 'destructive' },
+  { what: 'half', providers: { a: { all: 4, gone: 2 } }, expected: 'reversible' },
+  { what: 'more than half', providers: { a: { all: 5, gone: 3 } }, expected: 'destructive' },
+  {
+    what: 'all of one provider',
+    providers: { a: { all: 2, gone: 2 }, b: { all: 9, gone: 0 } },
+    expected: 'destructive',
+  },
+  {
+    what: 'the only one of each',
+    providers: { a: { all: 1, gone: 1 }, b: { all: 9, gone: 1 } },
+    expected: 'reversible',
+  },
+])('what is gone at once may be looked for in the wrong place: $what', ({ providers, expected }) => {
+  const found = classifyPlan(missing(providers), context);
+  expect(new Set(found.map(({ class: of }) => of))).toEqual(new Set([expected]));
+  expect(
+    found.every(
+      ({ why, action }) => action === 'create' && why.includes('wrong place') === (expected !== 'reversible'),
+    ),
+  ).toBe(true);
+});
+
+test('what runs provisioners when it is made needs an approval, and what is only changed does not', () => {
+  const make = (provisioners: unknown, actions: string[]) => {
+    const plan = missing({ a: { all: 9, gone: 1 } });
+    const resources = [{ mode: 'managed', type: 'a', name: 'o0', expressions: {}, provisioners }];
+    plan.resource_changes[0]!.change.actions = actions;
+    return classifyPlan({ ...plan, configuration: { root_module: { resources } } }, context);
+  };
+  const some = [{ type: 'local-exec', expressions: {} }];
+  expect(make([], ['create'])).toMatchObject([{ class: 'reversible' }]);
+  expect(make(some, ['create'])).toMatchObject([
+    { class: 'destructive', action: 'create', why: expect.stringContaining('that runs its provisioners') },
+  ]);
+  expect(make(some, ['create', 'delete'])).toMatchObject([
+    { class: 'destructive', why: expect.stringContaining('provisioners') },
+  ]);
+  expect(classifyPlan(drifted('kind', { a: 1 }, { a: 2 }), context)).toMatchObject([{ class: 'reversible' }]);
+});
+
+test('an output is changed where its source is, and not where it follows from what is made anew', async () => {
+  expect(changedOutputs(await recorded('files-output-only'))).toEqual(['output.more']);
+  expect(changedOutputs(await recorded('files-deleted'))).toEqual([]);
+  expect(changedOutputs(await recorded('policies-drifted'))).toEqual([]);
+  const outputs = (change: Json) =>
+    changedOutputs(parsePlan(JSON.stringify({ format_version: '1.2', output_changes: { one: change } })));
+  expect(outputs({ actions: ['update'], before: ['a', 'b'], after: ['a'], after_unknown: [false, true] })).toEqual([]);
+  expect(outputs({ actions: ['update'], before: ['a', 'b'], after: ['c'], after_unknown: [false, true] })).toEqual([
+    'output.one',
+  ]);
+  expect(outputs({ actions: ['create'], before: null, after_unknown: true })).toEqual(['output.one']);
+  expect(outputs({ actions: ['delete'], before: 'a', after: null })).toEqual(['output.one']);
+  const marked = { before_sensitive: false, after_sensitive: true };
+  expect(outputs({ actions: ['update'], before: 'a', after: 'a', after_unknown: false, ...marked })).toEqual([]);
+});
+
 test('no secret is in what is told of a recorded plan', async () => {
   for (const name of ['files-deleted', 'files-deleted-and-source', 'policies-drifted-and-source'])
     expect(JSON.stringify(classifyPlan(await recorded(name), context))).not.toMatch(/hunter|podSelector/);
@@ -175,14 +257,20 @@ function actions(from: unknown, to: unknown, isReplaced: boolean): string[] {
   return isReplaced ? ['delete', 'create'] : ['update'];
 }
 
+/** So much else is there that nothing is gone at once. */
+const REST = Array.from({ length: 10 }, (_, at) => ({
+  ...{ address: `kind.rest${at}`, mode: 'managed', type: 'kind', name: `rest${at}`, provider_name: 'p' },
+}));
+
 function planOf(made: readonly Made[]): PlanJson {
   const entry = (at: number, before: unknown, after: unknown, isReplaced: boolean) => ({
-    ...{ address: `kind.r${at}`, mode: 'managed', type: 'kind', name: `r${at}` },
+    ...{ address: `kind.r${at}`, mode: 'managed', type: 'kind', name: `r${at}`, provider_name: 'p' },
     change: { actions: actions(before, after, isReplaced), before, after, after_unknown: {} },
   });
   return parsePlan(
     JSON.stringify({
       format_version: '1.2',
+      prior_state: { values: { root_module: { resources: REST } } },
       resource_drift: made.flatMap(({ before, now }, at) => (same(before, now) ? [] : [entry(at, before, now, false)])),
       resource_changes: made.map(({ now, planned, isReplaced }, at) => entry(at, now, planned, isReplaced)),
       configuration: {

@@ -4,7 +4,7 @@ import fc from 'fast-check';
 import { describe, expect, it, test } from 'vitest';
 import { canonicalCidr, isWhole } from '../../../model/drift/cidr.ts';
 import { compareGroup, type LiveGroup } from '../../../model/drift/compare-groups.ts';
-import { type GroupRule, normalRule, ruleKey } from '../../../model/drift/group-rule.ts';
+import { type GroupRule, mayReplace, normalRule, ruleKey } from '../../../model/drift/group-rule.ts';
 import { declaredGroups } from '../../../model/drift/security-groups.ts';
 
 const OWNER = '123456789012';
@@ -163,5 +163,28 @@ describe('a comparison', () => {
         expect(again?.difference.digest).toBe(found?.difference.digest);
       }),
     );
+  });
+});
+
+describe('what may be a replacement of what', () => {
+  const tcp = (from: number, to: number, source: GroupRule['source'], change: Partial<GroupRule> = {}): GroupRule => ({
+    ...{ direction: 'ingress', protocol: 'tcp', from, to, source, ...change },
+  });
+  const all = { cidr: '0.0.0.0/0' };
+  const wanted = tcp(443, 443, { cidr: '10.0.0.0/8' });
+  it.each<[string, GroupRule, boolean]>([
+    ['the same from more', tcp(443, 443, all), true],
+    ['the same from fewer', tcp(443, 443, { cidr: '10.1.0.0/16' }), true],
+    ['the same from elsewhere', tcp(443, 443, { cidr: '11.0.0.0/8' }), false],
+    ['a range with it', tcp(400, 500, all), true],
+    ['another port', tcp(22, 22, all), false],
+    ['all protocols', { direction: 'ingress', protocol: '-1', source: all }, true],
+    ['another protocol', tcp(443, 443, all, { protocol: 'udp' }), false],
+    ['the other way', tcp(443, 443, all, { direction: 'egress' }), false],
+    ['a group, whose addresses are not known', tcp(443, 443, { group: ID }), true],
+    ['other addresses', tcp(443, 443, { cidr6: '::/0' }), false],
+  ])('%s', (_, closes, is) => {
+    expect(mayReplace(wanted, closes)).toBe(is);
+    expect(mayReplace(closes, wanted)).toBe(is);
   });
 });

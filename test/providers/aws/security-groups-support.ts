@@ -145,7 +145,7 @@ export class GroupsStack {
   }
 
   get #request(): CompareRequest {
-    return { stack: this.stack, actor: this.actor, prune: [] };
+    return { stack: this.stack, actor: this.actor, prune: [], create: [] };
   }
 
   compare(): Promise<Comparison> {

@@ -55,7 +55,7 @@ describe('a rule that was opened by hand', () => {
     });
   });
 
-  test('and one that was closed by hand is opened first, with who closed it last', async () => {
+  test('and one that was closed by hand is opened, with who closed it last', async () => {
     const id = await world.group();
     await world.open(id, [tcp(443, '0.0.0.0/0')], 'test');
     await world.open(id, [tcp(22, '0.0.0.0/0')]);
@@ -76,12 +76,12 @@ describe('a rule that was opened by hand', () => {
     ]);
     const result = await stack.revert(differences);
     expect(result.changes.map(({ field, before, after }) => [field, before, after])).toEqual([
-      ['ingress[tcp 443 0.0.0.0/0]', null, 'open'],
       ['ingress[tcp 22 0.0.0.0/0]', 'open', null],
+      ['ingress[tcp 443 0.0.0.0/0]', null, 'open'],
     ]);
     expect(stack.mutations(id)).toEqual([
-      'AuthorizeSecurityGroupIngress tcp 443-443 0.0.0.0/0',
       expect.stringMatching(/^RevokeSecurityGroupIngress sgr-/),
+      'AuthorizeSecurityGroupIngress tcp 443-443 0.0.0.0/0',
     ]);
     expect(await world.rules(id)).toMatchObject([{ FromPort: 443, Description: 'the web' }]);
     expect((await stack.found()).verdict).toBe('same');

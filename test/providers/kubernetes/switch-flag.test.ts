@@ -9,7 +9,7 @@ import type { JsonObject } from '../../../model/breaker/patch.ts';
 import { HELD_ANNOTATION } from '../../../model/names.ts';
 import { switchesOf } from '../../../providers/switches-of.ts';
 import { eventually } from '../../support/wait.ts';
-import { actor, attempt, inMs, pulse, setRequest } from '../switch-support.ts';
+import { actor, attempt, heldOf, inMs, pulse, setRequest } from '../switch-support.ts';
 import { useSwitchBench } from './switch-support.ts';
 
 const bench = useSwitchBench();
@@ -98,6 +98,17 @@ describe('a flag in a ConfigMap', () => {
     expect(await dataOf(object)).toEqual({ other: 'x', 'flags.json': FLAGS });
     expect((await bench.get(object)).metadata.annotations).toBeUndefined();
     expect(await bench.mutations(namespace)).toEqual(['patch 200', 'patch 200']);
+  });
+
+  it('that a remediation left open is closed by another one where a person says so, and no note of it is left', async () => {
+    const { object, flag } = await created();
+    const { it, own } = await bench.opened({ flag });
+    const other = actor('remediation-2');
+    const left = setRequest(it, 'closed', heldOf(await own.read(), other), other);
+    expect(await own.set({ ...left, anyones: true }, attempt())).toMatchObject([{ before: '"off"', after: '"on"' }]);
+    expect(await own.read()).toMatchObject({ position: 'closed' });
+    expect(await dataOf(object)).toEqual({ other: 'x', 'flags.json': FLAGS });
+    expect((await bench.get(object)).metadata.annotations).toBeUndefined();
   });
 
   it('what else is changed in the file meanwhile stays, and is no contest', async () => {

@@ -12,6 +12,7 @@ beforeAll(async () => {
 afterAll(() => stage?.[Symbol.asyncDispose]());
 
 const local = requiredProviders('local');
+const COMMON = '-var-file=../../common.tfvars';
 const motd = (files: string, content = 'welcome') => `${local}
 resource "local_file" "motd" {
   filename = "${files}/motd"
@@ -49,6 +50,10 @@ test('of a repository the reviewed commit is reverted to, though the branch has 
     verdict: 'changed',
     why: expect.stringContaining('has moved'),
   });
+  expect(await provider.compare({ revision: first })).toMatchObject({
+    verdict: 'refused',
+    why: expect.stringContaining('has moved'),
+  });
   expect(await readdir(world.files)).toEqual([]);
 });
 
@@ -65,7 +70,7 @@ variable "content" { type = string }
 `,
     {
       backend: () => '',
-      opentofu: { workspace: 'prod', varFiles: ['prod.tfvars'] },
+      opentofu: { workspace: 'prod', varFiles: ['prod.tfvars', '../../common.tfvars'] },
     },
   );
   const module = join(world.folder, '../modules/motd');
@@ -74,11 +79,13 @@ variable "content" { type = string }
     join(module, 'main.tf'),
     `variable "files" {}\nvariable "content" {}\n${motd('${var.files}', '${var.content}')}`,
   );
-  await writeFile(join(world.folder, 'prod.tfvars'), 'content = "welcome"\n');
+  await writeFile(join(world.folder, 'prod.tfvars'), 'content = "overruled"\n');
+  // Further up than anything that the module itself refers to.
+  await writeFile(join(world.folder, '../../common.tfvars'), 'content = "welcome"\n');
   await symlink('/nowhere', join(world.folder, 'dangling'));
   await world.by('init', '-no-color');
   await world.by('workspace', 'new', 'prod');
-  await world.by('apply', '-auto-approve', '-no-color', '-var-file=prod.tfvars');
+  await world.by('apply', '-auto-approve', '-no-color', '-var-file=prod.tfvars', COMMON);
   const provider = providerOf(world);
   expect(await provider.compare()).toMatchObject({ verdict: 'same' });
   await rm(join(world.files, 'motd'));
@@ -89,7 +96,7 @@ variable "content" { type = string }
   expect(await provider.revert(revertible(found))).toMatchObject({ verdict: 'reverted' });
   expect(await readFile(join(world.files, 'motd'), 'utf8')).toBe('welcome');
   // As a person sees it, who works in the folder itself.
-  const plan = await world.by('plan', '-no-color', '-var-file=prod.tfvars');
+  const plan = await world.by('plan', '-no-color', '-var-file=prod.tfvars', COMMON);
   expect(plan).toContain('No changes');
 });
 

@@ -114,7 +114,7 @@ export function means(options: MeansOptions = {}): CountingMeans {
 }
 
 const actor = { remediation: 'r', rule: 'drift', runbook: 'revert-drift' } as unknown as RevertRequest['actor'];
-const base = { actor, prune: [] };
+const base = { actor, prune: [], create: [] };
 
 export function providerOf({ stack }: Pick<World, 'stack'>) {
   const provider = openTofu(stack, stack.opentofu!);

@@ -81,7 +81,7 @@ describe('no drift', () => {
     await bench.deploy(web);
     await bench.edit(web, { spec: { replicas: 4 } }, 'keda-operator');
     expect(await stack.differences()).toMatchObject([
-      { class: 'ignored', why: 'spec.replicas: owned by keda-operator' },
+      { class: 'ignored', why: 'spec.replicas: owned by the controller keda-operator' },
     ]);
     await bench.cluster.apps.patchNamespacedDeploymentScale({
       name: 'web',
@@ -91,6 +91,22 @@ describe('no drift', () => {
     });
     expect(await stack.differences()).toMatchObject([
       { class: 'reversible', fields: [{ path: 'spec.replicas', live: 3, source: 2 }], who: { by: 'kubectl-scale' } },
+    ]);
+  });
+
+  it('a Service whose traffic a rollout has switched stays as it is', async () => {
+    const namespace = await bench.cluster.namespace('drift');
+    const web = service(namespace);
+    const stack = await bench.stack({ 'all.yaml': [web] });
+    await bench.deploy(web);
+    await bench.edit(
+      web,
+      { spec: { selector: { app: 'web', 'rollouts-pod-template-hash': 'abc' } } },
+      'rollouts-controller',
+    );
+    await bench.edit(web, { spec: { selector: { app: 'canary' } } }, 'rollouts-controller');
+    expect(await stack.differences()).toMatchObject([
+      { class: 'ignored', why: 'spec.selector: owned by the controller rollouts-controller' },
     ]);
   });
 
@@ -151,7 +167,7 @@ describe('what a person wants left alone', () => {
     const skip = { metadata: { annotations: { 'salvor.dev/skip': 'ada looks at it' } } };
     await bench.edit(policy, { ...skip, spec: { ingress: [{}] } });
     expect(await stack.differences()).toMatchObject([
-      { kind: 'Service', class: 'reversible', action: 'create' },
+      { kind: 'Service', class: 'destructive', action: 'create' },
       { class: 'ignored', why: 'spec.ingress: it carries the annotation salvor.dev/skip' },
     ]);
     await bench.edit({ apiVersion: 'v1', kind: 'Namespace', metadata: { name: namespace } }, skip);
@@ -289,6 +305,19 @@ describe('a source that moved', () => {
     ]);
   });
 
+  it('what somebody applies by hand over what a deployer applies on the server is drift, for all its record', async () => {
+    const namespace = await bench.cluster.namespace('drift');
+    const policy = networkPolicy(namespace);
+    await bench.applyOnServer('kustomize-controller', policy);
+    const stack = await bench.stack({ 'all.yaml': [policy] });
+    const opened = networkPolicy(namespace, [{ port: 80 }, { port: 22 }]);
+    await bench.deploy(opened);
+    const found = await stack.differences();
+    expect(found).toMatchObject([{ class: 'reversible', who: { by: 'kubectl-client-side-apply' } }]);
+    expect(await stack.revert(found)).toMatchObject({ verdict: 'reverted' });
+    expect(await bench.live(policy)).toMatchObject({ spec: { ingress: [{ ports: [{ port: 80 }] }] } });
+  });
+
   it('what the API server does not take as it is in the source is told with its own words', async () => {
     const namespace = await bench.cluster.namespace('drift');
     const policy = networkPolicy(namespace);
@@ -367,7 +396,7 @@ describe('all kinds', () => {
     const namespace = await bench.cluster.namespace('drift');
     const stack = await bench.stack({ 'all.yaml': [lamp(namespace), definition] });
     expect(await stack.differences()).toMatchObject([
-      { kind: 'CustomResourceDefinition', class: 'reversible', action: 'create' },
+      { kind: 'CustomResourceDefinition', class: 'destructive', action: 'create' },
       { kind: 'Lamp', class: 'unapplied', why: 'cluster prod has no kind Lamp of example.com/v1' },
     ]);
     await bench.deploy(definition);

@@ -16,6 +16,37 @@ async function bothDrifted() {
   return { namespace, policy, stack, reviewed: await stack.differences() };
 }
 
+/** A Deployment as somebody has made it anew by hand, with another selector, from one that was applied. */
+async function madeByHand(namespace: string, applied: ReturnType<typeof deployment>): Promise<void> {
+  const selector = { matchLabels: { app: 'web', by: 'hand' } };
+  const metadata = { labels: selector.matchLabels };
+  const other = deployment(namespace, { selector, template: { ...applied.spec.template, metadata } });
+  const annotations = { 'kubectl.kubernetes.io/last-applied-configuration': JSON.stringify(applied) };
+  await bench.objects.create({ ...other, metadata: { ...other.metadata, annotations } });
+}
+
+/** From now on the API server makes no Deployments there, but those that the expression lets through. */
+async function refuseNew(namespace: string, expression: string): Promise<void> {
+  const name = `no-new-${namespace}`;
+  const meant = { namespaceSelector: { matchLabels: { 'kubernetes.io/metadata.name': namespace } } };
+  const rule = { apiGroups: ['apps'], apiVersions: ['v1'], operations: ['CREATE'], resources: ['deployments'] };
+  const kind = { apiVersion: 'admissionregistration.k8s.io/v1', metadata: { name } };
+  const validations = [{ expression, message: 'no new ones' }];
+  const matchConstraints = { resourceRules: [rule] };
+  const policy = { ...kind, kind: 'ValidatingAdmissionPolicy', spec: { matchConstraints, validations } };
+  const spec = { policyName: name, matchResources: meant, validationActions: ['Deny'] };
+  const binding = { ...kind, kind: 'ValidatingAdmissionPolicyBinding', spec };
+  await bench.cluster.create(policy, binding);
+  await eventually('it is refused', async () => {
+    const probe = deployment(namespace);
+    const object = { ...probe, metadata: { ...probe.metadata, name: 'probe' } };
+    return bench.cluster.create(object).then(
+      () => bench.cluster.delete(object).then(() => false),
+      () => true,
+    );
+  });
+}
+
 describe('revert', () => {
   it('a port added to a NetworkPolicy by hand is closed again, and the record names who has opened it', async () => {
     const namespace = await bench.cluster.namespace('drift');
@@ -53,7 +84,7 @@ describe('revert', () => {
     expect(await stack.revert([found!], {}, means({ isRepeat: true }))).toMatchObject({ verdict: 'reverted' });
   });
 
-  it('a removed label is put back, and a deleted Service is created, with what kubectl needs to go on', async () => {
+  it('a removed label is put back, and a deleted Service is created where its kind is listed, with what kubectl needs to go on', async () => {
     const namespace = await bench.cluster.namespace('drift');
     const [policy, web] = [networkPolicy(namespace), service(namespace)];
     const stack = await bench.stack({ 'policy.yaml': [policy], 'web/service.json': JSON.stringify(web) });
@@ -61,13 +92,14 @@ describe('revert', () => {
     await bench.edit(policy, { metadata: { labels: { tier: null } } }, 'kubectl-label');
     await bench.cluster.delete(web);
 
-    const found = await stack.differences();
+    const create = ['Service'];
+    const found = await stack.differences([], create);
     expect(found.map(({ kind, action, class: is }) => [kind, action, is])).toEqual([
       ['NetworkPolicy', 'update', 'reversible'],
       ['Service', 'create', 'reversible'],
     ]);
     expect(found[0]?.fields).toEqual([{ path: 'metadata.labels.tier', live: null, source: 'front' }]);
-    const result = await stack.revert(found);
+    const result = await stack.revert(found, { create });
     expect(result).toMatchObject({ verdict: 'reverted' });
     expect(result.changes.map(({ what }) => what)).toEqual([
       `Service ${namespace}/web: created`,
@@ -82,6 +114,24 @@ describe('revert', () => {
       { class: 'reversible', fields: [{ path: 'metadata.labels.app', live: null, source: 'web' }] },
     ]);
     expect(await stack.revert(again)).toMatchObject({ verdict: 'reverted' });
+  });
+
+  it('what is not there may never have been deployed: a person has to approve that it is created', async () => {
+    const namespace = await bench.cluster.namespace('drift');
+    const web = service(namespace);
+    const stack = await bench.stack({ 'all.yaml': [web] });
+    const found = await stack.differences([], ['ConfigMap']);
+    expect(found).toMatchObject([
+      {
+        ...{ kind: 'Service', action: 'create', class: 'destructive' },
+        why: expect.stringMatching(/^it does not exist: it was deleted, or never deployed, and a person has to tell/),
+      },
+    ]);
+    expect(await bench.mutations(namespace)).toEqual([]);
+    // As it is approved.
+    expect(await stack.revert(found)).toMatchObject({ verdict: 'reverted' });
+    expect(await bench.mutations(namespace)).toEqual(['create services 201']);
+    expect(await stack.differences()).toEqual([]);
   });
 
   it('what changed between review and revert is refused, and nothing of it is touched', async () => {
@@ -212,21 +262,7 @@ describe('revert', () => {
     const namespace = await bench.cluster.namespace('drift');
     const web = deployment(namespace);
     const stack = await bench.stack({ 'all.yaml': [web] });
-    await bench.deploy(web);
-    await bench.cluster.delete(web);
-    const selector = { matchLabels: { app: 'web', by: 'hand' } };
-    const metadata = { labels: selector.matchLabels };
-    const other = deployment(namespace, { selector, template: { ...web.spec.template, metadata } });
-    const annotations = {
-      'kubectl.kubernetes.io/last-applied-configuration': JSON.stringify(web),
-    };
-    await eventually('it is gone', () =>
-      bench.live(web).then(
-        () => false,
-        () => true,
-      ),
-    );
-    await bench.objects.create({ ...other, metadata: { ...other.metadata, annotations } });
+    await madeByHand(namespace, web);
     const found = await stack.differences();
     expect(found).toMatchObject([
       { class: 'destructive', action: 'replace', fields: [{ path: 'spec.selector.matchLabels.by' }] },
@@ -235,5 +271,64 @@ describe('revert', () => {
     expect(result).toMatchObject({ verdict: 'reverted' });
     expect(result.changes.map(({ field }) => field)).toEqual(['delete', 'create']);
     expect(await stack.differences()).toEqual([]);
+  });
+
+  it('what else a replacement would bring is compared and shown: what nobody has applied keeps it from being made', async () => {
+    const namespace = await bench.cluster.namespace('drift');
+    const web = deployment(namespace);
+    const stack = await bench.stack({ 'all.yaml': [web] });
+    await madeByHand(namespace, web);
+    await bench.edit(web, { spec: { replicas: 5 } });
+    const paths = (fields: { path: string }[] = []) => fields.map(({ path }) => path);
+    const [drifted] = await stack.differences();
+    expect(drifted).toMatchObject({ class: 'destructive', action: 'replace' });
+    expect(paths(drifted?.fields).sort()).toEqual(['spec.replicas', 'spec.selector.matchLabels.by']);
+
+    const [container] = web.spec.template.spec.containers;
+    const image = { ...container, image: 'app:2' };
+    const template = { ...web.spec.template, spec: { containers: [image] } };
+    await stack.write({ 'all.yaml': [deployment(namespace, { template })] });
+    const [moved] = await stack.differences();
+    expect(moved).toMatchObject({ class: 'mixed', action: 'replace' });
+    expect(paths(moved?.fields)).toContain('spec.template.spec.containers[app].image');
+    expect(await stack.revert([moved!])).toMatchObject({ verdict: 'changed', changes: [] });
+    expect(await stack.revert([drifted!]), 'what was approved before it moved').toMatchObject({ verdict: 'changed' });
+    expect(await bench.mutations(namespace)).toEqual([]);
+  });
+
+  it('what would not be made again is not deleted', async () => {
+    const namespace = await bench.cluster.namespace('drift');
+    const web = deployment(namespace);
+    const stack = await bench.stack({ 'all.yaml': [web] });
+    await madeByHand(namespace, web);
+    const reviewed = await stack.differences();
+    expect(reviewed).toMatchObject([{ class: 'destructive', action: 'replace' }]);
+    const drift = means();
+    // Right before it writes, when it has looked again.
+    drift.pulse.stillMine = () => refuseNew(namespace, 'false');
+    const result = await stack.revert(reviewed, {}, drift);
+    expect(result).toMatchObject({ verdict: 'failed', changes: [] });
+    expect(result.why).toMatch(/^Deployment .*\/web was not deleted, for the API server would not create what/);
+    expect(result.why).not.toContain('Grant it to Salvor');
+    expect(await stack.differences(), 'nor is it proposed any more').toMatchObject([
+      { class: 'mixed', action: 'replace', why: expect.stringContaining('which a person must do') },
+    ]);
+    expect(await bench.mutations(namespace)).toEqual([]);
+  });
+
+  it('what was deleted and is then refused is told first', async () => {
+    const namespace = await bench.cluster.namespace('drift');
+    const web = deployment(namespace);
+    const stack = await bench.stack({ 'all.yaml': [web] });
+    await madeByHand(namespace, web);
+    const reviewed = await stack.differences();
+    await refuseNew(namespace, 'request.dryRun');
+    const result = await stack.revert(reviewed);
+    expect(result).toMatchObject({ verdict: 'failed', changes: [{ field: 'delete' }] });
+    expect(result.why).toMatch(/^k8s\/prod\/.*\/web was deleted to be replaced, and was not made again: .*no new ones/);
+    const again = await stack.revert(reviewed, {}, means({ isRepeat: true }));
+    expect(again).toMatchObject({ verdict: 'failed', why: expect.stringContaining('was deleted to be replaced') });
+    const mutations = await bench.mutations(namespace);
+    expect(mutations).toEqual(['delete deployments 200', 'create deployments 422', 'create deployments 422']);
   });
 });

@@ -137,7 +137,7 @@ describe('kustomize', () => {
     );
     stack.stack.manifests!.folder = join(stack.folder, 'prod');
     expect(await stack.differences()).toMatchObject([
-      { address: `k8s/prod/${namespace}/service/prod-web`, class: 'reversible', action: 'create' },
+      { address: `k8s/prod/${namespace}/service/prod-web`, class: 'destructive', action: 'create' },
     ]);
   });
 

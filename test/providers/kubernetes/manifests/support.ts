@@ -147,19 +147,22 @@ export class StackUnderTest {
   }
 
   compare(change: Partial<CompareRequest> = {}) {
-    return this.provider.compare({ stack: this.stack, actor, prune: [], ...change }, means());
+    return this.provider.compare({ stack: this.stack, actor, prune: [], create: [], ...change }, means());
   }
 
   /** What differs; the source must be one that can be compared. */
-  async differences(prune: string[] = []): Promise<Difference[]> {
-    const found = await this.compare({ prune });
+  async differences(prune: string[] = [], create: string[] = []): Promise<Difference[]> {
+    const found = await this.compare({ prune, create });
     if (found.verdict === 'refused') throw new Error(`refused: ${found.why}`);
     expect(found.verdict).toBe(found.differences.length > 0 ? 'differs' : 'same');
     return found.differences;
   }
 
   revert(reviewed: Difference[], change: Partial<RevertRequest> = {}, drift: DriftMeans = means()) {
-    return this.provider.revert({ stack: this.stack, actor, prune: [], step: 'revert', reviewed, ...change }, drift);
+    return this.provider.revert(
+      { stack: this.stack, actor, prune: [], create: [], step: 'revert', reviewed, ...change },
+      drift,
+    );
   }
 }
 
