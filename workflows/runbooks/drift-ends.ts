@@ -68,9 +68,7 @@ export async function settled(
 }
 
 const asked = (how: string | undefined, destructive: readonly Difference[]): string[] =>
-  how === undefined
-    ? []
-    : [`is reverted with an approval only: ${named(destructive)} (${how})`];
+  how === undefined ? [] : [`is reverted with an approval only: ${named(destructive)} (${how})`];
 
 /** Of a rule that acts: what it does not do by itself is proposed. @returns what has become of that, for people */
 async function proposal(
