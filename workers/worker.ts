@@ -6,6 +6,7 @@ import { pausesOf } from '../activities/pauses.ts';
 import type { AuditStoreOptions } from '../audit/store.ts';
 import type { Config } from '../model/config.ts';
 import { watchQueue } from '../model/names.ts';
+import { allFinished } from '../providers/processes/unfinished.ts';
 import { createRegistry } from '../providers/registry.ts';
 import { breakersOf } from '../providers/temporal/all-breakers.ts';
 import { connectOptions } from '../providers/temporal/connect.ts';
@@ -161,6 +162,8 @@ function run(workers: Worker[], close: () => Promise<void>): Pick<RunningWorker,
   // Where one of the two dies the other is of no use: workflows without waits, or waits without workflows.
   const runs = workers.map((worker) => worker.run().finally(shutdown));
   const done = Promise.allSettled(runs).then(async (ends) => {
+    // Asked to end with the activities; what they have begun in the world they must end by themselves.
+    await allFinished();
     const died = ends.find((end) => end.status === 'rejected');
     // What has not ended holds the connection: only the end of the process frees it.
     if (died) throw died.reason;

@@ -7,6 +7,7 @@ import { type PlanJson, parsePlan } from '../../model/drift/plan-json.ts';
 import { InputError } from '../../model/input-error.ts';
 import { FinalError } from '../errors.ts';
 import { type Ended, type ProcessOptions, runProcess, type Watch } from '../processes/run.ts';
+import { unfinished } from '../processes/unfinished.ts';
 import type { Workplace } from '../processes/workplace.ts';
 import type { Environment } from './environment.ts';
 import { failed, locked, lockIn } from './errors.ts';
@@ -144,7 +145,7 @@ export class Tofu {
   /**
    * Runs what takes the lock. When this worker is killed meanwhile, the command lives on, keeps its lock, ends what it has
    * begun, and lets go of it: it prints into files, for of a broken pipe it would die in the middle, and leave the lock behind.
-   * Its folder stays until then.
+   * Its folder stays until then. A worker that is only asked to end waits for it.
    */
   async #outliving(args: readonly string[], more: Partial<ProcessOptions> = {}) {
     const { place } = this.#options;
@@ -152,10 +153,12 @@ export class Tofu {
     await using out = await open(paths.out, 'w', 0o600);
     await using err = await open(paths.err, 'w', 0o600);
     const marks: Promise<void>[] = [];
-    const { status } = await this.#run(args, {
-      ...{ files: { out: out.fd, err: err.fd }, ...more },
-      started: (pid) => marks.push(place.mark(pid)),
-    });
+    const { status } = await unfinished(
+      this.#run(args, {
+        ...{ files: { out: out.fd, err: err.fd }, ...more },
+        started: (pid) => marks.push(place.mark(pid)),
+      }),
+    );
     await Promise.all(marks);
     return { status, out: await readFile(paths.out, 'utf8'), err: await readFile(paths.err, 'utf8') };
   }

@@ -4,6 +4,7 @@ import { access, readdir, readFile, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
 import { afterAll, beforeAll, expect, onTestFinished, test } from 'vitest';
+import { allFinished } from '../../../providers/processes/unfinished.ts';
 import { sweep } from '../../../providers/processes/workplace.ts';
 import { requiredProviders } from '../../../sandbox/opentofu.ts';
 import { classesOf, makeWorld, openStage, providerOf, revertible, type Stage, type World } from './support.ts';
@@ -169,11 +170,13 @@ test('ended while it applies, it lets go of the lock, begins nothing more, and s
   const told = provider.revert(reviewed, { signal: over.signal, isCancelled: () => true });
   await comes(join(world.files, 'begun'));
   over.abort(new Error('cancelled'));
+  // What a worker waits for before it ends.
+  await allFinished();
+  expect(await there(lockOf(world))).toBe(false);
   expect(await told).toMatchObject({
     verdict: 'failed',
     why: expect.stringContaining('it was ended before it was done'),
   });
   expect(await there(join(world.files, 'next'))).toBe(false);
-  expect(await there(lockOf(world))).toBe(false);
   expect(JSON.parse(await world.stateText())).toMatchObject({ version: 4 });
 });
