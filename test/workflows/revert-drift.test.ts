@@ -436,7 +436,7 @@ describe('what deletes or replaces', () => {
     one.differences = [difference('a'), destructive('b')];
     const ending = await endOf();
     expect(ending.outcome).toBe('remediated');
-    expect(ending.reason).toContain('needs an approval');
+    expect(ending.reason).toContain('is reverted with an approval only: b');
     expect(one.reverted).toEqual(['a']);
     const proposal = await proposalOf();
     const digest = await waiting(proposal);
