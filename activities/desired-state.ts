@@ -11,7 +11,7 @@ import { UnavailableError } from '../providers/errors.ts';
 import { HeldBack, type HeldOn, type Pulse } from '../providers/instance.ts';
 import type { HoldingRegistry, Place } from '../providers/registry.ts';
 import { type Announce, type Clear, type Fence, notCleared, pulse } from './attempt.ts';
-import { asFailure } from './errors.ts';
+import { told } from './errors.ts';
 import { Turns } from './turns.ts';
 
 export interface DesiredStateOptions {
@@ -83,14 +83,6 @@ export function desiredStateActivities({
     },
     alertsWhile: (request) => told(() => alertsWhile(request, alertmanagers)),
   };
-}
-
-async function told<T>(act: () => Promise<T>): Promise<T> {
-  try {
-    return await act();
-  } catch (error) {
-    throw asFailure(error);
-  }
 }
 
 /** A place that does not answer may hold something: then nobody can tell, and it is tried again. */

@@ -35,6 +35,15 @@ export function asUndoFailure(error: unknown): unknown {
   return ApplicationFailure.retryable(failure.message, failure.type);
 }
 
+/** What a provider throws becomes what an activity throws. */
+export async function told<T>(act: () => Promise<T>, failure: (error: unknown) => unknown = asFailure): Promise<T> {
+  try {
+    return await act();
+  } catch (error) {
+    throw failure(error);
+  }
+}
+
 const final = (type: string, message: string) => ApplicationFailure.nonRetryable(message, type);
 
 function ofStatus(error: ApiError): ApplicationFailure {

@@ -2,7 +2,7 @@ import type { InstancePort, ReplaceRequest, ReplaceResult } from '../model/ports
 import { HeldBack, type InstanceProvider } from '../providers/instance.ts';
 import type { Registry } from '../providers/registry.ts';
 import { type Announce, attempt, type Clear, type Fence, notCleared, pulse } from './attempt.ts';
-import { asFailure, asUndoFailure } from './errors.ts';
+import { asFailure, asUndoFailure, told } from './errors.ts';
 
 /** The activities behind the Instance port. */
 export function instanceActivities(
@@ -11,17 +11,8 @@ export function instanceActivities(
   announce: Announce = async () => undefined,
   clear: Clear = async () => undefined,
 ): InstancePort {
-  const of = async <T>(
-    target: string,
-    act: (provider: InstanceProvider) => Promise<T>,
-    failure: (error: unknown) => unknown = asFailure,
-  ): Promise<T> => {
-    try {
-      return await act(registry.instance(target));
-    } catch (error) {
-      throw failure(error);
-    }
-  };
+  const of = <T>(target: string, act: (provider: InstanceProvider) => Promise<T>, failure = asFailure): Promise<T> =>
+    told(async () => act(registry.instance(target)), failure);
   return {
     assess: (request) => of(request.target, (it) => it.assess(request)),
     cut: async (request) => {

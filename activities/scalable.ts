@@ -3,7 +3,7 @@ import { readScale } from '../providers/backlog/read.ts';
 import { watchBacklog } from '../providers/backlog/watch.ts';
 import type { Registry } from '../providers/registry.ts';
 import { type Announce, attempt, type Clear, type Fence, notCleared, pulse } from './attempt.ts';
-import { asFailure, asUndoFailure } from './errors.ts';
+import { asUndoFailure, told } from './errors.ts';
 
 /** The activities behind the Scalable port. */
 export function scalableActivities(
@@ -29,12 +29,4 @@ export function scalableActivities(
     giveScaleBack: (request) =>
       told(() => registry.scalable(request.scale.object.key).giveBack(request, attempt(fence)), asUndoFailure),
   };
-}
-
-async function told<T>(act: () => Promise<T>, failure: (error: unknown) => unknown = asFailure): Promise<T> {
-  try {
-    return await act();
-  } catch (error) {
-    throw failure(error);
-  }
 }

@@ -5,7 +5,7 @@ import type { DriveBeat, Driven, SetSwitchRequest, SwitchPort } from '../model/p
 import type { Prober, Switches } from '../providers/switch.ts';
 import { type Announce, attempt, type Clear, type Fence, notCleared, pulse } from './attempt.ts';
 import { Drive } from './drive.ts';
-import { asFailure, asUndoFailure } from './errors.ts';
+import { asFailure, asUndoFailure, told } from './errors.ts';
 
 export interface SwitchOptions {
   switches: Switches;
@@ -23,14 +23,6 @@ export function switchActivities({
   announce = async () => undefined,
   clear = async () => undefined,
 }: SwitchOptions): SwitchPort {
-  const failing = async <T>(act: () => Promise<T>, failure: (error: unknown) => unknown = asFailure): Promise<T> => {
-    try {
-      return await act();
-    } catch (error) {
-      throw failure(error);
-    }
-  };
-
   async function set(request: SetSwitchRequest): Promise<Change[]> {
     const provider = switches.of(request.dependency);
     const objection = request.clearance && (await clear(request.clearance));
@@ -40,23 +32,23 @@ export function switchActivities({
 
   return {
     readSwitch: ({ dependency }) =>
-      failing(async () => {
+      told(async () => {
         const reading = await switches.of(dependency).read();
         return { ...reading, plan: planOf(dependency, reading) };
       }),
     setSwitch: async (request) => {
       if (request.audit) await announce(request.audit);
       // Closing gives the traffic back: it is tried on as an undo is.
-      return failing(() => set(request), request.position === 'closed' ? asUndoFailure : asFailure);
+      return told(() => set(request), request.position === 'closed' ? asUndoFailure : asFailure);
     },
     driveBreaker: (request) =>
-      failing(async (): Promise<Driven> => {
+      told(async (): Promise<Driven> => {
         if (request.audit) await announce(request.audit);
         const own = pulse(fence);
         const last = own.last as DriveBeat | undefined;
         let latest = last;
         const { stands } = request;
-        const told = {
+        const remembering = {
           ...own,
           beat: (details: unknown) => {
             latest = { ...(details as DriveBeat), ...(stands !== undefined && { stands }) };
@@ -64,7 +56,12 @@ export function switchActivities({
           },
         };
         try {
-          const drive = new Drive(request, { provider: switches.of(request.dependency), prober, pulse: told, last });
+          const drive = new Drive(request, {
+            provider: switches.of(request.dependency),
+            prober,
+            pulse: remembering,
+            last,
+          });
           return await drive.run();
         } catch (error) {
           throw knowing(asFailure(error), latest);
