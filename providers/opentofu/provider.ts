@@ -1,5 +1,6 @@
 import type { Change } from '../../model/change.ts';
-import { type Difference, isDrift, MOST_DIFFERENCES } from '../../model/drift/difference.ts';
+import { comparisonOf } from '../../model/drift/comparison.ts';
+import { type Difference, isDrift } from '../../model/drift/difference.ts';
 import type { OpenTofuStack, Stack } from '../../model/drift/options.ts';
 import type { CompareRequest, Comparison, RevertRequest, RevertResult } from '../../model/ports/desired-state.ts';
 import type { DesiredStateProvider, DriftMeans } from '../desired-state.ts';
@@ -17,7 +18,7 @@ export function openTofu(stack: Stack, options: OpenTofuStack): DesiredStateProv
 
 async function compare(request: CompareRequest, options: OpenTofuStack, means: DriftMeans): Promise<Comparison> {
   try {
-    const told = await inSession(request, options, means, comparisonOf);
+    const told = await inSession(request, options, means, answerOf);
     return 'refused' in told ? { verdict: 'refused', why: told.refused } : told;
   } catch (error) {
     // The verifying look asks for the commit that was reviewed, and an ordinary push may have taken that away.
@@ -26,17 +27,9 @@ async function compare(request: CompareRequest, options: OpenTofuStack, means: D
   }
 }
 
-async function comparisonOf(session: Session): Promise<Comparison> {
+async function answerOf(session: Session): Promise<Comparison> {
   const all = await differencesOf(session);
-  const { revision } = session;
-  const more = all.length - MOST_DIFFERENCES;
-  return {
-    verdict: all.length === 0 ? 'same' : 'differs',
-    why: inShort(all),
-    ...(revision !== undefined && { revision }),
-    differences: all.slice(0, MOST_DIFFERENCES),
-    ...(more > 0 && { more }),
-  };
+  return comparisonOf(all, { why: inShort(all), revision: session.revision });
 }
 
 async function revert(request: RevertRequest, options: OpenTofuStack, means: DriftMeans): Promise<RevertResult> {

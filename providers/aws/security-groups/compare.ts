@@ -1,4 +1,5 @@
-import { type Difference, type DriftClass, MOST_DIFFERENCES } from '../../../model/drift/difference.ts';
+import { comparisonOf, revertibleFirst } from '../../../model/drift/comparison.ts';
+import type { Difference } from '../../../model/drift/difference.ts';
 import { culpritOf } from '../../../model/drift/group-culprit.ts';
 import type { CompareRequest, Comparison } from '../../../model/ports/desired-state.ts';
 import type { DriftMeans } from '../../desired-state.ts';
@@ -20,7 +21,7 @@ export async function compare(means: Means, request: CompareRequest, { pulse }: 
       () => undefined,
       async () => {
         const seen = await look(means, request.revision, watch);
-        return comparisonOf(seen, await whoOf(means, seen, pulse.signal));
+        return answerOf(seen, await whoOf(means, seen, pulse.signal));
       },
     );
   } catch (error) {
@@ -54,21 +55,10 @@ async function whoOf({ aws }: Means, { found }: Look, signal: AbortSignal): Prom
   return { differences, ...(problem !== undefined && { problem }) };
 }
 
-function comparisonOf({ count, revision }: Look, { differences: all, problem }: Told): Comparison {
-  const sorted = [...all].sort(byGravity);
-  const differences = sorted.slice(0, MOST_DIFFERENCES);
+function answerOf({ count, revision }: Look, { differences, problem }: Told): Comparison {
   const groups = count === 1 ? 'one security group' : `${count} security groups`;
   const unknown = problem === undefined ? '' : `; who changed them is not known: ${problem}`;
-  return {
-    verdict: all.length > 0 ? 'differs' : 'same',
-    why: all.length > 0 ? `${all.length} of ${groups} differ${unknown}` : `${groups}, all as declared`,
-    ...(revision !== undefined && { revision }),
-    differences,
-    ...(all.length > differences.length && { more: all.length - differences.length }),
-  };
+  const differ = differences.length;
+  const why = differ > 0 ? `${differ} of ${groups} differ${unknown}` : `${groups}, all as declared`;
+  return comparisonOf(revertibleFirst(differences), { why, revision });
 }
-
-const GRAVITY: DriftClass[] = ['reversible', 'mixed', 'ignored'];
-
-const byGravity = (a: Difference, b: Difference): number =>
-  GRAVITY.indexOf(a.class) - GRAVITY.indexOf(b.class) || (a.address < b.address ? -1 : 1);

@@ -1,4 +1,4 @@
-import { type Difference, type DriftClass, MOST_DIFFERENCES } from '../../../model/drift/difference.ts';
+import { comparisonOf, revertibleFirst } from '../../../model/drift/comparison.ts';
 import type { ManifestsStack, Stack } from '../../../model/drift/options.ts';
 import type { CompareRequest, Comparison } from '../../../model/ports/desired-state.ts';
 import type { DriftMeans } from '../../desired-state.ts';
@@ -37,16 +37,10 @@ export async function compare(means: Means, request: CompareRequest, { pulse }: 
 
 async function compareWith(means: Means, request: CompareRequest, at: At): Promise<Comparison> {
   const { count, seen } = await lookAtAll(means, request, at);
-  const all = [...seen.values()].flatMap(({ looked }) => looked?.difference ?? []).sort(byGravity);
-  const differences = all.slice(0, MOST_DIFFERENCES);
+  const all = revertibleFirst([...seen.values()].flatMap(({ looked }) => looked?.difference ?? []));
   const objects = count === 1 ? 'one object' : `${count} objects`;
-  return {
-    verdict: all.length > 0 ? 'differs' : 'same',
-    why: all.length > 0 ? `${all.length} differ, of ${objects} in the source` : `${objects}, all as in the source`,
-    ...(at.revision !== undefined && { revision: at.revision }),
-    differences,
-    ...(all.length > differences.length && { more: all.length - differences.length }),
-  };
+  const why = all.length > 0 ? `${all.length} differ, of ${objects} in the source` : `${objects}, all as in the source`;
+  return comparisonOf(all, { why, revision: at.revision });
 }
 
 /** What was seen of all objects, by their addresses. */
@@ -90,10 +84,3 @@ function excludedIn(cluster: Cluster, signal: AbortSignal): Looking['excluded'] 
     return known;
   };
 }
-
-const GRAVITY: DriftClass[] = [
-  ...(['destructive', 'reversible', 'mixed', 'extra', 'unapplied', 'held', 'ignored', 'computed'] as const),
-];
-
-const byGravity = (a: Difference, b: Difference): number =>
-  GRAVITY.indexOf(a.class) - GRAVITY.indexOf(b.class) || (a.address < b.address ? -1 : 1);
