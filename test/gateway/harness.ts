@@ -1,7 +1,7 @@
 import { randomUUID } from 'node:crypto';
 import { connect } from 'node:net';
 import { Writable } from 'node:stream';
-import { type Client, isGrpcServiceError } from '@temporalio/client';
+import { Client, isGrpcServiceError } from '@temporalio/client';
 import { defaultPayloadConverter } from '@temporalio/common';
 import { pino } from 'pino';
 import { type Gateway, startGateway } from '../../gateway/server.ts';
@@ -9,6 +9,7 @@ import { type Config, parseConfig } from '../../model/config.ts';
 import { responderId } from '../../model/names.ts';
 import type { Batch } from '../../model/request.ts';
 import { lazyClient } from '../../providers/temporal/connect.ts';
+import { connectTo } from '../support/connection.ts';
 
 const pods = { runbook: 'drain-instance', target: `k8s/prod/\${labels.namespace}/pod/\${labels.pod}` };
 
@@ -190,3 +191,17 @@ export const head = (length: number | string): string =>
     '',
     '',
   ].join('\r\n');
+
+/** A client, and how often it has asked Temporal for one workflow. */
+export async function countingClient(address: string): Promise<{ client: Client; asked: () => number }> {
+  let asked = 0;
+  const counting = {
+    describe: (input: never, next: (input: never) => Promise<never>) => {
+      asked += 1;
+      return next(input);
+    },
+  };
+  const connection = await connectTo(address);
+  const client = new Client({ connection, interceptors: { workflow: [counting as object] } });
+  return { client, asked: () => asked };
+}
